@@ -1,0 +1,1 @@
+"""The story: the only place where motion and record meet."""

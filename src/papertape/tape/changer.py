@@ -1,0 +1,70 @@
+"""A medium changer: what is where, and one move. Everything else is policy, and lives in ``library``."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class ElementKind(enum.Enum):
+    """The element types of SMC that hold cartridges."""
+
+    DRIVE = "drive"
+    STORAGE = "slot"
+    IMPORT_EXPORT = "mail slot"
+
+
+@dataclass(frozen=True)
+class Element:
+    """An address in the library: drives count from 0, slots and mail slots from 1, as ``mtx`` prints them."""
+
+    kind: ElementKind
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} {self.number}"
+
+
+@dataclass(frozen=True)
+class ElementStatus:
+    """One element as the changer reports it.
+
+    ``volume_tag`` is None for an empty element and for a cartridge whose barcode cannot be read. ``home`` is the
+    element that a cartridge in a drive came from, where the changer knows.
+    """
+
+    element: Element
+    full: bool
+    volume_tag: str | None = None
+    home: Element | None = None
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """All elements of a library at one moment, in element order."""
+
+    elements: tuple[ElementStatus, ...]
+
+    def of(self, kind: ElementKind) -> Iterator[ElementStatus]:
+        """Yield the elements of one kind."""
+        return (status for status in self.elements if status.element.kind is kind)
+
+    def at(self, element: Element) -> ElementStatus | None:
+        """Return what the changer says of ``element``; None if the library has no such element."""
+        return next((status for status in self.elements if status.element == element), None)
+
+    def find(self, volume_tag: str) -> tuple[ElementStatus, ...]:
+        """Return every element that holds a cartridge with this volume tag: none, one, or, with a wrong label, more."""
+        return tuple(status for status in self.elements if status.volume_tag == volume_tag)
+
+
+class Changer(Protocol):
+    """A robot with storage elements and drives."""
+
+    def inventory(self) -> Inventory:
+        """Return what lies where, as the changer reports it now. Raises ChangerError."""
+
+    def move(self, source: Element, destination: Element) -> None:
+        """Move the cartridge in ``source`` to the empty ``destination``. Raises ChangerError; then nothing is known."""

@@ -1,0 +1,1 @@
+"""Motion between disk and drives; owns every thread that moves bytes, knows no database."""

@@ -1,0 +1,150 @@
+"""What is known of one volume after a transfer, as plain values: how it was written, and what a reading of it found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong on one volume.
+
+    ``tape_file`` counts from 0 (the label), ``offset`` is in bytes from the tape file's begin, ``member`` the tar
+    member's name in text form; each is None where it does not apply.
+    """
+
+    kind: ClassVar[str] = "Finding"
+    says: ClassVar[str] = "something is wrong"
+
+    volume: str
+    tape_file: int | None = None
+    offset: int | None = None
+    member: str | None = None
+    expected: str | None = None
+    found: str | None = None
+
+    def sentence(self) -> str:
+        """Say it in one line."""
+        where = [f"tape file {self.tape_file}"] if self.tape_file is not None else []
+        where += [f"offset {self.offset}"] if self.offset is not None else []
+        where += [f"member {self.member}"] if self.member is not None else []
+        what = f" (expected {self.expected}, found {self.found})" if self.expected or self.found else ""
+        return f"{self.says}{': ' if where else ''}{', '.join(where)}{what}"
+
+
+class DigestMismatch(Finding):
+    """The bytes of a member, or the headers and padding of a tape file, are not what was written."""
+
+    kind = "DigestMismatch"
+    says = "the bytes are not those that were written"
+
+
+class HeaderDamaged(Finding):
+    """A tar header cannot be read, or is not the one that was written."""
+
+    kind = "HeaderDamaged"
+    says = "a tar header is damaged"
+
+
+class FileMissing(Finding):
+    """A member of the catalog is not in its archive."""
+
+    kind = "FileMissing"
+    says = "a file is missing"
+
+
+class UnexpectedFile(Finding):
+    """An archive holds a member that the catalog does not know."""
+
+    kind = "UnexpectedFile"
+    says = "there is a file that was never written"
+
+
+class WrongVolume(Finding):
+    """The label on the tape is of another volume, or there is none."""
+
+    kind = "WrongVolume"
+    says = "this is not the volume that it should be"
+
+
+class TruncatedVolume(Finding):
+    """The end of data, or a filemark, came before the end of what was written."""
+
+    kind = "TruncatedVolume"
+    says = "the recording ends too early"
+
+
+class UnexpectedData(Finding):
+    """There is more on the volume than was written."""
+
+    kind = "UnexpectedData"
+    says = "there is more on the volume than was written"
+
+
+class BlockSizeMismatch(Finding):
+    """A block has another length than the volume's block size."""
+
+    kind = "BlockSizeMismatch"
+    says = "a block has the wrong length"
+
+
+class ReadFailed(Finding):
+    """The drive could not read on; what lies behind was not looked at."""
+
+    kind = "ReadFailed"
+    says = "the drive could not read on"
+
+
+class CatalogInvalid(Finding):
+    """The catalog on the tape contradicts itself, or the dump."""
+
+    kind = "CatalogInvalid"
+    says = "the catalog on the tape cannot be trusted"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The result of reading one volume back whole: a value, not an exception.
+
+    ``files`` counts members read and found equal, ``bytes`` all bytes read from the tape, ``seconds`` the time it took.
+    """
+
+    volume: str
+    drive: int
+    drive_serial: str
+    files: int
+    bytes: int
+    seconds: float
+    started: datetime
+    ended: datetime
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every byte was read and found equal."""
+        return not self.findings
+
+
+@dataclass(frozen=True)
+class Written:
+    """How one copy was written; ``flushed`` is set once the drive said that all of it, catalog included, is on the tape.
+
+    ``touched`` says whether anything at all was written to the volume, ``error`` why the copy is not whole.
+    """
+
+    volume: str
+    drive: int
+    drive_serial: str
+    bytes: int
+    files: int
+    started: datetime
+    flushed: datetime | None
+    touched: bool
+    error: Exception | None = field(default=None, compare=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the copy is whole and flushed."""
+        return self.error is None and self.flushed is not None
