@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from papertape.volume.layout import RECORD, round_up
 from papertape.volume.names import unquote
 
 
@@ -61,3 +63,86 @@ class Batch:
     archives: tuple[tuple[DataSet, ...], ...]
     refused: tuple[tuple[DataSet, str], ...]
     tape_bytes: int
+
+
+SLACK = 100
+"""A hundredth of a volume is not planned for: capacities are nominal, and the early warning comes before the end."""
+FIXED = 64 * 1024
+"""Bytes that plan.json, catalog.json's first part and their headers take at the most."""
+TAPE_FILE = 256
+"""Bytes that a tape file takes in catalog.json at the most."""
+ARCHIVE_END = 4 * RECORD
+"""Bytes that an archive takes besides its data sets: the header and filling of SHA256SUMS, and the end records."""
+
+
+class _Shelf:
+    """Fills volumes of one size with archives, data set by data set."""
+
+    def __init__(self, room: int, archive_size: int, block_size: int) -> None:
+        self.archives: list[tuple[DataSet, ...]] = []
+        self._room = room - 3 * block_size - FIXED  # label, plan and catalog end in a part of a block each
+        self._archive_size = archive_size
+        self._block_size = block_size
+        self._current: list[DataSet] = []
+        self._current_size = 0
+        self._closed = 0  # bytes of the archives before the current one, and of the rows of all data sets
+
+    def takes(self, dataset: DataSet, *, alone: bool = False) -> bool:
+        """Whether ``dataset`` has room on the volume; with ``alone``, whether it would on an empty one."""
+        rows = dataset.catalog_bytes
+        if alone:
+            return self._on_tape(dataset.tape_bytes) + rows <= self._room
+        if self._starts_archive(dataset):
+            used = self._closed + self._on_tape(self._current_size) + self._on_tape(dataset.tape_bytes)
+        else:
+            used = self._closed + self._on_tape(self._current_size + dataset.tape_bytes)
+        return used + rows <= self._room
+
+    def put(self, dataset: DataSet) -> None:
+        """Add ``dataset``, in an archive of its own if the current one would grow too large."""
+        if self._starts_archive(dataset):
+            self.close_archive()
+        self._current.append(dataset)
+        self._current_size += dataset.tape_bytes
+        self._closed += dataset.catalog_bytes
+
+    def close_archive(self) -> None:
+        """End the current archive, if there is one."""
+        if self._current:
+            self._closed += self._on_tape(self._current_size)
+            self.archives.append(tuple(self._current))
+            self._current, self._current_size = [], 0
+
+    def used(self) -> int:
+        """Bytes that a dump of all archives takes on the volume."""
+        return self._closed + 3 * self._block_size + FIXED
+
+    def _starts_archive(self, dataset: DataSet) -> bool:
+        return bool(self._current) and self._current_size + dataset.tape_bytes > self._archive_size
+
+    def _on_tape(self, size: int) -> int:
+        return round_up(size + ARCHIVE_END, self._block_size) + TAPE_FILE if size else 0
+
+
+def plan_batch(
+    dump: str, pending: Iterable[DataSet], volumes: Sequence[Volume], *, archive_size: int, block_size: int
+) -> Batch:
+    """Return the batch that fills ``volumes`` with data sets in the order in which they are ``pending``.
+
+    A data set is never split. The first one that has no more room ends the batch, so that the order stays the lab's;
+    one that an empty volume could not hold is refused, and planning goes on. Sizes in bytes.
+    """
+    capacity = min(volume.capacity for volume in volumes)
+    shelf = _Shelf(capacity - capacity // SLACK, archive_size, block_size)
+    refused = []
+    for dataset in pending:
+        if not shelf.takes(dataset, alone=True):
+            refused.append(
+                (dataset, f"its {dataset.tape_bytes} bytes are more than a volume of {capacity} bytes holds")
+            )
+        elif shelf.takes(dataset):
+            shelf.put(dataset)
+        else:
+            break
+    shelf.close_archive()
+    return Batch(dump, tuple(volumes), block_size, tuple(shelf.archives), tuple(refused), shelf.used())

@@ -129,7 +129,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class Written:
-    """How one copy was written; ``flushed`` is set once the drive said that all of it, catalog included, is on the tape.
+    """How one copy was written; ``flushed`` is set once the drive said that all of it is on the tape.
 
     ``touched`` says whether anything at all was written to the volume, ``error`` why the copy is not whole.
     """

@@ -1,0 +1,174 @@
+"""The pump: one reader side fills a bounded ring, one writer thread a drive empties it, hashing lanes look on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from papertape.errors import DriveError, PapertapeError
+from papertape.report import Reporter
+from papertape.tape.drive import Drive
+from papertape.transfer.hashing import Job, Lanes
+from papertape.transfer.ring import Block, Filemark, Ring
+from papertape.transfer.stop import Stop
+
+
+@dataclass(frozen=True)
+class Target:
+    """One of the twins to write: the volume's tag, the drive it is in, and the bytes of its tape file 0."""
+
+    volume: str
+    drive: Drive
+    label: bytes
+
+
+class CopyFailed(PapertapeError):
+    """Every copy has failed; the first failure is its cause."""
+
+
+class Writer:
+    """Writes one copy: the label, then all that comes through the feed.
+
+    ``error`` is what stopped it, ``flushed`` when the last flushing filemark was done; look at both after the end.
+    """
+
+    def __init__(self, target: Target, ring: Ring, number: int, report: Reporter) -> None:
+        self.target = target
+        self.error: PapertapeError | None = None
+        self.early_warning = False
+        self.touched = False
+        self.bytes = 0
+        self.started = datetime.now(UTC)
+        self.flushed: datetime | None = None
+        self._ring = ring
+        self._feed = ring.feeds[number]
+        self._objects = 0
+        self._report = report
+
+    def run(self) -> None:
+        """Write until the feed ends; on a failure, keep taking blocks off the feed, so that the other copy goes on."""
+        try:
+            self._write_label()
+            while (item := self._feed.get()) is not None:
+                self._write(item)
+            self._check_position()
+            self.target.drive.rewind()
+        except PapertapeError as error:
+            self.error = error
+            self.flushed = None
+        finally:
+            while (item := self._feed.get()) is not None:
+                if isinstance(item, Block):
+                    self._ring.release(item)
+            self._report.finished(self.target.volume, self.target.drive.number)
+
+    def _write_label(self) -> None:
+        self.touched = True
+        self._write_block(memoryview(self.target.label))
+        self._write_filemark(flush=False)
+
+    def _write(self, item: Block | Filemark) -> None:
+        if isinstance(item, Filemark):
+            self._write_filemark(flush=item.flush)
+            return
+        try:
+            self._write_block(item.view)
+        finally:
+            self._ring.release(item)
+
+    def _write_block(self, block: memoryview) -> None:
+        self.early_warning |= self.target.drive.write_block(block)
+        self._objects += 1
+        self.bytes += len(block)
+        self._report.moved(self.target.volume, self.target.drive.number, len(block))
+
+    def _write_filemark(self, *, flush: bool) -> None:
+        self.early_warning |= self.target.drive.write_filemark(flush=flush)
+        self._objects += 1
+        self.flushed = datetime.now(UTC) if flush else None
+
+    def _check_position(self) -> None:
+        """Written is what the drive says it has written, not what was handed to it."""
+        position = self.target.drive.position()
+        if position != self._objects:
+            reason = (
+                f"stands at logical object {position} of {self.target.volume} after writing {self._objects} objects"
+            )
+            raise DriveError(self.target.drive.number, reason)
+
+
+class Pump:
+    """Owns the threads of a writing; use it as a context manager: no thread outlives the block.
+
+    ``ring`` is the bound of its memory in bytes. Leaving the block with an exception drops what is queued.
+    """
+
+    def __init__(self, targets: Sequence[Target], block_size: int, ring: int, report: Reporter, stop: Stop) -> None:
+        self._ring = Ring(block_size, ring // block_size, len(targets))
+        self.writers = [Writer(target, self._ring, number, report) for number, target in enumerate(targets)]
+        self._report = report
+        self._stop = stop
+        self._futures: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        self.lanes = Lanes(self._ring.release)
+        self._threads = ThreadPoolExecutor(len(self.writers), thread_name_prefix="write")
+        self._futures = [self._threads.submit(writer.run) for writer in self.writers]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ring.close(drop=kind is not None)
+        self.lanes.close()
+        self._await_writers()
+        self._threads.shutdown()
+        for future in self._futures:
+            future.result()
+
+    def _await_writers(self) -> None:
+        for future in self._futures:
+            while True:
+                try:
+                    future.exception(timeout=0.5)
+                    break
+                except TimeoutError:
+                    self._report.pulse()
+
+    def take(self) -> Block:
+        """Return a free block; raises Interrupted when asked to stop at once, CopyFailed when no copy is left."""
+        self._stop.check()
+        self.check()
+        return self._ring.take(self.pulse)
+
+    def pulse(self) -> None:
+        """See to what came up while the reader side waited."""
+        self._report.pulse()
+        self._stop.check()
+        self.check()
+
+    def check(self) -> None:
+        """Raise CopyFailed if no writer is left to write for."""
+        errors = [writer.error for writer in self.writers]
+        if all(errors):
+            raise CopyFailed("every copy failed") from errors[0]
+
+    @property
+    def early_warning(self) -> bool:
+        """Whether a volume is near its end, so that the dump has to come to its own."""
+        return any(writer.early_warning for writer in self.writers)
+
+    def publish(self, block: Block, jobs: Sequence[Sequence[Job]]) -> None:
+        """Hand a filled block to the writers, and to the lanes what is to be hashed in it (a sequence a lane)."""
+        busy = [(lane, work) for lane, work in enumerate(jobs) if work]
+        self._ring.publish(block, len(busy))
+        for lane, work in busy:
+            self.lanes.post(lane, block, work)
+
+    def mark(self, *, flush: bool) -> None:
+        """End a tape file."""
+        self._ring.publish(Filemark(flush))

@@ -1,0 +1,267 @@
+"""The tape files of one dump, in their order: the plan, the archives, the catalog."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from papertape import __version__
+from papertape.errors import SourceError
+from papertape.plan import Batch, DataSet
+from papertape.report import Reporter
+from papertape.transfer.composer import Composer
+from papertape.transfer.hashing import Digest
+from papertape.transfer.journal import Journal
+from papertape.transfer.pump import Pump
+from papertape.transfer.source import (
+    Content,
+    Fingerprint,
+    check_unchanged,
+    member_name,
+    read_ahead,
+    read_fingerprint,
+)
+from papertape.volume.catalog import (
+    CATALOG_JSON,
+    DATASETS,
+    FILES,
+    SUMS,
+    Catalog,
+    DataSetRecord,
+    Member,
+    TapeFile,
+    VolumeRecord,
+    encode_catalog,
+)
+from papertape.volume.header import FILE, Attributes, build_header
+from papertape.volume.layout import ARCHIVE, CATALOG, FLUSH_EVERY, FORMAT_VERSION, PLAN
+from papertape.volume.names import quote
+from papertape.volume.sums import sums_line
+from papertape.volume.tapefile import checksum_header, own_attributes
+
+MOST_PENDING = 20_000
+"""Members whose digests may be outstanding: bounds the memory that a million empty files take."""
+PLAN_JSON, PLAN_CSV = "plan.json", "plan.csv"
+PLAN_COLUMNS = ("tape_file", "source", "kind", "files", "bytes", "declared_md5", "fingerprint")
+VISDATA = b"visdata"
+"""The file of a MIRIAD data set that the lab's MD5 is of."""
+
+
+class PlanDocument(msgspec.Struct, frozen=True):
+    """What ``plan.json`` says (R4); ``bytes`` are those of the files."""
+
+    format: str
+    format_version: int
+    dump: str
+    created: datetime
+    written_by: str
+    block_size: int
+    volumes: tuple[str, ...]
+    archives: int
+    datasets: int
+    bytes: int
+
+
+class Recording:
+    """Writes a dump's tape files through a pump; ``journal`` knows what became of each data set.
+
+    ``spool`` is an empty folder for what will be the catalog.
+    """
+
+    def __init__(self, batch: Batch, pump: Pump, spool: Path, created: datetime, report: Reporter) -> None:
+        self.journal = Journal(spool, report)
+        self._batch = batch
+        self._pump = pump
+        self._spool = spool
+        self._created = created
+        self._composer = Composer(pump, batch.block_size)
+        self._tape_files: list[TapeFile] = []
+        self._unflushed = 0
+        self._number = 0
+
+    def write_plan(self) -> None:
+        """Write tape file 1: what this dump is about to write (R4)."""
+        (self._spool / PLAN_JSON).write_bytes(self._describe_plan())
+        with (self._spool / PLAN_CSV).open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(PLAN_COLUMNS)
+            for number, archive in enumerate(self._batch.archives, 2):
+                for item in archive:
+                    md5 = item.md5 or ""
+                    rows.writerow((number, item.source, item.kind, item.files, item.size, md5, item.fingerprint))
+        self._composer.begin()
+        self._add_spooled(self._spool, PLAN_JSON, PLAN_CSV)
+        self._end(PLAN, 0)
+
+    def _describe_plan(self) -> bytes:
+        batch = self._batch
+        sizes = [dataset.size for archive in batch.archives for dataset in archive]
+        document = PlanDocument(
+            "papertape",
+            FORMAT_VERSION,
+            batch.dump,
+            self._created,
+            f"papertape {__version__}",
+            batch.block_size,
+            tuple(volume.tag for volume in batch.volumes),
+            len(batch.archives),
+            len(sizes),
+            sum(sizes),
+        )
+        return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+    def write_archive(self, datasets: Sequence[DataSet], readers: ThreadPoolExecutor, next_size: int) -> None:
+        """Write one archive (R5); ``next_size`` is that of the next one in bytes, which decides where to flush (R8)."""
+        self._composer.begin()
+        self.journal.begin_archive()
+        for dataset in datasets:
+            self._write_dataset(dataset, readers)
+        self._settle()
+        self.journal.flush()
+        self._add_spooled(self.journal.sums_folder, SUMS)
+        self._settle()
+        self._end(ARCHIVE, next_size)
+
+    def write_catalog(self, volumes: tuple[VolumeRecord, ...]) -> Catalog:
+        """Write the last tape file, flushed, and return what it says (R6)."""
+        journal = self.journal
+        catalog = Catalog(
+            dump=self._batch.dump,
+            created=self._created,
+            block_size=self._batch.block_size,
+            volumes=volumes,
+            tape_files=tuple(self._tape_files),
+            own_members=(),
+            datasets=journal.datasets,
+            files=journal.files,
+            size=journal.size,
+            folder=self._spool,
+        )
+        (self._spool / CATALOG_JSON).write_bytes(encode_catalog(catalog, len(journal.rejected)))
+        journal.flush()
+        journal.keep_own()
+        self._composer.begin()
+        self._add_spooled(self._spool, CATALOG_JSON, DATASETS, FILES)
+        self._settle()
+        (self._spool / SUMS).write_bytes(b"".join(sums_line(member.sha256, member.name) for member in journal.own))
+        self._add_spooled(self._spool, SUMS)
+        self._settle()
+        self._end(CATALOG, FLUSH_EVERY)
+        return dataclasses.replace(catalog, tape_files=tuple(self._tape_files), own_members=tuple(journal.own))
+
+    def _end(self, kind: str, next_size: int) -> None:
+        tape_file = self._composer.end(kind)
+        self._tape_files.append(tape_file)
+        self._unflushed += tape_file.size
+        flush = self._unflushed + next_size > FLUSH_EVERY
+        self._pump.mark(flush=flush)
+        if flush:
+            self._unflushed = 0
+
+    def _settle(self) -> None:
+        """Wait until everything added so far has its digests and its rows."""
+        self._pump.lanes.drain(self._pump.pulse)
+        self._composer.hash_rest()
+        self.journal.settle()
+
+    def _add_spooled(self, folder: Path, *names: str) -> None:
+        """Add papertape's own members, from the files in ``folder`` that bear their names."""
+        for name in names:
+            with (folder / name).open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                self._add_file(name.encode(), size, own_attributes(self._created), -1, file.fileno())
+
+    def _write_dataset(self, dataset: DataSet, readers: ThreadPoolExecutor) -> None:
+        """Write one data set; whatever is wrong with it ends in its record, not in an exception."""
+        tape_file, offset = self._composer.number, self._composer.offset
+        reason = ""
+        try:
+            self._check_registered(dataset)
+            self._write_entries(dataset, readers)
+        except SourceError as error:
+            own = error.path == quote(dataset.path)
+            reason = error.reason if own else f"{error.path} {error.reason}"
+        record = DataSetRecord(
+            self._number,
+            dataset.source,
+            dataset.kind,
+            tape_file,
+            offset,
+            dataset.files,
+            dataset.size,
+            dataset.md5 or "",
+            dataset.fingerprint,
+            reason,
+        )
+        self.journal.end_dataset(record)
+        self._number += 1
+
+    def _check_registered(self, dataset: DataSet) -> None:
+        """Raise SourceError, before tape is spent on it, if the data set is not what was registered."""
+        if read_fingerprint(dataset.path) != dataset.fingerprint:
+            raise SourceError(quote(dataset.path), "changed since it was registered: `papertape add` it again")
+
+    def _write_entries(self, dataset: DataSet, readers: ThreadPoolExecutor) -> None:
+        host, path = dataset.host, dataset.path
+        subject = (b"" if dataset.kind == "file" else VISDATA) if dataset.md5 else None
+        fingerprint = Fingerprint()
+        for content in read_ahead(path, readers):
+            fingerprint.add(content.entry)
+            name = member_name(host, path, content.entry.relative)
+            self._write_content(name, content, with_md5=content.entry.relative == subject)
+        if fingerprint.value() != dataset.fingerprint:
+            raise SourceError(quote(path), "changed while it was read")
+
+    def _write_content(self, name: bytes, content: Content, *, with_md5: bool) -> None:
+        entry = content.entry
+        if content.error:
+            raise content.error
+        if entry.attributes.kind != FILE:
+            self._add_header(name, 0, entry.attributes, self._number, None, None)
+        elif content.descriptor is not None:
+            try:
+                why = self._add_file(name, entry.size, entry.attributes, self._number, content.descriptor, with_md5)
+                if why:
+                    raise SourceError(quote(entry.path), why)
+                check_unchanged(content.descriptor, entry)
+            finally:
+                os.close(content.descriptor)
+        elif content.data is not None:
+            digests = self._start_digests(entry.size, with_md5)
+            self._add_header(name, entry.size, entry.attributes, self._number, *digests)
+            self._composer.put_data(content.data, tuple(filter(None, digests)))
+
+    def _add_file(
+        self,
+        name: bytes,
+        size: int,
+        attributes: Attributes,
+        number: int,
+        descriptor: int,
+        with_md5: bool = False,
+    ) -> str:
+        """Add a member whose data is read from ``descriptor``; return why it is not whole, or nothing."""
+        digests = self._start_digests(size, with_md5)
+        self._add_header(name, size, attributes, number, *digests)
+        return self._composer.put_stream(descriptor, size, tuple(filter(None, digests)))
+
+    def _start_digests(self, size: int, with_md5: bool) -> tuple[Digest, Digest | None]:
+        lanes = self._pump.lanes
+        return lanes.start("sha256", size), lanes.start("md5", 2 * size) if with_md5 else None
+
+    def _add_header(
+        self, name: bytes, size: int, attributes: Attributes, number: int, sha256: Digest | None, md5: Digest | None
+    ) -> None:
+        header = build_header(name, size, attributes)
+        begun = self._composer.put_header(header)
+        member = Member(name, attributes.kind, size, "", "", *begun, number, checksum_header(header))
+        self.journal.add(member, sha256, md5)
+        if self.journal.waiting() > MOST_PENDING:
+            self._settle()

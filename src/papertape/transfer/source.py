@@ -1,0 +1,279 @@
+"""Data sets on disk: what is in them, and their bytes, read ahead.
+
+Names are bytes. Nothing is followed: a symbolic link is stored as a link (R7).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from grp import getgrgid
+from pwd import getpwuid
+from typing import NamedTuple
+
+from papertape.errors import SourceError
+from papertape.plan import DataSet
+from papertape.volume.header import DIRECTORY, FILE, LINK, Attributes, build_header
+from papertape.volume.layout import RECORD, round_up
+from papertape.volume.names import quote
+from papertape.volume.sums import sums_line
+
+SMALL_FILE = 256 * 1024
+"""Bytes up to which a file is read whole ahead of its turn; of a larger one the kernel is told to read ahead."""
+BATCH_FILES = 64
+BATCH_BYTES = 4 * 1024 * 1024
+BATCHES_AHEAD = 8
+"""Together they bound what is read ahead: 32 MiB, and 512 open files."""
+CATALOG_ROW = 160
+"""Bytes that a row of files.csv takes besides the member's name, at the most."""
+CATALOG_DATASET = 320
+"""Bytes that the rows of plan.csv and of datasets.csv take together besides the source."""
+
+
+class Entry(NamedTuple):
+    """One file, directory or link of a data set; ``relative`` is b"" for the data set's own path.
+
+    ``size`` is in bytes, 0 but for files.
+    """
+
+    path: bytes
+    relative: bytes
+    size: int
+    attributes: Attributes
+
+
+class Content(NamedTuple):
+    """An entry's data: all of it, or a descriptor to read it from; ``error`` says why there is neither."""
+
+    entry: Entry
+    data: bytes | None = None
+    descriptor: int | None = None
+    error: SourceError | None = None
+
+
+def member_name(host: str, path: bytes, relative: bytes) -> bytes:
+    """Return the name in the archive of ``relative`` in the data set at the absolute ``path`` (R5)."""
+    return b"data/%b%b%b" % (host.encode(), path, b"/" + relative if relative else b"")
+
+
+def walk(path: bytes) -> Iterator[Entry]:
+    """Yield what the data set at ``path`` holds, a directory before what is in it, names in byte order.
+
+    Holds the names of the directories on the way, and nothing else. Raises SourceError.
+    """
+    entry = _look(path, b"")
+    yield entry
+    pending = [_list(entry)] if entry.attributes.kind == DIRECTORY else []
+    while pending:
+        name = next(pending[-1], None)
+        if name is None:
+            pending.pop()
+            continue
+        relative = name[len(path) + 1 :]
+        entry = _look(name, relative)
+        yield entry
+        if entry.attributes.kind == DIRECTORY:
+            pending.append(_list(entry))
+
+
+def _list(directory: Entry) -> Iterator[bytes]:
+    try:
+        names = os.listdir(directory.path)
+    except OSError as error:
+        raise SourceError(quote(directory.path), f"cannot be listed ({error.strerror})") from error
+    names.sort()
+    prefix = directory.path + b"/"
+    return (prefix + name for name in names)
+
+
+def _look(path: bytes, relative: bytes) -> Entry:
+    try:
+        status = os.lstat(path)
+        kind = _kind(status.st_mode)
+        if kind is None:
+            raise SourceError(quote(path), f"is a {_special(status.st_mode)}, which an archive cannot hold")
+        target = os.readlink(path) if kind == LINK else b""
+    except OSError as error:
+        raise SourceError(quote(path), f"cannot be read ({error.strerror})") from error
+    return Entry(path, relative, status.st_size if kind == FILE else 0, _attributes(status, kind, target))
+
+
+def _kind(mode: int) -> str | None:
+    if stat.S_ISREG(mode):
+        return FILE
+    if stat.S_ISDIR(mode):
+        return DIRECTORY
+    return LINK if stat.S_ISLNK(mode) else None
+
+
+def _special(mode: int) -> str:
+    kinds = ((stat.S_ISSOCK, "socket"), (stat.S_ISFIFO, "named pipe"), (stat.S_ISBLK, "block device"))
+    return next((name for test, name in kinds if test(mode)), "character device")
+
+
+def _attributes(status: os.stat_result, kind: str, target: bytes) -> Attributes:
+    return Attributes(
+        kind,
+        status.st_mode & 0o7777,
+        status.st_mtime_ns,
+        status.st_uid,
+        status.st_gid,
+        _user(status.st_uid),
+        _group(status.st_gid),
+        target,
+    )
+
+
+@cache
+def _user(uid: int) -> bytes:
+    try:
+        return getpwuid(uid).pw_name.encode()
+    except KeyError:
+        return b""
+
+
+@cache
+def _group(gid: int) -> bytes:
+    try:
+        return getgrgid(gid).gr_name.encode()
+    except KeyError:
+        return b""
+
+
+class Fingerprint:
+    """Changes when a name, a kind, a size, a link's target or a file's modification time changes."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, entry: Entry) -> None:
+        """Take in the next entry."""
+        kind, _, mtime, *_, target = entry.attributes
+        fact = b"%d %d" % (entry.size, mtime) if kind == FILE else target
+        self._hash.update(b"%b\0%b\0%b\0" % (entry.relative, kind.encode(), fact))
+
+    def value(self) -> str:
+        """Return it in hexadecimal digits."""
+        return self._hash.hexdigest()
+
+
+def scan(host: str, path: bytes) -> DataSet:
+    """Return what the data set at the absolute ``path`` is now, without reading a byte of it; raises SourceError."""
+    fingerprint, kind = Fingerprint(), ""
+    files = size = tape_bytes = catalog_bytes = 0
+    for entry in walk(path):
+        kind = kind or entry.attributes.kind
+        if kind == LINK:
+            raise SourceError(quote(path), "is a symbolic link: add what it points to")
+        fingerprint.add(entry)
+        name = member_name(host, path, entry.relative)
+        tape_bytes += len(build_header(name, entry.size, entry.attributes)) + round_up(entry.size, RECORD)
+        catalog_bytes += len(quote(name)) + CATALOG_ROW
+        if entry.attributes.kind == FILE:
+            files += 1
+            size += entry.size
+            tape_bytes += len(sums_line("0" * 64, name))
+    source = f"{host}:{quote(path)}"
+    catalog_bytes += 2 * len(source) + CATALOG_DATASET
+    kind = "file" if kind == FILE else "directory"
+    return DataSet(source, kind, files, size, tape_bytes, catalog_bytes, fingerprint.value())
+
+
+def read_fingerprint(path: bytes) -> str:
+    """Return the fingerprint of the data set at ``path`` as it is now; raises SourceError."""
+    fingerprint = Fingerprint()
+    for entry in walk(path):
+        fingerprint.add(entry)
+    return fingerprint.value()
+
+
+def read_ahead(path: bytes, threads: ThreadPoolExecutor) -> Iterator[Content]:
+    """Yield the data set's entries in order with their data, read or opened ahead of their turn by ``threads``.
+
+    The taker closes the descriptors that it is given. Raises SourceError where the walk cannot go on. Closing the
+    iterator closes what was opened ahead.
+    """
+    ahead: deque[Future[list[Content]]] = deque()
+    current: deque[Content] = deque()
+    try:
+        for batch in _batches(walk(path)):
+            ahead.append(threads.submit(_open_all, batch))
+            if len(ahead) > BATCHES_AHEAD:
+                current.extend(ahead.popleft().result())
+            while current:
+                yield current.popleft()
+        while ahead:
+            current.extend(ahead.popleft().result())
+            while current:
+                yield current.popleft()
+    finally:
+        for future in ahead:
+            current.extend(future.result())
+        for content in current:
+            if content.descriptor is not None:
+                os.close(content.descriptor)
+
+
+def _batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    size = 0
+    for entry in entries:
+        batch.append(entry)
+        size += min(entry.size, SMALL_FILE)
+        if len(batch) >= BATCH_FILES or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _open_all(batch: list[Entry]) -> list[Content]:
+    return [_open(entry) if entry.attributes.kind == FILE else Content(entry) for entry in batch]
+
+
+def _open(entry: Entry) -> Content:
+    """Open a file, and read it if it is small; a failure is a value, which travels in order with the data."""
+    try:
+        descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return Content(entry, error=SourceError(quote(entry.path), f"cannot be opened ({error.strerror})"))
+    keep = False
+    try:
+        check_unchanged(descriptor, entry)
+        if entry.size > SMALL_FILE:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            os.posix_fadvise(descriptor, 0, BATCH_BYTES, os.POSIX_FADV_WILLNEED)
+            keep = True
+            return Content(entry, descriptor=descriptor)
+        return Content(entry, data=_read_small(descriptor, entry))
+    except SourceError as error:
+        return Content(entry, error=error)
+    except OSError as error:
+        return Content(entry, error=SourceError(quote(entry.path), f"cannot be read ({error.strerror})"))
+    finally:
+        if not keep:
+            os.close(descriptor)
+
+
+def _read_small(descriptor: int, entry: Entry) -> bytes:
+    data = os.read(descriptor, entry.size + 1)
+    if len(data) != entry.size:
+        change = "grew" if len(data) > entry.size else "shrank"
+        raise SourceError(quote(entry.path), f"{change} while it was read")
+    check_unchanged(descriptor, entry)
+    return data
+
+
+def check_unchanged(descriptor: int, entry: Entry) -> None:
+    """Raise SourceError if the open file is not the one that the walk met, or was written to since."""
+    status = os.fstat(descriptor)
+    if status.st_size == entry.size and status.st_mtime_ns == entry.attributes.mtime and stat.S_ISREG(status.st_mode):
+        return
+    changes = {-1: "shrank", 0: "changed", 1: "grew"}
+    change = changes[(status.st_size > entry.size) - (status.st_size < entry.size)]
+    raise SourceError(quote(entry.path), f"{change} while it was read")

@@ -1,0 +1,318 @@
+"""Reading volumes back whole, all at once: one thread a drive, straight through, once, every byte held against what
+was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from papertape.errors import FormatError, Interrupted, PapertapeError
+from papertape.report import Reporter
+from papertape.tape.drive import Drive, Mark
+from papertape.transfer.ring import PULSE
+from papertape.transfer.stop import Stop
+from papertape.volume.catalog import Expected, Member, TapeFile, VolumeRecord
+from papertape.volume.evidence import (
+    BlockSizeMismatch,
+    DigestMismatch,
+    FileMissing,
+    Finding,
+    HeaderDamaged,
+    ReadFailed,
+    TruncatedVolume,
+    UnexpectedData,
+    UnexpectedFile,
+    Verification,
+    WrongVolume,
+)
+from papertape.volume.label import VOLUME, parse_label
+from papertape.volume.layout import MAXIMUM_BLOCK
+from papertape.volume.names import quote
+from papertape.volume.tapefile import MemberBegin, MemberData, ScanError, Scanner
+
+MOST_FINDINGS = 1000
+"""Findings after which the reading of a volume ends: it is not good, and more would tell nothing new."""
+
+
+def verify_volumes(
+    expected: Expected, volumes: Sequence[str], drives: Sequence[Drive], report: Reporter, stop: Stop
+) -> tuple[Verification, ...]:
+    """Read the ``volumes`` in ``drives`` back, all at once, and say what was found.
+
+    The drives are rewound before, and at the end. Raises Interrupted when asked to stop at once.
+    """
+    readings = [
+        Reading(expected, record, drive, report, stop)
+        for record, drive in zip(_records(expected, volumes), drives, strict=True)
+    ]
+    return verify_readings(readings, report, stop)
+
+
+def _records(expected: Expected, volumes: Sequence[str]) -> list[VolumeRecord]:
+    return [record for tag in volumes for record in expected.volumes if record.tag == tag]
+
+
+def verify_readings(readings: Sequence[Reading], report: Reporter, stop: Stop) -> tuple[Verification, ...]:
+    """Run several readings at once, of one dump or of different ones, and return their results in order."""
+    if readings:
+        total = max(reading.total for reading in readings)
+        report.phase("verifying", tuple(reading.record.tag for reading in readings), total)
+    with ThreadPoolExecutor(max(len(readings), 1), thread_name_prefix="verify") as threads:
+        futures = [threads.submit(reading.run) for reading in readings]
+        results = tuple(_await(future, report) for future in futures)
+    stop.check()
+    return results
+
+
+def _await(future: Future[Verification], report: Reporter) -> Verification:
+    while True:
+        try:
+            return future.result(timeout=PULSE)
+        except TimeoutError:
+            report.pulse()
+
+
+class _Over(Exception):
+    """What lies behind on this volume is not looked at."""
+
+
+class Reading:
+    """One volume, read back once; ``total`` is the number of bytes that lie on it."""
+
+    def __init__(self, expected: Expected, record: VolumeRecord, drive: Drive, report: Reporter, stop: Stop) -> None:
+        self.record = record
+        self.total = record.label.size + sum(tape_file.size for tape_file in expected.tape_files)
+        self._expected = expected
+        self._drive = drive
+        self._report = report
+        self._stop = stop
+        self._buffer = memoryview(bytearray(MAXIMUM_BLOCK))
+        self._findings: list[Finding] = []
+        self._bytes = 0
+        self._files = 0
+        self._tape_file = 0
+
+    def run(self) -> Verification:
+        """Read the volume from BOT to the end of data, and rewind it."""
+        started, began = datetime.now(UTC), time.monotonic()
+        try:
+            self._read_all()
+            self._drive.rewind()
+        except _Over:
+            pass
+        except Interrupted:
+            raise
+        except PapertapeError as error:
+            self._note(ReadFailed(self.record.tag, self._tape_file, found=str(error)))
+        finally:
+            self._report.finished(self.record.tag, self._drive.number)
+        return Verification(
+            self.record.tag,
+            self._drive.number,
+            self._drive.serial,
+            self._files,
+            self._bytes,
+            time.monotonic() - began,
+            started,
+            datetime.now(UTC),
+            tuple(self._findings),
+        )
+
+    def _read_all(self) -> None:
+        TapeFileReading(self, self.record.label, iter(self.record.label_members)).run()
+        members = _Cursor(self._expected.members())
+        for tape_file in self._expected.tape_files:
+            self._tape_file = tape_file.number
+            TapeFileReading(self, tape_file, members.of(tape_file.number)).run()
+        if self._drive.read_block(self._buffer) is not Mark.END_OF_DATA:
+            self._note(UnexpectedData(self.record.tag, self._tape_file + 1))
+
+    def read_block(self) -> memoryview | Mark:
+        """Return the next block, valid until the next call, or the mark met."""
+        self._stop.check()
+        size = self._drive.read_block(self._buffer)
+        if isinstance(size, Mark):
+            return size
+        self._bytes += size
+        self._report.moved(self.record.tag, self._drive.number, size)
+        return self._buffer[:size]
+
+    @property
+    def block_size(self) -> int:
+        """The length that every block of the volume must have, in bytes."""
+        return self._expected.block_size
+
+    def count_file(self, member: Member) -> None:
+        """Take note of a file that was read and found equal."""
+        if member.dataset >= 0 and member.dataset not in self._expected.rejected:
+            self._files += 1
+
+    def find(self, finding: Finding) -> None:
+        """Add a finding; ends the reading where there are too many."""
+        self._note(finding)
+        if len(self._findings) >= MOST_FINDINGS:
+            raise _Over
+
+    def _note(self, finding: Finding) -> None:
+        self._findings.append(finding)
+        self._report.finding(f"{self.record.tag}: {finding.sentence()}")
+
+
+class _Cursor:
+    """Cuts the sequence of all members into those of each tape file."""
+
+    def __init__(self, members: Iterator[Member]) -> None:
+        self._members = members
+        self._next = next(members, None)
+
+    def of(self, tape_file: int) -> Iterator[Member]:
+        while self._next is not None and self._next.tape_file == tape_file:
+            member = self._next
+            self._next = next(self._members, None)
+            yield member
+
+
+class TapeFileReading:
+    """One tape file of a volume, held against what it must be."""
+
+    def __init__(self, reading: Reading, tape_file: TapeFile, members: Iterator[Member]) -> None:
+        self._reading = reading
+        self._tape_file = tape_file
+        self._members = members
+        self._next = next(members, None)
+        self._current: Member | None = None
+        self._scanner = Scanner()
+        self._hash = hashlib.sha256()
+        self._size = 0
+        self._explained = False  # a finding tells already why the structure digest will differ
+        self._label = bytearray()
+
+    def run(self) -> None:
+        """Read up to the filemark that ends the tape file."""
+        right = self._reading.block_size
+        while not isinstance(block := self._reading.read_block(), Mark):
+            if len(block) != right:
+                self._find(BlockSizeMismatch, offset=self._size, expected=f"{right} bytes", found=f"{len(block)} bytes")
+                raise _Over
+            self._size += len(block)
+            self._scan(block)
+        self._finish(block)
+
+    def _find(
+        self,
+        kind: type[Finding],
+        member: Member | None = None,
+        *,
+        offset: int | None = None,
+        expected: str | None = None,
+        found: str | None = None,
+    ) -> None:
+        volume, number = self._reading.record.tag, self._tape_file.number
+        name = quote(member.name) if member else None
+        where = member.offset if member and offset is None else offset
+        self._reading.find(kind(volume, number, where, name, expected, found))
+
+    def _scan(self, block: memoryview) -> None:
+        events = self._scanner.feed(block)
+        while True:
+            try:
+                for event in events:
+                    if isinstance(event, MemberBegin):
+                        self._begin(event)
+                    else:
+                        self._take(event)
+            except ScanError as error:
+                self._resume(error)
+                events = self._scanner.feed_again()
+            else:
+                return
+
+    def _begin(self, event: MemberBegin) -> None:
+        """A member begins on the tape: it must be the next one of the catalog."""
+        header, offset = event.header, event.offset
+        self._miss_before(offset)
+        expected = self._next
+        self._current = None
+        if expected is None or expected.offset != offset:
+            self._explained = True
+            self._find(UnexpectedFile, offset=offset, found=quote(header.name))
+            return
+        self._next = next(self._members, None)
+        if event.checksum != expected.header:
+            self._explained = True
+            self._find(HeaderDamaged, expected, expected=expected.header, found=event.checksum)
+            if (header.size, header.attributes.kind) != (expected.size, expected.kind):
+                self._skip_to_next()
+                return
+        self._current = expected
+        self._hash = hashlib.sha256()
+
+    def _take(self, event: MemberData) -> None:
+        self._hash.update(event.data)
+        if self._tape_file.number == 0 and self._current and self._current.name == VOLUME:
+            self._label += event.data
+        if event.last:
+            self._end()
+
+    def _end(self) -> None:
+        member, self._current = self._current, None
+        if member is None:
+            return
+        found = self._hash.hexdigest()
+        if found == member.sha256:
+            self._reading.count_file(member)
+        else:
+            self._find(DigestMismatch, member, expected=member.sha256, found=found)
+
+    def _resume(self, error: ScanError) -> None:
+        """What stands where a header must be is none: name its member, and go on at the next one."""
+        self._explained = True
+        self._current = None
+        self._miss_before(error.offset)
+        if self._next is not None and self._next.offset == error.offset:
+            self._find(HeaderDamaged, self._next, found=error.reason)
+            self._next = next(self._members, None)
+        else:
+            self._find(HeaderDamaged, offset=error.offset, found=error.reason)
+        self._skip_to_next()
+
+    def _skip_to_next(self) -> None:
+        self._scanner.resume(self._next.offset if self._next else self._tape_file.size)
+
+    def _miss_before(self, offset: int) -> None:
+        while self._next is not None and self._next.offset < offset:
+            self._explained = True
+            self._find(FileMissing, self._next)
+            self._next = next(self._members, None)
+
+    def _finish(self, mark: Mark) -> None:
+        """The tape file is over: nothing may be missing, and the rest of its bytes must be what was written."""
+        expected, found = self._tape_file.size, self._size
+        if mark is Mark.END_OF_DATA or found != expected:
+            where = self._current or self._next
+            kind = UnexpectedData if found > expected else TruncatedVolume
+            self._find(kind, where, offset=found, expected=f"{expected} bytes", found=f"{found} bytes")
+            raise _Over
+        self._check_label()
+        self._miss_before(expected)
+        if not self._explained and self._scanner.structure() != self._tape_file.structure:
+            self._find(DigestMismatch, expected=self._tape_file.structure, found=self._scanner.structure())
+
+    def _check_label(self) -> None:
+        """A label of another volume ends the reading: nothing behind it could be right."""
+        if self._tape_file.number:
+            return
+        record = self._reading.record
+        right = f"{record.tag} {record.uuid}"
+        try:
+            label = parse_label(bytes(self._label), record.tag)
+        except FormatError as error:
+            self._find(WrongVolume, expected=right, found=error.reason)
+            raise _Over from error
+        if f"{label.volume_tag} {label.volume_uuid}" != right:
+            self._find(WrongVolume, expected=right, found=f"{label.volume_tag} {label.volume_uuid}")
+            raise _Over

@@ -1,0 +1,121 @@
+"""Writing a batch to all its volumes at once, from one read of the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from papertape.errors import HostError
+from papertape.plan import Batch
+from papertape.report import Reporter
+from papertape.tape.drive import Drive
+from papertape.transfer.pump import CopyFailed, Pump, Target, Writer
+from papertape.transfer.recording import Recording
+from papertape.transfer.stop import Stop
+from papertape.volume.catalog import Catalog, VolumeRecord
+from papertape.volume.evidence import Written
+from papertape.volume.label import Identity, compose_label
+from papertape.volume.tapefile import Composed
+
+READERS = 4
+"""Threads that open and read small files ahead."""
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What a writing came to; ``catalog`` is None if none was written, for want of a copy or of a whole data set."""
+
+    catalog: Catalog | None
+    copies: tuple[Written, ...]
+    rejected: tuple[tuple[str, str], ...]
+
+
+def write_volumes(
+    batch: Batch,
+    drives: Sequence[Drive],
+    spool: Path,
+    ring: int,
+    created: datetime,
+    report: Reporter,
+    stop: Stop,
+) -> Writing:
+    """Write ``batch`` to the volumes in ``drives``, which are rewound and may be written from BOT.
+
+    ``spool`` is a folder for the catalog while it grows, emptied first; ``ring`` bounds the memory for blocks, in
+    bytes. A copy that fails is left behind, and its error is in its ``Written``. Raises Interrupted when asked to stop
+    at once, HostError if the spool cannot be written.
+    """
+    identities = [Identity(volume.tag, volume.uuid, volume.copy) for volume in batch.volumes]
+    labels = [
+        compose_label(own, [twin for twin in identities if twin != own], batch.block_size, created)
+        for own in identities
+    ]
+    targets = [
+        Target(volume.tag, drive, label.content)
+        for volume, drive, label in zip(batch.volumes, drives, labels, strict=True)
+    ]
+    volumes = tuple(_record(*facts) for facts in zip(identities, drives, labels, strict=True))
+    report.phase("writing", tuple(volume.tag for volume in batch.volumes), batch.tape_bytes)
+    catalog, recording = None, None
+    with _spooling(spool):
+        pump = Pump(targets, batch.block_size, ring, report, stop)
+        with contextlib.suppress(CopyFailed), pump, ThreadPoolExecutor(READERS) as readers:
+            recording = Recording(batch, pump, spool, created, report)
+            with contextlib.closing(recording.journal):
+                catalog = _record_all(recording, batch, pump, readers, volumes, stop)
+    journal = recording.journal if recording else None
+    copies = tuple(_evidence(writer, catalog) for writer in pump.writers)
+    return Writing(catalog, copies, tuple(journal.rejected) if journal else ())
+
+
+def _record_all(
+    recording: Recording,
+    batch: Batch,
+    pump: Pump,
+    readers: ThreadPoolExecutor,
+    volumes: tuple[VolumeRecord, ...],
+    stop: Stop,
+) -> Catalog | None:
+    recording.write_plan()
+    sizes = [sum(dataset.tape_bytes for dataset in archive) for archive in batch.archives]
+    for archive, next_size in zip(batch.archives, [*sizes[1:], 0], strict=True):
+        if stop.soon or pump.early_warning:
+            break
+        recording.write_archive(archive, readers, next_size)
+        pump.pulse()
+    return recording.write_catalog(volumes) if recording.journal.datasets else None
+
+
+def _record(identity: Identity, drive: Drive, label: Composed) -> VolumeRecord:
+    return VolumeRecord(identity.tag, identity.uuid, identity.copy, drive.serial, label.tape_file, label.members)
+
+
+def _evidence(writer: Writer, catalog: Catalog | None) -> Written:
+    drive = writer.target.drive
+    return Written(
+        writer.target.volume,
+        drive.number,
+        drive.serial,
+        writer.bytes,
+        catalog.files if catalog else 0,
+        writer.started,
+        writer.flushed if catalog else None,
+        writer.touched,
+        writer.error,
+    )
+
+
+@contextlib.contextmanager
+def _spooling(spool: Path) -> Iterator[None]:
+    """Give the block an empty folder; what the disk says against it becomes one sentence."""
+    try:
+        shutil.rmtree(spool, ignore_errors=True)
+        spool.mkdir(parents=True)
+        yield
+    except OSError as error:
+        raise HostError(str(spool), f"cannot keep the catalog there ({error.strerror}): make room for it") from error

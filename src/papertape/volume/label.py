@@ -1,0 +1,150 @@
+"""Tape file 0: who this volume is, for programs and for people (R2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from papertape import __version__
+from papertape.errors import FormatError
+from papertape.volume.header import HeaderError
+from papertape.volume.layout import FORMAT_VERSION, LABEL
+from papertape.volume.tapefile import Composed, MemberBegin, Scanner, compose
+
+README, VOLUME = b"README.txt", b"volume.json"
+
+
+class Identity(NamedTuple):
+    """A volume as its twins name it; ``copy`` counts from 1."""
+
+    tag: str
+    uuid: str
+    copy: int
+
+
+class Twin(msgspec.Struct, frozen=True):
+    """Another copy of the same dump."""
+
+    volume_tag: str
+    volume_uuid: str
+
+
+class Label(msgspec.Struct, frozen=True):
+    """What ``volume.json`` says; ``created`` is in UTC, ``block_size`` in bytes."""
+
+    format: str
+    format_version: int
+    volume_uuid: str
+    volume_tag: str
+    copy: int
+    twins: tuple[Twin, ...]
+    block_size: int
+    created: datetime
+    written_by: str
+
+
+def compose_label(volume: Identity, twins: Sequence[Identity], block_size: int, created: datetime) -> Composed:
+    """Return tape file 0 of ``volume``, whose dump also goes to ``twins``."""
+    label = Label(
+        "papertape",
+        FORMAT_VERSION,
+        volume.uuid,
+        volume.tag,
+        volume.copy,
+        tuple(Twin(twin.tag, twin.uuid) for twin in twins),
+        block_size,
+        created,
+        f"papertape {__version__}",
+    )
+    document = msgspec.json.format(msgspec.json.encode(label), indent=2) + b"\n"
+    members = [(README, explain_volume(label).encode()), (VOLUME, document)]
+    return compose(LABEL, members, created, block_size)
+
+
+def read_label(content: bytes, volume_tag: str) -> Label:
+    """Return the label that tape file 0 of the volume in the drive holds; ``volume_tag`` is for the error's sentence.
+
+    Raises FormatError if there is none, or if a newer papertape wrote it (R9).
+    """
+    document = bytearray()
+    name = b""
+    try:
+        for event in Scanner().feed(memoryview(content)):
+            if isinstance(event, MemberBegin):
+                name = event.header.name
+            elif name == VOLUME:
+                document += event.data
+    except HeaderError as error:
+        raise FormatError(volume_tag, "its first tape file is not a papertape label") from error
+    return parse_label(bytes(document), volume_tag)
+
+
+def parse_label(document: bytes, volume_tag: str) -> Label:
+    """Return what a ``volume.json`` says; raises FormatError."""
+    try:
+        version = msgspec.json.decode(document, type=dict[str, object]).get("format_version")
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise FormatError(
+                volume_tag, f"it has format version {version}, this papertape reads {FORMAT_VERSION}: use a newer one"
+            )
+        label = msgspec.json.decode(document, type=Label)
+    except msgspec.DecodeError as error:
+        raise FormatError(volume_tag, f"its volume.json cannot be read ({error})") from error
+    if label.format != "papertape":
+        raise FormatError(volume_tag, "its volume.json is not papertape's")
+    return label
+
+
+def explain_volume(label: Label) -> str:
+    """Return README.txt: what this volume is and how to get everything back with stock tools."""
+    factor = label.block_size // 512
+    twins = ", ".join(twin.volume_tag for twin in label.twins) or "none"
+    return _README.format(label=label, factor=factor, twins=twins)
+
+
+_README = """\
+This is the tape volume {label.volume_tag}, copy {label.copy} of a dump that {label.written_by} began to write
+on {label.created:%Y-%m-%d at %H:%M} UTC. Its twins, the same from the second tape file on: {twins}.
+Volume uuid: {label.volume_uuid}
+
+WHAT IS ON IT
+Every tape file is an uncompressed tar archive (POSIX pax) in blocks of {label.block_size} bytes. In this order:
+  tape file 0      the label: this text, and volume.json
+  tape file 1      the plan: what the dump was about to write (plan.json, plan.csv)
+  tape files 2..   the archives: data/<host>/<path> members, and SHA256SUMS at the end of each
+  the last one     the catalog: what was written (catalog.json, datasets.csv, files.csv, SHA256SUMS)
+If there is no catalog, the dump was not finished. datasets.csv names, with the reason, data sets that were
+rejected while they were written: their files may be in an archive, but not in its SHA256SUMS; do not use them.
+
+HOW TO GET IT BACK
+With mt, tar, dd and sha256sum; /dev/nst0 is the drive. In an empty folder:
+  mt -f /dev/nst0 setblk 0
+  mt -f /dev/nst0 rewind
+List one archive, here tape file 2 (fsf counts tape files to skip; rewind first):
+  mt -f /dev/nst0 fsf 2
+  tar -b {factor} -tvf /dev/nst0
+Extract and check one archive, here tape file 2:
+  mt -f /dev/nst0 rewind
+  mt -f /dev/nst0 fsf 2
+  tar -b {factor} -xpf /dev/nst0
+  sha256sum -c SHA256SUMS
+The last two lines again, with no rewind and no fsf but "mt -f /dev/nst0 fsf 1" before them, do the next archive.
+When tar says that plan.json or catalog.json came out, you are at the plan or the catalog.
+Find the catalog, which is the last tape file:
+  mt -f /dev/nst0 eod
+  mt -f /dev/nst0 bsfm 2
+  tar -b {factor} -xpf /dev/nst0
+  sha256sum -c SHA256SUMS
+One file alone: files.csv gives its tape file T and its offset O in bytes. With B = O / {label.block_size} (rounded
+down) and R = O - B * {label.block_size}:
+  mt -f /dev/nst0 rewind
+  mt -f /dev/nst0 fsf T
+  mt -f /dev/nst0 fsr B
+  dd if=/dev/nst0 bs={label.block_size} | tail -c +$((R + 1)) | tar -xpf - --occurrence=1 NAME
+In files.csv and datasets.csv a backslash is doubled in names, and bytes that cannot be printed are written \\xNN.
+
+If this volume can't be read, its twins hold the same data.
+"""
