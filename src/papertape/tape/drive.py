@@ -66,6 +66,8 @@ class Drive(Protocol):
     def write_block(self, block: memoryview) -> bool:
         """Write one block of ``len(block)`` bytes; True once the early warning was met (the block is written even so).
 
+        ``st`` tells of the early warning with the block behind the one that met it, so that True may come a block late.
+
         Whatever lay behind the position is gone. Raises VolumeFull at the physical end, WriteProtected, DriveError.
         """
 

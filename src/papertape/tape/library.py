@@ -1,0 +1,209 @@
+"""Policy over a changer and its drives, written once: what may be loaded, where it goes, and that it comes home."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from papertape.errors import DriveError, VolumeError
+from papertape.report import Reporter
+from papertape.tape.aftermath import afterwards, at_once, one_by_one, raise_first
+from papertape.tape.cartridge import CLEANING_PREFIX
+from papertape.tape.changer import Changer, ElementKind, ElementStatus, Inventory
+from papertape.tape.drive import Drive
+from papertape.tape.reservation import check_drives, is_reserved, owner, reserved
+from papertape.tape.robot import Robot, drive_element
+
+
+class DriveSource(Protocol):
+    """A drive of the library, not yet open."""
+
+    @property
+    def number(self) -> int:
+        """The drive's element number."""
+
+    def open(self) -> Drive:
+        """Open the drive, empty or not. Raises DriveBusy, and DriveError if it is missing or does not answer."""
+
+
+class Library:
+    """A changer and its drives, shared with other processes through lock files in the folder ``locks``."""
+
+    def __init__(self, changer: Changer, drives: Sequence[DriveSource], locks: Path, report: Reporter) -> None:
+        self._drives = {drive.number: drive for drive in drives}
+        self._locks = locks
+        self._report = report
+        self._robot = Robot(changer, locks / "changer.lock", report)
+
+    @property
+    def drives(self) -> tuple[int, ...]:
+        """The numbers of all drives."""
+        return tuple(self._drives)
+
+    def inventory(self) -> Inventory:
+        """Return what lies where, as the changer reports it now. Raises ChangerError."""
+        return self._robot.inventory()
+
+    @contextmanager
+    def reserve(self, count: int = 1, numbers: Sequence[int] | None = None) -> Iterator[Session]:
+        """Take ``count`` drives, or those with the given ``numbers``, for this session alone; wait if they are in use.
+
+        At the end whatever is in them is unloaded and brought home, whatever happened. Raises DriveError if the library
+        has not so many drives, HostError if the lock files cannot be used.
+        """
+        among, needed = check_drives(count, numbers, self.drives)
+        with reserved(self._locks, among, needed, self._report) as taken:
+            session = Session({number: self._drives[number] for number in taken}, self._robot, self._locks)
+            with afterwards(session.end):
+                yield session
+
+
+class Session:
+    """Exclusive use of some drives; made by ``Library.reserve``. ``drives`` are their numbers."""
+
+    def __init__(self, drives: Mapping[int, DriveSource], robot: Robot, locks: Path) -> None:
+        self.drives: tuple[int, ...] = tuple(drives)
+        self._sources = drives
+        self._robot = robot
+        self._locks = locks
+        self._left_loaded: set[int] = set()
+        self._unloaded: set[int] = set()
+
+    @contextmanager
+    def mounted(
+        self, volume_tags: Sequence[str], drives: Sequence[int] | None = None, *, keep: bool = False
+    ) -> Iterator[tuple[Drive, ...]]:
+        """Have each volume in its drive (by default in the order of the session's), ready and at BOT; yield the drives.
+
+        A volume that is in its drive already is rewound, not loaded again. What else is in these drives is brought home
+        first. Afterwards each drive is closed, unloaded and its cartridge brought home, whatever happened; with
+        ``keep`` the volumes stay, rewound, for the next ``mounted``.
+
+        Raises VolumeError for a volume that is not there or must not be loaded (then nothing was moved), DriveError,
+        ChangerError. What fails in cleaning up behind another error is a note on that one.
+        """
+        wanted = self._assign(volume_tags, drives)
+        opened: dict[int, Drive] = {}
+        with afterwards(lambda: self._dismount(wanted, opened, keep=keep)):
+            in_place = self._arrange(wanted)
+            for number in wanted:
+                opened[number] = self._sources[number].open()
+            raise_first(at_once([partial(_make_ready, opened[n], in_place=n in in_place) for n in wanted]))
+            yield tuple(opened[number] for number in wanted)
+
+    def load(self, volume_tag: str, drive: int) -> None:
+        """Put the volume into ``drive``, rewound, and leave it there after the session too. Raises like ``mounted``."""
+        with self.mounted([volume_tag], [drive], keep=True):
+            self._left_loaded.add(drive)
+
+    def unload(self, drive: int) -> None:
+        """Unload ``drive`` and bring its cartridge home; fine if it is empty. Raises DriveError, ChangerError."""
+        self._reserved(drive)
+        self._left_loaded.discard(drive)
+        raise_first(self._empty([drive]))
+
+    def end(self) -> list[BaseException]:
+        """Bring home whatever is in the drives, but what ``load`` was told to leave there; return what failed."""
+        return self._empty([number for number in self.drives if number not in self._left_loaded])
+
+    def _assign(self, volume_tags: Sequence[str], drives: Sequence[int] | None) -> dict[int, str]:
+        numbers = self.drives if drives is None else tuple(drives)
+        for tag in volume_tags:
+            if volume_tags.count(tag) > 1:
+                raise VolumeError(tag, "named twice; the copies must lie on different volumes")
+        if len(numbers) < len(volume_tags):
+            needed = f"{len(volume_tags)} volumes need as many drives, this session has {len(numbers)}"
+            raise DriveError(len(numbers), f"missing: {needed}")
+        for number in numbers:
+            self._reserved(number)
+            if numbers.count(number) > 1:
+                raise DriveError(number, "named twice; each volume needs a drive of its own")
+        return dict(zip(numbers, volume_tags, strict=False))
+
+    def _reserved(self, number: int) -> None:
+        if number not in self._sources:
+            raise DriveError(number, "this session has not reserved it")
+
+    def _arrange(self, wanted: Mapping[int, str]) -> set[int]:
+        """Bring every wanted volume into its drive; return the drives that had theirs already.
+
+        Looks at everything first: if anything is wrong, nothing is moved.
+        """
+        inventory = self._robot.inventory()
+        places = {tag: self._loadable(tag, inventory) for tag in wanted.values()}
+        for number in wanted:
+            self._sources[number].open().close()  # a drive that does not answer gets no cartridge
+        in_place = {number for number, tag in wanted.items() if places[tag].element == drive_element(number)}
+        away = [place.element.number for place in places.values() if place.element.kind is ElementKind.DRIVE]
+        raise_first(self._empty(sorted({*wanted, *away} - in_place)))
+        for number in sorted(set(wanted) - in_place):
+            self._robot.fetch(wanted[number], number)
+        return in_place
+
+    def _loadable(self, volume_tag: str, inventory: Inventory) -> ElementStatus:
+        """Return where the volume is. Raises VolumeError if it must not, or cannot, be loaded."""
+        if volume_tag.startswith(CLEANING_PREFIX):
+            raise VolumeError(volume_tag, "a cleaning cartridge, which is never loaded: name a data cartridge")
+        found = inventory.find(volume_tag)
+        if not found:
+            raise VolumeError(volume_tag, "not in the library; put it into a slot, or name another volume")
+        if len(found) > 1:
+            places = " and ".join(str(status.element) for status in found)
+            raise VolumeError(volume_tag, f"in the library more than once, in {places}; take the wrong one out")
+        place = found[0]
+        if place.element.kind is ElementKind.IMPORT_EXPORT:
+            raise VolumeError(volume_tag, f"lies in {place.element}, the door; move it to a storage slot first")
+        if place.element.kind is ElementKind.DRIVE and place.element.number not in self._sources:
+            raise VolumeError(volume_tag, f"is in {place.element}, {self._why_there(place.element.number)}")
+        return place
+
+    def _why_there(self, number: int) -> str:
+        if is_reserved(self._locks, number):
+            return f"which is in use by {owner(self._locks, number)}; wait until it is free"
+        return f"where it was left; unload it first ('papertape library unload {number}')"
+
+    def _dismount(self, wanted: Mapping[int, str], opened: Mapping[int, Drive], *, keep: bool) -> list[BaseException]:
+        """Do what ``mounted`` promises for afterwards; return what failed."""
+        if keep:
+            return at_once([partial(_rewind_and_close, drive) for drive in opened.values()])
+        return self._empty(list(wanted), opened)
+
+    def _empty(self, numbers: Sequence[int], opened: Mapping[int, Drive] | None = None) -> list[BaseException]:
+        """Unload these drives at once and bring their cartridges home, one by one; return what failed.
+
+        Drives in ``opened`` are open already; all are closed in the end.
+        """
+        failures = at_once([partial(self._unload, number, (opened or {}).get(number)) for number in numbers])
+        return failures + one_by_one([partial(self._put_away, number) for number in numbers])
+
+    def _unload(self, number: int, drive: Drive | None) -> None:
+        self._unloaded.discard(number)
+        if drive is None and not self._robot.is_full(number):
+            return
+        drive = drive or self._sources[number].open()
+        try:
+            with afterwards(lambda: one_by_one([drive.close])):
+                drive.unload()
+                self._unloaded.add(number)
+        except DriveError as error:
+            raise type(error)(number, f"{error.reason}; {self._robot.left_in(number)}") from error
+
+    def _put_away(self, number: int) -> None:
+        if number in self._unloaded:  # else the robot would tear at a cartridge that the drive holds
+            self._unloaded.discard(number)
+            self._robot.put_away(number)
+
+
+def _make_ready(drive: Drive, *, in_place: bool) -> None:
+    if in_place and drive.status().ready:
+        drive.rewind()
+    else:
+        drive.load()
+
+
+def _rewind_and_close(drive: Drive) -> None:
+    with afterwards(lambda: one_by_one([drive.close])):
+        drive.rewind()

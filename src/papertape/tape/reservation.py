@@ -1,0 +1,119 @@
+"""Exclusive use of drives among threads and processes, by locks that die with whoever holds them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from papertape.errors import DriveError, HostError
+from papertape.report import Reporter
+from papertape.tape.hostfile import locked, try_lock
+
+POLL_SECONDS = 0.1
+
+
+def lock_path(locks: Path, drive: int) -> Path:
+    """Return the file that is locked by who has ``drive``; it holds the owner's process id and host."""
+    return locks / f"drive-{drive}.lock"
+
+
+def listed(numbers: Sequence[int]) -> str:
+    """Return drive numbers in words: "drive 0 and drive 1"."""
+    return " and ".join(f"drive {number}" for number in numbers)
+
+
+def owner(locks: Path, drive: int) -> str:
+    """Return who has, or last had, ``drive``: "process 1234", with its host if that is another one."""
+    try:
+        pid, _, host = lock_path(locks, drive).read_text().strip().partition(" ")
+    except (OSError, UnicodeDecodeError):
+        pid, host = "", ""
+    if not pid.isdigit():
+        return "another process"
+    return f"process {pid}" if host == socket.gethostname() else f"process {pid} on {host}"
+
+
+@contextmanager
+def reserved(locks: Path, among: Sequence[int], count: int, report: Reporter) -> Iterator[tuple[int, ...]]:
+    """Hold ``count`` of the drives ``among``, waiting until so many are free at once; all or none.
+
+    Tells ``report`` once whom it waits for. Raises HostError if the folder ``locks`` cannot be used.
+    """
+    with ExitStack() as held:
+        told = False
+        while (numbers := _try(locks, among, count, held)) is None:
+            if not told:
+                report.waiting(_who_has(locks, among))
+                told = True
+            time.sleep(POLL_SECONDS)
+        yield numbers
+
+
+def is_reserved(locks: Path, drive: int) -> bool:
+    """Tell whether somebody has ``drive``. Raises HostError."""
+    try:
+        with locked(locks / "reserve.lock"):  # trying takes the lock for a moment, which nobody may mistake for use
+            descriptor = try_lock(lock_path(locks, drive))
+            if descriptor is not None:
+                os.close(descriptor)
+    except OSError as error:
+        raise _unusable(locks, error) from error
+    return descriptor is None
+
+
+def _try(locks: Path, among: Sequence[int], count: int, held: ExitStack) -> tuple[int, ...] | None:
+    """Take ``count`` drives into ``held``, or none."""
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+        with locked(locks / "reserve.lock"), ExitStack() as attempt:  # two who each hold one drive would never end
+            taken: list[int] = []
+            for number in among:
+                if len(taken) < count and _take(locks, number, attempt):
+                    taken.append(number)
+            if len(taken) < count:
+                return None
+            held.enter_context(attempt.pop_all())
+            return tuple(taken)
+    except OSError as error:
+        raise _unusable(locks, error) from error
+
+
+def _take(locks: Path, number: int, attempt: ExitStack) -> bool:
+    descriptor = try_lock(lock_path(locks, number))
+    if descriptor is None:
+        return False
+    attempt.callback(os.close, descriptor)
+    with suppress(OSError):  # only for the one who waits: a full disk must not keep cartridges from being put away
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+    return True
+
+
+def _who_has(locks: Path, among: Sequence[int]) -> str:
+    busy = [number for number in among if is_reserved(locks, number)] or list(among)
+    owners = {owner(locks, number): [n for n in busy if owner(locks, n) == owner(locks, number)] for number in busy}
+    return " and ".join(
+        f"{listed(numbers)} {'is' if len(numbers) == 1 else 'are'} in use by {name}" for name, numbers in owners.items()
+    )
+
+
+def check_drives(count: int, numbers: Sequence[int] | None, present: Sequence[int]) -> tuple[Sequence[int], int]:
+    """Return the drives to choose from and how many are needed. Raises DriveError if the library has not so many."""
+    if numbers is None:
+        if count > len(present):
+            drives = "1 drive" if count == 1 else f"{count} drives"
+            raise DriveError(len(present), f"missing: this needs {drives}, the library has {len(present)}")
+        return present, count
+    for number in numbers:
+        if number not in present:
+            raise DriveError(number, f"missing: the library has {listed(present) or 'no drive'}")
+    chosen = tuple(dict.fromkeys(numbers))
+    return chosen, len(chosen)
+
+
+def _unusable(locks: Path, error: OSError) -> HostError:
+    return HostError(str(locks), f"the lock files of the drives cannot be used: {error.strerror or error}")

@@ -1,0 +1,106 @@
+"""The robot as the library uses it: one move at a time among all threads and processes, and never a blind one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from papertape.errors import ChangerError, HostError, PapertapeError
+from papertape.report import Reporter
+from papertape.tape.changer import Changer, Element, ElementKind, ElementStatus, Inventory
+from papertape.tape.hostfile import locked
+
+NO_LABEL = "without a readable label"
+
+
+def drive_element(number: int) -> Element:
+    """Return the element of drive ``number``."""
+    return Element(ElementKind.DRIVE, number)
+
+
+class Robot:
+    """Moves cartridges with ``changer``, alone while it holds ``lock``, and tells ``report``."""
+
+    def __init__(self, changer: Changer, lock: Path, report: Reporter) -> None:
+        self._changer = changer
+        self._lock = lock
+        self._report = report
+        self._came_from: dict[str, Element] = {}
+
+    def inventory(self) -> Inventory:
+        """See ``Changer.inventory``."""
+        return self._changer.inventory()
+
+    def fetch(self, volume_tag: str, drive: int) -> None:
+        """Move the volume from its slot into the empty ``drive``. Raises ChangerError."""
+        with self._alone():
+            found = self.inventory().find(volume_tag)
+            if len(found) != 1:
+                raise ChangerError(
+                    "its slot", str(drive_element(drive)), f"volume {volume_tag} has been moved meanwhile"
+                )
+            self._came_from[volume_tag] = found[0].element
+            self._move(volume_tag, found[0].element, drive_element(drive))
+
+    def put_away(self, drive: int) -> None:
+        """Move what lies in the unloaded ``drive`` to its home slot, or any free one. Raises ChangerError."""
+        with self._alone():
+            inventory = self.inventory()
+            status = inventory.at(drive_element(drive))
+            if status is not None and status.full:
+                self._move(status.volume_tag, status.element, self._home(status, inventory))
+
+    def where(self, volume_tag: str | None) -> str:
+        """Say where the volume lies, as a clause."""
+        try:
+            found = self.inventory().find(volume_tag) if volume_tag else ()
+        except PapertapeError as error:
+            return f"where it is now is unknown, because the changer does not tell ({error})"
+        places = " and ".join(str(status.element) for status in found) or "in no element that the changer can see"
+        return f"volume {volume_tag} is now in {places}" if found else f"volume {volume_tag or NO_LABEL} is {places}"
+
+    def is_full(self, drive: int) -> bool:
+        """Tell whether a cartridge lies in the drive. Raises ChangerError."""
+        status = self.inventory().at(drive_element(drive))
+        return status is not None and status.full
+
+    def left_in(self, drive: int) -> str:
+        """Say what lies in the drive, as a clause."""
+        try:
+            status = self.inventory().at(drive_element(drive))
+        except PapertapeError as error:
+            return f"what is in it is unknown, because the changer does not tell ({error})"
+        return f"volume {status.volume_tag or NO_LABEL} is still in it" if status and status.full else "it is empty"
+
+    def _move(self, volume_tag: str | None, source: Element, destination: Element) -> None:
+        self._report.robot(volume_tag or NO_LABEL, str(source), str(destination))
+        try:
+            self._changer.move(source, destination)
+        except ChangerError as error:
+            reason = f"{error.reason}; {self.where(volume_tag)}"
+            raise ChangerError(str(source), str(destination), reason) from error
+        arrived = self.inventory().at(destination)
+        if arrived is None or not arrived.full or arrived.volume_tag != volume_tag:
+            reason = f"the changer reports success, but {self.where(volume_tag)}: look into the library"
+            raise ChangerError(str(source), str(destination), reason)
+
+    def _home(self, status: ElementStatus, inventory: Inventory) -> Element:
+        """Return the slot that the cartridge came from if it is free, else a free one, at best nobody else's home."""
+        free = [place.element for place in inventory.of(ElementKind.STORAGE) if not place.full]
+        home = status.home or self._came_from.get(status.volume_tag or "")
+        if home in free:
+            return home
+        if not free:
+            raise ChangerError(str(status.element), "a slot", "no storage slot is free; take a cartridge out")
+        claimed = {drive.home for drive in inventory.of(ElementKind.DRIVE)}
+        return next((slot for slot in free if slot not in claimed), free[0])
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self._lock))
+            except OSError as error:
+                raise HostError(str(self._lock), f"cannot be locked: {error.strerror or error}") from error
+            yield

@@ -1,0 +1,294 @@
+"""The library's policy: what is loaded, from where, into which drive, and that everything comes home."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from papertape.errors import ChangerError, DriveError, HostError, VolumeError
+from papertape.report import Reporter
+from papertape.tape.changer import Changer, Element
+from papertape.tape.drive import Drive
+from papertape.tape.faults import Faults
+from papertape.tape.library import Library
+from papertape.tape.virtual import VirtualLibrary, add_cartridge
+
+from .lab import HOME, Hearing, changer, leave_in_drive, make_library, open_library, where
+from .rigs import edit, mail, read, slot, write
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_library(tmp_path / "library")
+
+
+@pytest.fixture
+def hearing() -> Hearing:
+    return Hearing()
+
+
+@pytest.fixture
+def library(folder: Path, hearing: Hearing) -> Library:
+    return open_library(folder, hearing)
+
+
+def test_volumes_are_mounted_in_the_order_of_their_tags_and_brought_home(
+    folder: Path, library: Library, hearing: Hearing
+) -> None:
+    with library.reserve(2) as session:
+        assert session.drives == (0, 1)
+        with session.mounted(["A2", "A1"]) as drives:
+            assert [drive.number for drive in drives] == [0, 1]
+            assert [drive.status().at_bot and drive.status().ready for drive in drives] == [True, True]
+            assert where(folder) == {**HOME, "A2": "drive 0", "A1": "drive 1"}
+        assert where(folder) == HOME
+    assert hearing.moves == [
+        ("A2", "slot 2", "drive 0"),
+        ("A1", "slot 1", "drive 1"),
+        ("A2", "drive 0", "slot 2"),
+        ("A1", "drive 1", "slot 1"),
+    ]
+    assert hearing.waits == []
+
+
+def test_the_drives_can_be_chosen(folder: Path, library: Library) -> None:
+    with library.reserve(2) as session, session.mounted(["A2", "A1"], drives=(1, 0)) as drives:
+        assert [drive.number for drive in drives] == [1, 0]
+        assert where(folder) == {**HOME, "A2": "drive 1", "A1": "drive 0"}
+
+
+def test_a_kept_volume_is_rewound_and_not_reloaded(folder: Path, library: Library, hearing: Hearing) -> None:
+    with library.reserve(2) as session:
+        with session.mounted(["A1", "A2"], keep=True) as (drive, _):
+            write(drive, b"data")
+        assert where(folder) == {**HOME, "A1": "drive 0", "A2": "drive 1"}
+        with session.mounted(["A1", "A2"]) as (drive, _):
+            assert read(drive) == b"data"
+            assert len(hearing.moves) == 2
+    assert where(folder) == HOME
+
+
+def test_two_volumes_swap_their_drives(folder: Path, library: Library) -> None:
+    with library.reserve(2) as session:
+        with session.mounted(["A1", "A2"], keep=True) as (drive, _):
+            write(drive, b"first")
+        with session.mounted(["A1", "A2"], drives=(1, 0)) as (drive, _):
+            assert (drive.number, read(drive)) == (1, b"first")
+            assert where(folder) == {**HOME, "A1": "drive 1", "A2": "drive 0"}
+    assert where(folder) == HOME
+
+
+def test_what_is_still_in_the_drives_comes_home_at_the_end_of_the_session(folder: Path, library: Library) -> None:
+    leave_in_drive(folder, 3, 1)
+    with library.reserve(2) as session, session.mounted(["A1"], keep=True):
+        pass
+    assert where(folder) == HOME
+
+
+def test_another_volume_in_the_drive_is_brought_home_first(folder: Path, library: Library, hearing: Hearing) -> None:
+    leave_in_drive(folder, 3, 0)
+    with library.reserve(1) as session, session.mounted(["A1"]):
+        assert where(folder) == {**HOME, "A1": "drive 0"}
+    assert hearing.moves[0] == ("B1", "drive 0", "slot 3")
+
+
+def test_a_volume_whose_home_was_taken_goes_to_a_free_slot(folder: Path, library: Library) -> None:
+    with library.reserve(1) as session, session.mounted(["A1"]):
+        changer(folder).move(slot(2), slot(1))
+    assert where(folder) == {**HOME, "A2": "slot 1", "A1": "slot 2"}
+
+
+def fill_slots(folder: Path) -> None:
+    add_cartridge(folder, "NEW1")
+    add_cartridge(folder, "NEW2")
+
+
+def test_no_free_slot_is_said_and_the_volume_named(folder: Path, library: Library) -> None:
+    with pytest.raises(ChangerError, match="from drive 0 to a slot: no storage slot is free"):  # noqa: SIM117
+        with library.reserve(1) as session, session.mounted(["A1"]):
+            fill_slots(folder)
+    assert where(folder)["A1"] == "drive 0"
+
+
+@pytest.mark.parametrize(
+    ("tag", "reason"),
+    [
+        ("NONE", "volume NONE: not in the library; put it into a slot"),
+        ("CLN001", "volume CLN001: a cleaning cartridge"),
+        ("B1", "volume B1: lies in mail slot 6"),
+        ("A2", "volume A2: in the library more than once, in slot 2 and slot 5; take the wrong one out"),
+    ],
+)
+def test_what_is_never_loaded(folder: Path, library: Library, hearing: Hearing, tag: str, reason: str) -> None:
+    changer(folder).move(slot(3), mail(6))
+    add_cartridge(folder, "TWIN", element=slot(5))
+    edit(folder / "cartridges" / "TWIN" / "cartridge.json", barcode="A2")
+    with library.reserve(2) as session, pytest.raises(VolumeError, match=reason), session.mounted(["A1", tag]):
+        pytest.fail("mounted")
+    assert hearing.moves == []
+
+
+def test_a_cartridge_without_a_readable_label_is_not_loaded_but_put_away(folder: Path, library: Library) -> None:
+    edit(folder / "cartridges" / "A2" / "cartridge.json", barcode=None)
+    leave_in_drive(folder, 2, 0)
+    with library.reserve(1) as session, session.mounted(["A1"]):
+        assert where(folder) == {"A1": "drive 0", "B1": "slot 3", "CLN001": "slot 4", None: "slot 2"}
+
+
+def test_a_volume_is_named_once(library: Library) -> None:
+    with library.reserve(2) as session, pytest.raises(VolumeError, match="twice"), session.mounted(["A1", "A1"]):
+        pytest.fail("mounted")
+    with library.reserve(2) as session, pytest.raises(DriveError, match="named twice"):  # noqa: SIM117
+        with session.mounted(["A1", "A2"], drives=(0, 0)):
+            pytest.fail("mounted")
+
+
+def test_a_volume_left_in_another_drive_is_not_taken_from_there(folder: Path, library: Library) -> None:
+    leave_in_drive(folder, 1, 1)
+    reason = r"volume A1: is in drive 1, where it was left; unload it first \('papertape library unload 1'\)"
+    with library.reserve(1) as session, pytest.raises(VolumeError, match=reason), session.mounted(["A1"]):
+        pytest.fail("mounted")
+
+
+def test_a_volume_in_use_by_another_session_is_not_taken(folder: Path, library: Library) -> None:
+    other = open_library(folder, Reporter())
+    with library.reserve(1) as session, session.mounted(["A1"]), other.reserve(1) as second:
+        assert (session.drives, second.drives) == ((0,), (1,))
+        with pytest.raises(VolumeError, match="is in drive 0, which is in use by process"), second.mounted(["A1"]):
+            pytest.fail("mounted")
+
+
+def test_too_few_drives(library: Library) -> None:
+    with pytest.raises(DriveError, match="this needs 3 drives, the library has 2"), library.reserve(3):
+        pytest.fail("reserved")
+    with pytest.raises(DriveError, match="drive 7: missing: the library has drive 0 and drive 1"):  # noqa: SIM117
+        with library.reserve(numbers=[7]):
+            pytest.fail("reserved")
+    with library.reserve(1) as session, pytest.raises(DriveError, match="2 volumes"), session.mounted(["A1", "A2"]):
+        pytest.fail("mounted")
+
+
+def test_a_drive_that_was_not_reserved_is_not_used(library: Library) -> None:
+    with library.reserve(numbers=[1, 1]) as session:
+        assert session.drives == (1,)
+        with pytest.raises(DriveError, match="drive 0: this session has not reserved it"):
+            session.load("A1", 0)
+
+
+def test_a_missing_drive_is_found_before_anything_moves(folder: Path, library: Library, hearing: Hearing) -> None:
+    shutil.rmtree(folder / "drives" / "1")
+    with pytest.raises(DriveError, match=r"drive 1: missing: the folder .*drives/1 is gone"):  # noqa: SIM117
+        with library.reserve(2) as session, session.mounted(["A1", "A2"]):
+            pytest.fail("mounted")
+    assert hearing.moves == []
+    assert where(folder) == HOME
+
+
+def test_lock_files_that_cannot_be_made(folder: Path) -> None:
+    (folder / "locks").write_text("in the way")
+    with pytest.raises(HostError, match="lock files"), open_library(folder, Reporter()).reserve(1):
+        pytest.fail("reserved")
+
+
+def test_load_leaves_the_volume_in_the_drive_and_unload_brings_it_home(folder: Path, library: Library) -> None:
+    with library.reserve(numbers=[1]) as session:
+        session.load("A1", 1)
+    assert where(folder) == {**HOME, "A1": "drive 1"}
+    with library.reserve(numbers=[1]) as session:
+        session.load("A2", 1)
+    assert where(folder) == {**HOME, "A2": "drive 1"}
+    with library.reserve(numbers=[1]) as session:
+        session.unload(1)
+        session.unload(1)
+        assert where(folder) == HOME
+
+
+def _write_and_raise(drive: Drive, error: type[BaseException] | BaseException) -> None:
+    write(drive, b"data")
+    raise error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, VolumeError("A1", "bad")])
+@pytest.mark.parametrize("keep", [False, True])
+def test_whatever_happens_the_volumes_come_home(folder: Path, library: Library, error: type, keep: bool) -> None:
+    with pytest.raises(error if isinstance(error, type) else type(error)):  # noqa: SIM117
+        with library.reserve(2) as session, session.mounted(["A1", "A2"], keep=keep) as (first, _):
+            _write_and_raise(first, error)
+    assert where(folder) == HOME
+
+
+def test_an_error_in_one_drive_does_not_keep_the_other_loaded(folder: Path, hearing: Hearing) -> None:
+    faults = Faults().fail("unload", drive=0, lasting=True)
+    library = open_library(folder, hearing, faults)
+    with faults, pytest.raises(DriveError, match=r"injected fault in unload.*; volume A1 is still in it"):  # noqa: SIM117
+        with library.reserve(2) as session, session.mounted(["A1", "A2"]):
+            pass
+    assert where(folder) == {**HOME, "A1": "drive 0"}
+
+
+def test_an_error_in_cleaning_up_is_a_note_on_the_first_one(folder: Path) -> None:
+    faults = Faults().fail("unload", drive=1)
+    library = open_library(folder, Reporter(), faults)
+    with faults, pytest.raises(VolumeError) as caught:  # noqa: SIM117
+        with library.reserve(2) as session, session.mounted(["A1", "A2"]):
+            raise VolumeError("A1", "bad")
+    assert "injected fault in unload" in "".join(caught.value.__notes__)
+    assert where(folder) == HOME  # the end of the session tried once more
+
+
+def test_a_failed_move_says_where_the_cartridge_is(folder: Path) -> None:
+    faults = Faults().fail("move", at=2)
+    library = open_library(folder, Reporter(), faults)
+    with faults, pytest.raises(ChangerError, match=r"injected fault in move.*; volume A2 is now in slot 2"):  # noqa: SIM117
+        with library.reserve(2) as session, session.mounted(["A1", "A2"]):
+            pytest.fail("mounted")
+    assert where(folder) == HOME
+
+
+class Liar:
+    """A changer that reports success and did nothing."""
+
+    def __init__(self, changer: Changer) -> None:
+        self.inventory = changer.inventory
+
+    def move(self, source: Element, destination: Element) -> None:
+        pass
+
+
+def test_a_move_is_not_believed_before_it_is_seen(folder: Path) -> None:
+    virtual = VirtualLibrary(folder)
+    library = Library(Liar(virtual.changer), virtual.drives, folder / "locks", Reporter())
+    with pytest.raises(ChangerError, match="reports success, but volume A1 is now in slot 1"):  # noqa: SIM117
+        with library.reserve(1) as session, session.mounted(["A1"]):
+            pytest.fail("mounted")
+
+
+def mount_and_unmount(library: Library) -> int:
+    with library.reserve(2) as session, session.mounted(["A1", "A2"]) as drives:
+        write(drives[0], b"data")
+    return 0
+
+
+def test_a_fault_at_every_call_leaves_every_cartridge_in_place_or_named(folder: Path) -> None:
+    counting = Faults()
+    mount_and_unmount(open_library(folder, Reporter(), counting))
+    assert counting.calls > 20
+    for number in range(1, counting.calls + 1):
+        faults = Faults(fail_at=number)
+        with faults, pytest.raises((DriveError, ChangerError)) as caught:
+            mount_and_unmount(open_library(folder, Reporter(), faults))
+        for tag, place in where(folder).items():
+            assert place == HOME[str(tag)] or f"{place}: " in str(caught.value), (number, faults.log[number - 1])
+        mount_and_unmount(open_library(folder, Reporter()))
+        assert where(folder) == HOME
+
+
+def test_a_drive_is_not_left_open(folder: Path, library: Library) -> None:
+    kept: list[Drive] = []
+    with library.reserve(1) as session, session.mounted(["A1"], keep=True) as drives:
+        kept.extend(drives)
+    VirtualLibrary(folder).drives[0].open().close()
+    with pytest.raises(DriveError):
+        read(kept[0])

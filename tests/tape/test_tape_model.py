@@ -1,0 +1,140 @@
+"""The virtual drive against the simplest tape there is: a list of blocks and filemarks, and a place in it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from papertape.errors import DriveError
+from papertape.tape.drive import Drive, Mark
+from papertape.tape.virtual import VirtualLibrary, create_library
+
+from .rigs import drive_at, read, slot, write
+
+BLOCKS = st.sampled_from([b"a", b"b", b"long" * 128, b"other" * 100, b"x" * 4096])
+
+
+class Tape(RuleBasedStateMachine):
+    @initialize()
+    def load(self) -> None:
+        self.host = tempfile.TemporaryDirectory()
+        folder = Path(self.host.name) / "library"
+        create_library(folder, drives=1, slots=1, capacity=10**7, volume_tags=["A1"])
+        self.library = VirtualLibrary(folder)
+        self.library.changer.move(slot(1), drive_at(0))
+        self.tape: list[bytes | Mark] = []
+        self.place = 0
+        self.unmarked = False
+        self.drive: Drive = self.library.drives[0].open()
+        self.drive.load()
+
+    def teardown(self) -> None:
+        self.drive.close()
+        self.host.cleanup()
+
+    def record(self, thing: bytes | Mark) -> None:
+        self.tape[self.place :] = [thing]
+        self.place += 1
+        self.unmarked = thing is not Mark.FILEMARK
+
+    def end_writing(self) -> None:
+        if self.unmarked:
+            self.record(Mark.FILEMARK)
+
+    @rule(block=BLOCKS)
+    def write(self, block: bytes) -> None:
+        assert not self.drive.write_block(memoryview(block))
+        self.record(block)
+
+    @rule(blocks=st.lists(BLOCKS, min_size=2, max_size=6))
+    def write_several(self, blocks: list[bytes]) -> None:
+        write(self.drive, *blocks)
+        for block in blocks:
+            self.record(block)
+
+    @rule(flush=st.booleans())
+    def write_filemark(self, flush: bool) -> None:
+        self.drive.write_filemark(flush=flush)
+        self.record(Mark.FILEMARK)
+
+    @rule()
+    def read(self) -> None:
+        if self.place < len(self.tape):
+            assert read(self.drive) == self.tape[self.place]
+            self.place += 1
+        elif self.place and self.tape[self.place - 1] is not Mark.FILEMARK:
+            self.fails(lambda: read(self.drive))
+        else:
+            assert read(self.drive) is Mark.END_OF_DATA
+
+    @rule()
+    def rewind(self) -> None:
+        self.drive.rewind()
+        self.end_writing()
+        self.place = 0
+
+    @rule(address=st.integers(0, 12))
+    def locate(self, address: int) -> None:
+        there = address <= len(self.tape) + self.unmarked
+        self.drive.locate(address) if there else self.fails(lambda: self.drive.locate(address))
+        self.end_writing()
+        self.place = min(address, len(self.tape))
+
+    @rule(count=st.integers(1, 4))
+    def space_forward(self, count: int) -> None:
+        ends = [i + 1 for i, thing in enumerate(self.tape) if thing is Mark.FILEMARK and i >= self.place]
+        there = len(ends) >= count
+        self.drive.space(count) if there else self.fails(lambda: self.drive.space(count))
+        self.end_writing()
+        self.place = ends[count - 1] if there else len(self.tape)
+
+    @rule(count=st.integers(1, 4))
+    def space_backward(self, count: int) -> None:
+        marks = [i for i, thing in enumerate(self.tape) if thing is Mark.FILEMARK and i < self.place]
+        if self.unmarked:
+            marks.append(len(self.tape))
+        there = len(marks) >= count
+        self.drive.space(-count) if there else self.fails(lambda: self.drive.space(-count))
+        self.end_writing()
+        self.place = marks[-count] if there else 0
+
+    @rule()
+    def space_to_the_end(self) -> None:
+        self.drive.space(Mark.END_OF_DATA)
+        self.end_writing()
+        self.place = len(self.tape)
+
+    @rule()
+    def open_again(self) -> None:
+        self.drive.close()
+        self.drive = self.library.drives[0].open()
+        self.end_writing()
+
+    @rule()
+    def load_again(self) -> None:
+        self.drive.unload()
+        self.drive.load()
+        self.end_writing()
+        self.place = 0
+
+    def fails(self, call: object) -> None:
+        try:
+            call()  # type: ignore[operator]
+        except DriveError:
+            return
+        raise AssertionError("did not fail")
+
+    @invariant()
+    def same_position(self) -> None:
+        if hasattr(self, "drive"):
+            assert self.drive.position() == self.place
+
+
+Tape.TestCase.settings = settings(
+    max_examples=50, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestTape = Tape.TestCase
