@@ -1,0 +1,44 @@
+"""The record: what is registered, claimed, written and proven, in one database; knows no tape."""
+
+from papertape.ledger.ledger import Ledger, open_ledger
+from papertape.ledger.records import (
+    ClaimLost,
+    CopyRecord,
+    Deletable,
+    DumpRecord,
+    EvidenceMissing,
+    Found,
+    FoundCopy,
+    FoundFile,
+    Held,
+    Owner,
+    Registration,
+    Rejected,
+    Status,
+    VolumeStatus,
+    WrongState,
+)
+from papertape.ledger.schema import DataSetState, DumpState, VolumeState
+
+__all__ = [
+    "ClaimLost",
+    "CopyRecord",
+    "DataSetState",
+    "Deletable",
+    "DumpRecord",
+    "DumpState",
+    "EvidenceMissing",
+    "Found",
+    "FoundCopy",
+    "FoundFile",
+    "Held",
+    "Ledger",
+    "Owner",
+    "Registration",
+    "Rejected",
+    "Status",
+    "VolumeState",
+    "VolumeStatus",
+    "WrongState",
+    "open_ledger",
+]

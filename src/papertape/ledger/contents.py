@@ -1,0 +1,62 @@
+"""What lies on a dump's tapes, as the ledger knows it: what a reading of them is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from papertape.ledger.records import Rejected
+from papertape.ledger.schema import COPIES, MEMBERS, REJECTIONS, TAPE_FILES, VOLUMES
+from papertape.volume.catalog import Member, TapeFile, VolumeRecord
+from papertape.volume.names import unquote
+
+PAGE = 5000
+"""How many members are asked for at a time."""
+
+
+def page_of_members(connection: Connection, dump: int, start: int) -> list[Member]:
+    """Return the members from the one numbered ``start`` on, at most ``PAGE``, in tape order."""
+    rows = connection.execute(
+        select(*(MEMBERS.c[name] for name in Member._fields))
+        .where(MEMBERS.c.dump_id == dump, MEMBERS.c.seq >= start)
+        .order_by(MEMBERS.c.seq)
+        .limit(PAGE)
+    )
+    return [_member(Member._make(row)) for row in rows]
+
+
+def _member(row: Any) -> Member:
+    member: Member = row._replace(name=unquote(row.name), dataset=-1 if row.dataset is None else row.dataset)
+    return member
+
+
+def rejections(connection: Connection, dump: int) -> dict[int, Rejected]:
+    """Return what was rejected while the dump was written, by number in the dump."""
+    columns = (REJECTIONS.c.number, REJECTIONS.c.source, REJECTIONS.c.reason)
+    rows = connection.execute(select(*columns).where(REJECTIONS.c.dump_id == dump).order_by(REJECTIONS.c.number))
+    return {number: Rejected(source, reason) for number, source, reason in rows}
+
+
+def tape_files(connection: Connection, dump: int) -> tuple[TapeFile, ...]:
+    """Return a dump's tape files from 1 on."""
+    columns = [TAPE_FILES.c[name] for name in TapeFile._fields]
+    query = select(*columns).where(TAPE_FILES.c.dump_id == dump).order_by(TAPE_FILES.c.number)
+    return tuple(TapeFile(*row) for row in connection.execute(query))
+
+
+def volume_records(connection: Connection, dump: int) -> tuple[VolumeRecord, ...]:
+    """Return the twins of a dump, labels included, by copy number."""
+    rows = connection.execute(
+        select(VOLUMES.c.tag, VOLUMES.c.uuid, COPIES.c.copy, COPIES.c.label)
+        .join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
+        .where(COPIES.c.dump_id == dump, COPIES.c.label.is_not(None))
+        .order_by(COPIES.c.copy)
+    )
+    return tuple(_volume_record(*row) for row in rows)
+
+
+def _volume_record(tag: str, uuid: str, copy: int, label: Mapping[str, Any]) -> VolumeRecord:
+    own = tuple(Member(unquote(name), *rest) for name, *rest in label["members"])
+    return VolumeRecord(tag, uuid, copy, label["drive_serial"], TapeFile(*label["label"]), own)

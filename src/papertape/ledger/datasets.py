@@ -1,0 +1,232 @@
+"""Data sets: registering them, and handing out those that wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import Column, Connection, MetaData, Row, Table, delete, insert, select, update
+
+from papertape.errors import UserError
+from papertape.ledger.records import ClaimLost, Registration, Rejected
+from papertape.ledger.schema import DATASETS, DataSetState, Name, source_key
+from papertape.plan import DataSet
+
+T = TypeVar("T")
+
+CHUNK = 1000
+"""How many values go into one IN list, and how many rows are asked for at a time: every server takes that many."""
+
+NOWHERE: dict[str, Any] = {"dump_id": None, "number": None, "tape_file": None, "offset": None}
+"""What a data set that no dump holds has for its place."""
+
+_STAGED = Table(
+    "papertape_staged",
+    MetaData(),
+    Column("source", Name, nullable=False),
+    Column("first_inside", Name, nullable=False),
+    Column("first_behind", Name, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+
+def chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    """Yield ``items`` in lists of at most ``CHUNK``."""
+    rest = iter(items)
+    while chunk := list(islice(rest, CHUNK)):
+        yield chunk
+
+
+def distinct_chunks(datasets: Iterable[DataSet]) -> Iterator[list[DataSet]]:
+    """Yield ``datasets`` in lists of at most ``CHUNK`` in which no source comes twice."""
+    chunk: dict[str, DataSet] = {}
+    for dataset in datasets:
+        if len(chunk) == CHUNK or dataset.source in chunk:
+            yield list(chunk.values())
+            chunk = {}
+        chunk[dataset.source] = dataset
+    if chunk:
+        yield list(chunk.values())
+
+
+def register(connection: Connection, chunk: Sequence[DataSet], now: datetime) -> list[Registration]:
+    """Register at most ``CHUNK`` data sets with distinct sources, and say for each what came of it."""
+    keys = [source_key(dataset.source) for dataset in chunk]
+    known = _newest(connection, keys)
+    results = [_judge(dataset, known.get(key)) for dataset, key in zip(chunk, keys, strict=True)]
+    _refuse_nested(connection, [d for d, result in zip(chunk, results, strict=True) if result in _ENTERING])
+    _replace(connection, chunk, results, known, now)
+    return results
+
+
+_ENTERING = (Registration.NEW, Registration.AGAIN)
+_REPLACING = (Registration.UPDATED, Registration.AGAIN)
+
+
+def _newest(connection: Connection, keys: Sequence[str]) -> dict[str, Row[Any]]:
+    rows = connection.execute(
+        select(DATASETS).where(DATASETS.c.source_key.in_(keys)).order_by(DATASETS.c.source_key, DATASETS.c.version)
+    )
+    return {row.source_key: row for row in rows}
+
+
+def _judge(dataset: DataSet, known: Row[Any] | None) -> Registration:
+    if known is None:
+        return Registration.NEW
+    if known.state == DataSetState.CLAIMED:
+        return Registration.CLAIMED
+    if known.state == DataSetState.REJECTED:
+        return Registration.AGAIN
+    # A checksum that what lies on tape was never compared with makes it another version: nobody knows that it is good.
+    same = dataset.fingerprint == known.fingerprint and (dataset.md5 is None or dataset.md5 == known.md5)
+    if same:
+        return Registration.KNOWN
+    return Registration.CHANGED if known.state == DataSetState.ARCHIVED else Registration.UPDATED
+
+
+def _replace(
+    connection: Connection,
+    chunk: Sequence[DataSet],
+    results: Sequence[Registration],
+    known: dict[str, Row[Any]],
+    now: datetime,
+) -> None:
+    """Enter the new and changed ones; a changed one gets a new id, so that no plan made before can claim it."""
+    rows, gone = [], []
+    for dataset, result in zip(chunk, results, strict=True):
+        if result in (Registration.KNOWN, Registration.CLAIMED):
+            continue
+        key = source_key(dataset.source)
+        old = known.get(key)
+        if old is not None and result in _REPLACING:
+            gone.append(old.id)
+        rows.append(_row(dataset, key, old, result, now))
+    if gone:
+        connection.execute(delete(DATASETS).where(DATASETS.c.id.in_(gone)))
+    if rows:
+        connection.execute(insert(DATASETS), rows)
+
+
+def _row(dataset: DataSet, key: str, old: Row[Any] | None, result: Registration, now: datetime) -> dict[str, Any]:
+    values: dict[str, Any] = dict(dataset._asdict())
+    del values["id"]
+    if old is not None and dataset.md5 is None:
+        values["md5"] = old.md5  # what was declared once holds until something else is declared
+    version = 1 if old is None else old.version + (result is Registration.CHANGED)
+    return {**values, "source_key": key, "version": version, "state": DataSetState.WAITING, "registered_at": now}
+
+
+def _refuse_nested(connection: Connection, datasets: Sequence[DataSet]) -> None:
+    """Raise UserError if one of ``datasets`` lies inside a data set, or has one inside; rejected ones do not count."""
+    if not datasets:
+        return
+    nested = _inside_another(connection, datasets) or _around_another(connection, datasets)
+    if nested:
+        inner, outer = nested
+        raise UserError(f"{inner} lies inside {outer}, which is a data set itself; register one of the two")
+
+
+def _inside_another(connection: Connection, datasets: Sequence[DataSet]) -> tuple[str, str] | None:
+    outer = {above: dataset.source for dataset in datasets for above in _above(dataset.source)}
+    for dataset in datasets:
+        if dataset.source in outer:
+            return outer[dataset.source], dataset.source
+    for chunk in chunks(outer):
+        found = connection.scalar(
+            select(DATASETS.c.source)
+            .where(DATASETS.c.source_key.in_([source_key(source) for source in chunk]))
+            .where(DATASETS.c.state != DataSetState.REJECTED)
+            .limit(1)
+        )
+        if found is not None:
+            return outer[found], found
+    return None
+
+
+def _above(source: str) -> Iterator[str]:
+    host, _, path = source.partition(":")
+    while path.rstrip("/"):
+        path = path.rpartition("/")[0]
+        yield f"{host}:{path or '/'}"
+
+
+def _around_another(connection: Connection, datasets: Sequence[DataSet]) -> tuple[str, str] | None:
+    """Find one whose folder holds another; one probe of the index each, in one statement for all."""
+    _STAGED.create(connection, checkfirst=True)
+    connection.execute(delete(_STAGED))
+    connection.execute(insert(_STAGED), [_span(dataset.source) for dataset in datasets])
+    inside = (DATASETS.c.source >= _STAGED.c.first_inside) & (DATASETS.c.source < _STAGED.c.first_behind)
+    found = connection.execute(
+        select(DATASETS.c.source, _STAGED.c.source)
+        .select_from(_STAGED.join(DATASETS, inside))
+        .where(DATASETS.c.state != DataSetState.REJECTED)
+        .limit(1)
+    ).first()
+    return None if found is None else (found[0], found[1])
+
+
+def _span(source: str) -> dict[str, str]:
+    """The sources inside ``source``: all that begin with it and a slash; the zero is the character behind the slash."""
+    folder = source.rstrip("/")
+    return {"source": source, "first_inside": f"{folder}/", "first_behind": f"{folder}0"}
+
+
+def pending(connection: Connection) -> Iterator[DataSet]:
+    """Yield the waiting data sets ordered by source."""
+    columns = [DATASETS.c[name] for name in DataSet._fields]
+    rows = connection.execution_options(yield_per=CHUNK).execute(
+        select(*columns).where(DATASETS.c.state == DataSetState.WAITING).order_by(DATASETS.c.source)
+    )
+    for row in rows:
+        yield DataSet(*row)
+
+
+def claim(connection: Connection, datasets: Iterable[DataSet], dump: int) -> None:
+    """Give the waiting ``datasets`` to ``dump``; raises ClaimLost if one of them is not waiting any more."""
+    for chunk in chunks(datasets):
+        ids = [dataset.id for dataset in chunk]
+        # The state behind an expression: else SQLite takes the index on it, and reads all that wait for every chunk.
+        waiting = DATASETS.c.state.concat("") == DataSetState.WAITING
+        taken = connection.execute(
+            update(DATASETS)
+            .where(DATASETS.c.id.in_(ids), waiting)
+            .values(state=DataSetState.CLAIMED, reason="", **{**NOWHERE, "dump_id": dump})
+        )
+        if taken.rowcount != len(chunk):
+            lost = len(chunk) - taken.rowcount
+            raise ClaimLost(
+                f"{lost} data sets from {chunk[0].source} on", "taken or changed since the plan; plan again"
+            )
+
+
+def release(connection: Connection, dump: int, *, unwritten_only: bool = False) -> None:
+    """Let the data sets that ``dump`` has claimed wait again; ``unwritten_only``: those with no place on its tapes."""
+    mine = [DATASETS.c.dump_id == dump, DATASETS.c.state == DataSetState.CLAIMED]
+    if unwritten_only:
+        mine.append(DATASETS.c.number.is_(None))
+    connection.execute(update(DATASETS).where(*mine).values(state=DataSetState.WAITING, **NOWHERE))
+
+
+def reject(connection: Connection, refused: Iterable[tuple[DataSet, str]]) -> None:
+    """Reject waiting data sets, each with its reason; raises ClaimLost if one of them is not waiting any more."""
+    for dataset, reason in refused:
+        taken = connection.execute(
+            update(DATASETS)
+            .where(DATASETS.c.id == dataset.id, DATASETS.c.state == DataSetState.WAITING)
+            .values(state=DataSetState.REJECTED, reason=reason)
+        )
+        if taken.rowcount != 1:
+            raise ClaimLost(dataset.source, "taken or changed since the plan; plan again")
+
+
+def rejected(connection: Connection) -> Iterator[Rejected]:
+    """Yield the rejected data sets ordered by source."""
+    rows = connection.execution_options(yield_per=CHUNK).execute(
+        select(DATASETS.c.source, DATASETS.c.reason)
+        .where(DATASETS.c.state == DataSetState.REJECTED)
+        .order_by(DATASETS.c.source)
+    )
+    for row in rows:
+        yield Rejected(*row)

@@ -1,0 +1,301 @@
+"""The ledger: verbs over one database, each of them one transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from types import TracebackType
+
+from papertape.ledger import contents, datasets, dumps, evidence, proof, search, volumes
+from papertape.ledger.database import Database, open_database
+from papertape.ledger.records import (
+    Deletable,
+    DumpRecord,
+    Found,
+    FoundFile,
+    Held,
+    Owner,
+    Registration,
+    Rejected,
+    Status,
+    VolumeStatus,
+)
+from papertape.ledger.schema import DumpState
+from papertape.plan import Batch, DataSet, Volume
+from papertape.volume.catalog import Catalog, Expected, Member, TapeFile, VolumeRecord
+from papertape.volume.evidence import Verification, Written
+
+
+def open_ledger(url: str) -> Ledger:
+    """Open the ledger at a database url (``sqlite:////folder/ledger.sqlite``); makes or updates its tables.
+
+    Raises UserError for a wrong url, and for a ledger that a newer papertape made; HostError for the database's own
+    troubles.
+    """
+    return Ledger(open_database(url))
+
+
+class Ledger:
+    """What is registered, claimed, written and proven.
+
+    Every method is one transaction and raises HostError for the database's own troubles. The iterators stream, in one
+    read transaction: use them up, or drop them. Threads may share a ledger. A ledger remembers which dumps it has
+    claimed, and every step of a dump is on condition that the dump still belongs to the process that claimed it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._owners: dict[int, Owner] = {}
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database; the ledger is not usable any more."""
+        self._database.close()
+
+    def register(self, dataset: DataSet, now: datetime) -> Registration:
+        """Register one data set and say what came of it; raises UserError if it lies inside another, or around one."""
+        with self._database.writing() as connection:
+            return datasets.register(connection, [dataset], now)[0]
+
+    def register_many(
+        self,
+        sets: Iterable[DataSet],
+        now: datetime,
+        tell: Callable[[DataSet, Registration], None] | None = None,
+    ) -> Counter[Registration]:
+        """Register data sets, some hundreds in a transaction; ``tell`` hears of each once it is in.
+
+        Raises UserError as ``register`` does: those told of before stay registered.
+        """
+        counts: Counter[Registration] = Counter()
+        for chunk in datasets.distinct_chunks(sets):
+            with self._database.writing() as connection:
+                results = datasets.register(connection, chunk, now)
+            counts.update(results)
+            if tell is not None:
+                for dataset, result in zip(chunk, results, strict=True):
+                    tell(dataset, result)
+        return counts
+
+    def pending(self) -> Iterator[DataSet]:
+        """Yield the data sets that wait, ordered by source."""
+        with self._database.reading() as connection:
+            yield from datasets.pending(connection)
+
+    def reject(self, refused: Iterable[tuple[DataSet, str]]) -> None:
+        """Reject waiting data sets, each with its reason; raises ClaimLost, and rejects none, if one does not wait."""
+        with self._database.writing() as connection:
+            datasets.reject(connection, refused)
+
+    def rejected(self) -> Iterator[Rejected]:
+        """Yield the rejected data sets, ordered by source."""
+        with self._database.reading() as connection:
+            yield from datasets.rejected(connection)
+
+    def add_volumes(self, added: Iterable[tuple[str, int, int]], now: datetime) -> None:
+        """Register blank volumes ``(tag, copy from 1, capacity in bytes)``; raises UserError for a known tag."""
+        with self._database.writing() as connection:
+            volumes.add(connection, added, now)
+
+    def retire(self, tag: str, reason: str) -> None:
+        """Take a volume out of service; raises UserError if it is unknown or a dump has it."""
+        with self._database.writing() as connection:
+            volumes.retire(connection, tag, reason)
+
+    def volume(self, tag: str) -> VolumeStatus:
+        """Return one volume; raises UserError if it is unknown."""
+        with self._database.reading() as connection:
+            return volumes.one(connection, tag)
+
+    def volumes(self) -> tuple[VolumeStatus, ...]:
+        """Return every volume, ordered by tag."""
+        with self._database.reading() as connection:
+            return tuple(volumes.show(connection))
+
+    def free_volumes(self, copies: int) -> tuple[Volume, ...]:
+        """Return the lowest blank tag of each copy, with a fresh uuid; raises VolumeError if a copy has none."""
+        with self._database.reading() as connection:
+            return volumes.free(connection, copies)
+
+    def begin(self, batch: Batch, owner: Owner, now: datetime) -> int:
+        """Claim all that ``batch`` names, reject what it refuses, and return the dump's id.
+
+        A batch with the uuid of a held dump takes that one up. Raises ClaimLost, and claims nothing, if anything was
+        taken or changed since the batch was planned: plan again.
+        """
+        with self._database.writing() as connection:
+            dump = dumps.begin(connection, batch, owner, now)
+        self._owners[dump] = owner
+        return dump
+
+    def heartbeat(self, dump: int, now: datetime) -> None:
+        """Say that the dump's process is alive; raises ClaimLost if the dump is not its any more: stop writing."""
+        with self._database.writing() as connection:
+            dumps.heartbeat(connection, dump, self._owners.get(dump), now)
+
+    def start_writing(self, dump: int) -> None:
+        """Say that from now on the volumes are written to; raises WrongState, ClaimLost."""
+        with self._database.writing() as connection:
+            dumps.move(connection, dump, self._owners.get(dump), (DumpState.PLANNED,), DumpState.WRITING)
+
+    def hold(self, dump: int, reason: str) -> None:
+        """Interrupt a dump: its data sets wait, its volumes stay with it; raises WrongState, ClaimLost."""
+        with self._database.writing() as connection:
+            dumps.hold(connection, dump, self._owners.get(dump), reason)
+        self._owners.pop(dump, None)
+
+    def held(self) -> Held | None:
+        """Return the oldest dump that is held, None if there is none."""
+        with self._database.reading() as connection:
+            return dumps.held(connection)
+
+    def written(self, dump: int, catalog: Catalog, copies: Sequence[Written], now: datetime) -> None:
+        """Enter what was written: members, places, how each copy went. Rejected data sets leave the dump.
+
+        Those of the dump that are not in the catalog wait again. Raises EvidenceMissing where the catalog is not of
+        this dump, its volumes and its data sets; WrongState, ClaimLost.
+        """
+        with self._database.writing() as connection:
+            evidence.written(connection, dump, self._owners.get(dump), catalog, copies, now)
+
+    def start_verifying(self, dump: int, owner: Owner, now: datetime) -> None:
+        """Say that ``owner`` reads a written dump back; raises WrongState, ClaimLost."""
+        with self._database.writing() as connection:
+            dumps.start_verifying(connection, dump, self._owners.get(dump), owner, now)
+        self._owners[dump] = owner
+
+    def commit(self, dump: int, verifications: Sequence[Verification], now: datetime) -> None:
+        """Say that a dump is archived: its data sets, its volumes and itself, or nothing at all.
+
+        Raises EvidenceMissing unless every copy was written and flushed without error and read back whole and equal:
+        as many bytes as its label and tape files have, as many files as its catalog has. Raises WrongState, ClaimLost.
+        """
+        with self._database.writing() as connection:
+            proof.commit(connection, dump, self._owners.get(dump), verifications, now)
+
+    def fail(
+        self,
+        dump: int,
+        reason: str,
+        now: datetime,
+        *,
+        aside: Mapping[str, str] | None = None,
+        touched: Collection[str] = (),
+    ) -> None:
+        """End a dump that came to nothing: its data sets wait again.
+
+        Set aside are its volumes in ``aside`` (tag: reason), those ``touched``, and those that ``written`` told of as
+        touched; the others are blank again. Raises WrongState, ClaimLost.
+        """
+        with self._database.writing() as connection:
+            mine = self._owners.get(dump)
+            dumps.fail(connection, dump, mine, reason, now, aside=aside or {}, touched=touched)
+
+    def abandon(self, dump: int, reason: str, now: datetime) -> None:
+        """End a dump that never touched a tape: all it had claimed is free again; raises WrongState, ClaimLost."""
+        with self._database.writing() as connection:
+            dumps.abandon(connection, dump, self._owners.get(dump), reason, now)
+
+    def record(self, verification: Verification, now: datetime) -> bool:
+        """Enter a verification made by itself, and return whether it proves its volume.
+
+        If not, the volume is set aside, and what lies on it is not deletable any more. Raises UserError for an
+        unknown volume.
+        """
+        with self._database.writing() as connection:
+            return proof.record(connection, verification, now)
+
+    def orphans(self, alive: Callable[[Owner], bool]) -> list[DumpRecord]:
+        """Return the dumps that are not over and whose owner is not ``alive``, oldest first."""
+        with self._database.reading() as connection:
+            found = dumps.owned(connection)
+        return [dump for dump in found if dump.owner is not None and not alive(dump.owner)]
+
+    def take_over(self, dump: DumpRecord, owner: Owner, now: datetime) -> None:
+        """Make ``owner`` the owner of an orphan; raises ClaimLost if it is not any more as ``dump`` says."""
+        with self._database.writing() as connection:
+            dumps.take_over(connection, dump, owner, now)
+        self._owners[dump.id] = owner
+
+    def dump(self, dump: int) -> DumpRecord:
+        """Return one dump; raises UserError if it is unknown."""
+        with self._database.reading() as connection:
+            return dumps.one(connection, dump)
+
+    def dumps(self) -> tuple[DumpRecord, ...]:
+        """Return every dump, newest first."""
+        with self._database.reading() as connection:
+            return tuple(dumps.every(connection))
+
+    def dump_of(self, tag: str) -> DumpRecord | None:
+        """Return the dump on a volume, None for one that has none; raises UserError for an unknown volume."""
+        with self._database.reading() as connection:
+            return dumps.of_volume(connection, tag)
+
+    def expected(self, dump: int) -> Expected:
+        """Return what a volume of a written dump must hold; raises UserError if the dump is unknown."""
+        found = self.dump(dump)
+        return Expected(
+            dump=found.uuid,
+            block_size=found.block_size,
+            volumes=self.volume_records(dump),
+            tape_files=self.tape_files(dump),
+            members=partial(self.members, dump),
+            rejected=frozenset(self.rejections(dump)),
+        )
+
+    def members(self, dump: int) -> Iterator[Member]:
+        """Yield every member of a dump from tape file 1 on in tape order, the catalog's own last.
+
+        No transaction stays open between two pages: a tape takes hours to read, and what was written never changes.
+        """
+        start = 0
+        while page := self._members_from(dump, start):
+            yield from page
+            start += len(page)
+
+    def _members_from(self, dump: int, start: int) -> list[Member]:
+        with self._database.reading() as connection:
+            return contents.page_of_members(connection, dump, start)
+
+    def rejections(self, dump: int) -> dict[int, Rejected]:
+        """Return the data sets that were rejected while a dump was written, by their number in the dump."""
+        with self._database.reading() as connection:
+            return contents.rejections(connection, dump)
+
+    def tape_files(self, dump: int) -> tuple[TapeFile, ...]:
+        """Return a dump's tape files from 1 on."""
+        with self._database.reading() as connection:
+            return contents.tape_files(connection, dump)
+
+    def volume_records(self, dump: int) -> tuple[VolumeRecord, ...]:
+        """Return the twins of a written dump with their labels, by copy number."""
+        with self._database.reading() as connection:
+            return contents.volume_records(connection, dump)
+
+    def status(self) -> Status:
+        """Count everything by state."""
+        with self._database.reading() as connection:
+            return search.status(connection)
+
+    def deletable(self) -> Iterator[Deletable]:
+        """Yield the newest versions that are archived and in doubt on no copy, ordered by source."""
+        with self._database.reading() as connection:
+            yield from search.deletable(connection)
+
+    def find(self, pattern: str) -> Iterator[Found]:
+        """Yield what matches a shell glob over sources (over paths, if it begins with ``/``), or has it as a part."""
+        with self._database.reading() as connection:
+            yield from search.find(connection, pattern)
+
+    def files(self, found: Found) -> Iterator[FoundFile]:
+        """Yield the members of a data set in tape order."""
+        with self._database.reading() as connection:
+            yield from search.files(connection, found)

@@ -1,0 +1,157 @@
+"""Proof: what was read back, and the one step from there to ``archived``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from papertape import __version__
+from papertape.errors import UserError
+from papertape.ledger import volumes
+from papertape.ledger.dumps import move, one
+from papertape.ledger.records import DumpRecord, EvidenceMissing, Owner
+from papertape.ledger.schema import (
+    COPIES,
+    DATASETS,
+    DUMPS,
+    TAPE_FILES,
+    VERIFICATIONS,
+    VOLUMES,
+    DataSetState,
+    DumpState,
+)
+from papertape.volume.catalog import TapeFile
+from papertape.volume.evidence import Verification
+
+FINDINGS_KEPT = 1000
+"""How many findings of one verification are kept one by one; all are counted."""
+
+_ARCHIVED = "archived"
+
+
+class _Whole(NamedTuple):
+    """What reading one volume back whole comes to: all bytes on it, and the files of all whole data sets."""
+
+    bytes: int
+    files: int
+
+
+def commit(
+    connection: Connection, dump: int, mine: Owner | None, verifications: Sequence[Verification], now: datetime
+) -> None:
+    """Say that the dump is archived: data sets, volumes and dump, all or none.
+
+    Raises EvidenceMissing unless every copy was written and flushed without error, and was read back whole and equal.
+    """
+    move(connection, dump, mine, (DumpState.VERIFYING,), DumpState.VERIFYING, heartbeat_at=now, ended_at=now, reason="")
+    claimed = volumes.of_dump(connection, dump)
+    found = one(connection, dump)
+    _refuse_unproven(connection, found, claimed, verifications)
+    _refuse_miscounted(connection, found)
+    by_tag = {volume.tag: volume.id for volume in claimed}
+    for verification in verifications:
+        _enter(connection, by_tag[verification.volume], dump, verification, "", now)
+    for table, its in (
+        (DATASETS, (DATASETS.c.dump_id == dump) & (DATASETS.c.state == DataSetState.CLAIMED)),
+        (VOLUMES, VOLUMES.c.dump_id == dump),
+        (DUMPS, DUMPS.c.id == dump),
+    ):
+        connection.execute(update(table).where(its).values(state=_ARCHIVED))  # the one line that says so
+
+
+def _refuse_unproven(
+    connection: Connection, dump: DumpRecord, claimed: Sequence[Row[Any]], verifications: Sequence[Verification]
+) -> None:
+    if not dump.copies or sorted(copy.volume for copy in dump.copies) != sorted(volume.tag for volume in claimed):
+        raise EvidenceMissing(dump.id, "a volume that it was written to does not belong to it any more")
+    if sorted(verification.volume for verification in verifications) != sorted(copy.volume for copy in dump.copies):
+        raise EvidenceMissing(dump.id, "not every copy was read back once")
+    for copy in dump.copies:
+        if copy.error or not copy.written_at or not copy.flushed_at:
+            raise EvidenceMissing(dump.id, f"the copy on {copy.volume} is not whole: {copy.error or 'never flushed'}")
+    for verification in verifications:
+        wrong = _wrong(connection, dump, verification)
+        if wrong:
+            raise EvidenceMissing(dump.id, f"the copy on {verification.volume} is not proven: {wrong}")
+
+
+def _refuse_miscounted(connection: Connection, dump: DumpRecord) -> None:
+    mine = (DATASETS.c.dump_id == dump.id) & (DATASETS.c.state == DataSetState.CLAIMED)
+    query = select(func.count(), func.count(DATASETS.c.number), func.sum(DATASETS.c.files), func.sum(DATASETS.c.size))
+    claimed, placed, files, size = connection.execute(query.select_from(DATASETS).where(mine)).one()
+    if (claimed, placed, files or 0, size or 0) != (dump.datasets, dump.datasets, dump.files, dump.size):
+        raise EvidenceMissing(dump.id, "its data sets, files and bytes are not as many as its catalog says")
+
+
+def _wrong(connection: Connection, dump: DumpRecord, verification: Verification) -> str:
+    """Say why ``verification`` does not prove its volume, "" if it does: every byte was read, and every file."""
+    if not verification.ok:
+        return verification.findings[0].sentence()
+    whole = _whole(connection, dump, verification.volume)
+    if whole is None:
+        return "the ledger does not know what was written to it"
+    if (verification.bytes, verification.files) != whole:
+        read = f"{verification.bytes} bytes and {verification.files} files"
+        return f"{read} were read, but {whole.bytes} and {whole.files} were written"
+    return ""
+
+
+def _whole(connection: Connection, dump: DumpRecord, tag: str) -> _Whole | None:
+    query = select(COPIES.c.label).join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
+    label = connection.scalar(query.where(COPIES.c.dump_id == dump.id, VOLUMES.c.tag == tag))
+    if label is None:
+        return None
+    size = connection.scalar(select(func.sum(TAPE_FILES.c.size)).where(TAPE_FILES.c.dump_id == dump.id))
+    return _Whole(TapeFile(*label["label"]).size + int(size or 0), dump.files)
+
+
+def record(connection: Connection, verification: Verification, now: datetime) -> bool:
+    """Enter a verification made by itself; a volume that is not good is set aside. Return whether it is good."""
+    volume = connection.execute(select(VOLUMES).where(VOLUMES.c.tag == verification.volume)).first()
+    if volume is None:
+        raise UserError(f"volume {verification.volume} is not registered; see `papertape volumes show`")
+    dump = volume.dump_id
+    wrong = (
+        "the ledger knows no dump on it" if dump is None else _wrong(connection, one(connection, dump), verification)
+    )
+    _enter(connection, volume.id, dump, verification, wrong, now)
+    if wrong:
+        volumes.set_aside(connection, volume.id, wrong)
+    return not wrong
+
+
+def _enter(
+    connection: Connection, volume: int, dump: int | None, verification: Verification, wrong: str, now: datetime
+) -> None:
+    row = _verification_row(verification)
+    connection.execute(insert(VERIFICATIONS).values(volume_id=volume, dump_id=dump, recorded_at=now, **row))
+    connection.execute(
+        update(COPIES)
+        .where(COPIES.c.dump_id == dump, COPIES.c.volume_id == volume)
+        .values(
+            verified_at=None if wrong else verification.ended,
+            verify_drive=verification.drive,
+            verify_serial=verification.drive_serial,
+        )
+    )
+
+
+def _verification_row(verification: Verification) -> dict[str, Any]:
+    findings = [{"kind": each.kind, **asdict(each)} for each in verification.findings[:FINDINGS_KEPT]]
+    return {
+        "drive": verification.drive,
+        "drive_serial": verification.drive_serial,
+        "started_at": verification.started,
+        "ended_at": verification.ended,
+        "seconds": verification.seconds,
+        "ok": verification.ok,
+        "bytes": verification.bytes,
+        "files": verification.files,
+        "version": __version__,
+        "findings_count": len(verification.findings),
+        "findings": findings,
+    }

@@ -1,0 +1,186 @@
+"""What the ledger says, as frozen values, and the errors that it raises by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from papertape.errors import PapertapeError
+from papertape.plan import Volume
+
+
+class ClaimLost(PapertapeError):
+    """Someone else was faster; nothing was changed. ``what`` names the thing, ``reason`` is a clause."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what}: {reason}")
+        self.what = what
+        self.reason = reason
+
+
+class WrongState(PapertapeError):
+    """A dump is not in a state from which it can do this; nothing was changed."""
+
+    def __init__(self, dump: int, state: str, wanted: str) -> None:
+        super().__init__(f"dump {dump} is {state}, so it cannot become {wanted}; see `papertape status`")
+        self.dump = dump
+        self.state = state
+        self.wanted = wanted
+
+
+class EvidenceMissing(PapertapeError):
+    """What a dump says of itself is not enough, or contradicts the ledger; nothing was changed."""
+
+    def __init__(self, dump: int, reason: str) -> None:
+        super().__init__(f"dump {dump}: {reason}")
+        self.dump = dump
+        self.reason = reason
+
+
+class Registration(StrEnum):
+    """What registering a data set came to."""
+
+    NEW = "new"
+    KNOWN = "known"  # and unchanged
+    UPDATED = "updated"  # it was waiting, and changed since, or a checksum was declared
+    CHANGED = "changed"  # it was archived, and changed since: a new version waits
+    AGAIN = "again"  # it was rejected, and waits again
+    CLAIMED = "claimed"  # a dump has it just now: left alone
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that a dump belongs to; ``started`` tells it from a later process of the same number."""
+
+    host: str
+    pid: int
+    started: str
+
+
+@dataclass(frozen=True)
+class CopyRecord:
+    """One copy of a dump and the evidence for it; what is not known yet is None."""
+
+    volume: str
+    uuid: str
+    copy: int
+    touched: bool
+    written_at: datetime | None
+    flushed_at: datetime | None
+    verified_at: datetime | None
+    write_drive: int | None
+    write_serial: str | None
+    verify_drive: int | None
+    verify_serial: str | None
+    bytes: int | None
+    files: int | None
+    version: str | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class DumpRecord:
+    """One dump; ``owner`` is None where it is held.
+
+    ``datasets``, ``files`` and ``size`` (bytes) are those of the plan until it is written, then those of the catalog.
+    """
+
+    id: int
+    uuid: str
+    state: str
+    owner: Owner | None
+    heartbeat_at: datetime | None
+    started_at: datetime
+    ended_at: datetime | None
+    created_at: datetime | None
+    version: str
+    reason: str
+    datasets: int
+    files: int
+    size: int
+    block_size: int
+    copies: tuple[CopyRecord, ...]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A dump that was interrupted while it wrote: only this ``uuid`` may write to these ``volumes``."""
+
+    dump: int
+    uuid: str
+    reason: str
+    volumes: tuple[Volume, ...]
+
+
+@dataclass(frozen=True)
+class VolumeStatus:
+    """One volume in the ledger; ``uuid`` and ``dump`` (a uuid) are None for a blank one. ``capacity`` in bytes."""
+
+    tag: str
+    uuid: str | None
+    copy: int
+    capacity: int
+    state: str
+    reason: str
+    dump: str | None
+    registered_at: datetime
+
+
+@dataclass(frozen=True)
+class Status:
+    """How many things are in which state (every state is a key), and the bytes of the data sets in each."""
+
+    datasets: dict[str, int]
+    bytes: dict[str, int]
+    volumes: dict[str, int]
+    dumps: dict[str, int]
+
+
+class Deletable(NamedTuple):
+    """A data set that is safe on every copy; its disk copy may go if it still has this ``fingerprint``."""
+
+    source: str
+    fingerprint: str
+    size: int
+
+
+class Rejected(NamedTuple):
+    """A data set that no dump takes before it is registered again; ``reason`` is a clause."""
+
+    source: str
+    reason: str
+
+
+class FoundCopy(NamedTuple):
+    """A volume that holds a data set; ``verified`` says whether the last reading of that volume found it whole."""
+
+    volume: str
+    verified: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """One version of a data set; ``tape_file`` and ``offset`` are None, ``copies`` empty, before it was archived."""
+
+    source: str
+    version: int
+    kind: str
+    state: str
+    size: int
+    reason: str
+    dump: int | None
+    number: int | None
+    tape_file: int | None
+    offset: int | None
+    copies: tuple[FoundCopy, ...]
+
+
+class FoundFile(NamedTuple):
+    """One member of a data set, its name in text form; digests are empty for directories and links."""
+
+    member: str
+    size: int
+    sha256: str
+    md5: str

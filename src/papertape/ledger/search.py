@@ -1,0 +1,156 @@
+"""Looking things up: how many of what, what may be deleted, where a data set lies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from fnmatch import translate
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
+
+from papertape.ledger.datasets import CHUNK
+from papertape.ledger.records import Deletable, Found, FoundCopy, FoundFile, Status
+from papertape.ledger.schema import (
+    COPIES,
+    DATASETS,
+    DUMPS,
+    MEMBERS,
+    VOLUMES,
+    DataSetState,
+    DumpState,
+    VolumeState,
+)
+
+_GLOB = re.compile(r"[*?\[]")
+_ESCAPE = "!"
+
+
+def status(connection: Connection) -> Status:
+    """Count everything."""
+    sizes = connection.execute(
+        select(DATASETS.c.state, func.count(), func.sum(DATASETS.c.size)).group_by(DATASETS.c.state)
+    ).all()
+    return Status(
+        datasets=_every_state(DataSetState, {state: count for state, count, _ in sizes}),
+        bytes=_every_state(DataSetState, {state: int(size) for state, _, size in sizes}),
+        volumes=_every_state(VolumeState, _counts(connection, VOLUMES)),
+        dumps=_every_state(DumpState, _counts(connection, DUMPS)),
+    )
+
+
+def _every_state(states: type[StrEnum], counts: dict[str, int]) -> dict[str, int]:
+    return {state.value: counts.get(state.value, 0) for state in states}
+
+
+def _counts(connection: Connection, table: Table) -> dict[str, int]:
+    rows = connection.execute(select(table.c.state, func.count()).group_by(table.c.state))
+    return {row[0]: row[1] for row in rows}
+
+
+def deletable(connection: Connection) -> Iterator[Deletable]:
+    """Yield, ordered by source, what is safe on every copy, and did not change since as far as anybody said."""
+    newer = DATASETS.alias("newer")
+    superseded = select(newer.c.id).where(
+        newer.c.source_key == DATASETS.c.source_key, newer.c.version > DATASETS.c.version
+    )
+    rows = connection.execution_options(yield_per=CHUNK).execute(
+        select(DATASETS.c.source, DATASETS.c.fingerprint, DATASETS.c.size)
+        .where(DATASETS.c.state == DataSetState.ARCHIVED)
+        .where(DATASETS.c.dump_id.in_(_safe_dumps()), ~superseded.exists())
+        .order_by(DATASETS.c.source)
+    )
+    for row in rows:
+        yield Deletable(*row)
+
+
+def _safe_dumps() -> Select[tuple[int]]:
+    """The archived dumps of which no copy is in doubt."""
+    doubtful = (
+        select(COPIES.c.dump_id)
+        .join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
+        .where(COPIES.c.dump_id == DUMPS.c.id)
+        .where(COPIES.c.verified_at.is_(None) | (VOLUMES.c.state != VolumeState.ARCHIVED))
+    )
+    return select(DUMPS.c.id).where(DUMPS.c.state == DumpState.ARCHIVED, ~doubtful.exists())
+
+
+def find(connection: Connection, pattern: str) -> Iterator[Found]:
+    """Yield the data sets whose source matches ``pattern``, ordered by source, oldest version first."""
+    glob = _glob(pattern)
+    matches = re.compile(translate(glob)).match
+    copies = _copies_by_dump(connection)
+    query = select(DATASETS).where(*_conditions(glob)).order_by(DATASETS.c.source, DATASETS.c.version)
+    for row in connection.execution_options(yield_per=CHUNK).execute(query):
+        if matches(row.source):
+            yield _found(row, copies.get(row.dump_id, ()))
+
+
+def _glob(pattern: str) -> str:
+    """Return ``pattern`` as a glob over whole sources; what a terminal gave in bytes that are no UTF-8 is ``\\xNN``."""
+    text = pattern.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if not _GLOB.search(text):
+        return f"*{text}*"
+    return f"*:{text}" if text.startswith("/") else text
+
+
+def _conditions(glob: str) -> list[ColumnElement[bool]]:
+    """What the database can check by itself: a superset, since LIKE knows no sets and some databases no case."""
+    head = glob[: found.start()] if (found := _GLOB.search(glob)) else glob
+    conditions: list[ColumnElement[bool]] = [DATASETS.c.source.like(_like(glob), escape=_ESCAPE)]
+    if head:
+        conditions += [DATASETS.c.source >= head, DATASETS.c.source < f"{head}\U0010ffff"]
+    return conditions
+
+
+def _like(glob: str) -> str:
+    plain = glob.partition("[")
+    text = "".join(_LIKE.get(character, character) for character in plain[0])
+    return f"{text}%" if plain[1] else text
+
+
+_LIKE = {"*": "%", "?": "_", "%": f"{_ESCAPE}%", "_": f"{_ESCAPE}_", _ESCAPE: _ESCAPE * 2}
+
+
+def _copies_by_dump(connection: Connection) -> dict[int, tuple[FoundCopy, ...]]:
+    rows = connection.execute(
+        select(COPIES.c.dump_id, VOLUMES.c.tag, COPIES.c.verified_at)
+        .join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
+        .order_by(COPIES.c.dump_id, COPIES.c.copy)
+    )
+    found: dict[int, tuple[FoundCopy, ...]] = {}
+    for dump, tag, verified_at in rows:
+        found[dump] = (*found.get(dump, ()), FoundCopy(tag, verified_at is not None))
+    return found
+
+
+def _found(row: Row[Any], copies: tuple[FoundCopy, ...]) -> Found:
+    written = row.number is not None
+    return Found(
+        source=row.source,
+        version=row.version,
+        kind=row.kind,
+        state=row.state,
+        size=row.size,
+        reason=row.reason,
+        dump=row.dump_id,
+        number=row.number,
+        tape_file=row.tape_file,
+        offset=row.offset,
+        copies=copies if written else (),
+    )
+
+
+def files(connection: Connection, found: Found) -> Iterator[FoundFile]:
+    """Yield the members of a data set in tape order; nothing before it was written."""
+    if found.number is None:
+        return
+    columns = (MEMBERS.c.name, MEMBERS.c.size, MEMBERS.c.sha256, MEMBERS.c.md5)
+    rows = connection.execution_options(yield_per=CHUNK).execute(
+        select(*columns)
+        .where(MEMBERS.c.dump_id == found.dump, MEMBERS.c.dataset == found.number)
+        .order_by(MEMBERS.c.seq)
+    )
+    for row in rows:
+        yield FoundFile(*row)

@@ -1,0 +1,162 @@
+"""Small plans, catalogs and results, as a dump would make them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from papertape.ledger import Ledger, Owner
+from papertape.plan import Batch, DataSet, Volume
+from papertape.volume.catalog import Catalog, DataSetRecord, Member, TapeFile, VolumeRecord
+from papertape.volume.evidence import DigestMismatch, Verification, Written
+
+NOW = datetime(2024, 5, 17, 3, 4, 5, 678901, tzinfo=UTC)
+LATER = NOW + timedelta(hours=9)
+ME = Owner("tape1", 4711, "12345")
+OTHER = Owner("tape2", 4711, "12345")
+UUID = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
+DIGEST = hashlib.sha256(b"").hexdigest()
+BLOCK = 1 << 20
+LABEL_SIZE, PLAN_SIZE, ARCHIVE_SIZE, CATALOG_SIZE = BLOCK, BLOCK, 8 * BLOCK, 2 * BLOCK
+TAPE_SIZE = LABEL_SIZE + PLAN_SIZE + ARCHIVE_SIZE + CATALOG_SIZE
+
+
+@dataclass(frozen=True)
+class ListedCatalog(Catalog):
+    """A catalog in memory."""
+
+    member_rows: tuple[Member, ...] = ()
+    dataset_rows: tuple[DataSetRecord, ...] = ()
+
+    def members(self) -> Iterator[Member]:
+        yield from self.member_rows
+        yield from self.own_members
+
+    def dataset_records(self) -> Iterator[DataSetRecord]:
+        yield from self.dataset_rows
+
+
+def dataset(source: str, *, fingerprint: str = "f1", size: int = 100, md5: str | None = None) -> DataSet:
+    return DataSet(source, "file", 1, size, 1024 + size, 200, fingerprint, md5)
+
+
+def named(count: int, folder: str = "host:/data") -> list[DataSet]:
+    return [dataset(f"{folder}/zen.{number:06}.uv") for number in range(count)]
+
+
+def fill(ledger: Ledger, count: int = 3, pairs: int = 2) -> None:
+    ledger.register_many(named(count), NOW)
+    tags = [(f"PAPR{copy}{number:03}", copy, 10**9) for copy in (1, 2) for number in range(1, pairs + 1)]
+    ledger.add_volumes(tags, NOW)
+
+
+def plan(
+    ledger: Ledger,
+    *,
+    dump: str = UUID,
+    sets: Sequence[DataSet] | None = None,
+    volumes: Sequence[Volume] | None = None,
+    refused: Sequence[tuple[DataSet, str]] = (),
+) -> Batch:
+    chosen = tuple(ledger.pending()) if sets is None else tuple(sets)
+    twins = ledger.free_volumes(2) if volumes is None else tuple(volumes)
+    return Batch(dump, tuple(twins), BLOCK, (chosen,), tuple(refused), 10**6)
+
+
+def member(name: bytes, *, number: int = 0, tape_file: int = 2, offset: int = 0, size: int = 100) -> Member:
+    return Member(name, "file", size, DIGEST, "", tape_file, offset, number, "0badcafe")
+
+
+def volume_record(volume: Volume) -> VolumeRecord:
+    own = (member(b"README.txt", number=-1, tape_file=0), member(b"volume.json", number=-1, tape_file=0, offset=1024))
+    return VolumeRecord(
+        volume.tag, volume.uuid, volume.copy, f"S{volume.copy}", TapeFile(0, "label", LABEL_SIZE, DIGEST), own
+    )
+
+
+def catalog(batch: Batch, rejected: dict[str, str] | None = None, *, until: int | None = None) -> ListedCatalog:
+    """The catalog of ``batch``, with some data sets rejected, ended before the one numbered ``until``."""
+    rejected = rejected or {}
+    sets = [each for archive in batch.archives for each in archive][:until]
+    records = tuple(
+        DataSetRecord(
+            number, each.source, each.kind, 2, number * 2048, each.files, each.size, each.md5 or "",
+            each.fingerprint, rejected.get(each.source, ""),
+        )
+        for number, each in enumerate(sets)
+    )  # fmt: skip
+    plan_members = [member(b"plan.json", number=-1, tape_file=1)]
+    rows = [member(b"data/%d" % number, number=number, offset=2048 * number) for number in range(len(sets))]
+    whole = [record for record in records if not record.reason]
+    tape_files = (
+        TapeFile(1, "plan", PLAN_SIZE, DIGEST),
+        TapeFile(2, "archive", ARCHIVE_SIZE, DIGEST),
+        TapeFile(3, "catalog", CATALOG_SIZE, DIGEST),
+    )
+    return ListedCatalog(
+        dump=batch.dump,
+        created=NOW,
+        block_size=batch.block_size,
+        volumes=tuple(volume_record(volume) for volume in batch.volumes),
+        tape_files=tape_files,
+        own_members=(member(b"catalog.json", number=-1, tape_file=3),),
+        datasets=len(whole),
+        files=sum(record.files for record in whole),
+        size=sum(record.size for record in whole),
+        folder=Path("/nowhere"),
+        member_rows=(*plan_members, *rows),
+        dataset_rows=records,
+    )
+
+
+def copies(batch: Batch, *, flushed: datetime | None = NOW, error: Exception | None = None) -> list[Written]:
+    """How the batch's copies went; ``flushed`` and ``error`` are those of the last one."""
+    good = [
+        Written(each.tag, each.copy - 1, f"S{each.copy}", TAPE_SIZE, 1, NOW, NOW, touched=True)
+        for each in batch.volumes[:-1]
+    ]
+    last = batch.volumes[-1]
+    return [*good, Written(last.tag, 1, "S2", TAPE_SIZE, 1, NOW, flushed, touched=True, error=error)]
+
+
+def verification(tag: str, files: int, *, size: int = TAPE_SIZE, good: bool = True) -> Verification:
+    findings = () if good else (DigestMismatch(tag, 2, 2048, "data/1", "aa", "bb"),)
+    return Verification(tag, 0, "S9", files, size, 60.5, NOW, LATER, findings)
+
+
+def verifications(batch: Batch, files: int) -> list[Verification]:
+    return [verification(volume.tag, files) for volume in batch.volumes]
+
+
+def begin(ledger: Ledger, batch: Batch, owner: Owner = ME) -> int:
+    return ledger.begin(batch, owner, NOW)
+
+
+def begin_writing(ledger: Ledger, batch: Batch, owner: Owner = ME) -> int:
+    dump = ledger.begin(batch, owner, NOW)
+    ledger.start_writing(dump)
+    return dump
+
+
+def write(ledger: Ledger, batch: Batch, written: ListedCatalog | None = None) -> int:
+    """Bring ``batch`` up to where it is being verified."""
+    dump = begin_writing(ledger, batch)
+    ledger.written(dump, written or catalog(batch), copies(batch), NOW)
+    ledger.start_verifying(dump, ME, NOW)
+    return dump
+
+
+def archive(ledger: Ledger, batch: Batch | None = None) -> tuple[int, Batch]:
+    """Bring a whole dump to its good end."""
+    batch = batch or plan(ledger)
+    written = catalog(batch)
+    dump = write(ledger, batch, written)
+    ledger.commit(dump, verifications(batch, written.files), LATER)
+    return dump, batch
+
+
+def states(ledger: Ledger) -> dict[str, str]:
+    return {found.source: found.state for found in ledger.find("*")}

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ledger.samples import NOW, archive, catalog, dataset, fill, member, plan, write
+from papertape.ledger import Ledger
+
+SOURCES = [
+    "host:/data/100%/a_b.uv",
+    "host:/data/1007/aXb.uv",
+    "host:/data/[x]/!bang",
+    "host:/data/x/!bang",
+    "host:/data/ABC",
+    "host:/data/abc",
+    "host:/data/odd\\xff\\\\name",
+    "other:/data/abc",
+]
+
+
+@pytest.fixture
+def found(ledger: Ledger) -> Ledger:
+    ledger.register_many([dataset(source) for source in SOURCES], NOW)
+    return ledger
+
+
+def names(ledger: Ledger, pattern: str) -> list[str]:
+    return [each.source for each in ledger.find(pattern)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*", SOURCES),
+        ("", SOURCES),
+        ("100%", SOURCES[:1]),
+        ("a_b", SOURCES[:1]),
+        ("*a_b*", SOURCES[:1]),
+        ("*a?b*", SOURCES[:2]),
+        ("host:/data/[[]x]/*", SOURCES[2:3]),
+        ("!bang", SOURCES[2:4]),
+        ("*!bang", SOURCES[2:4]),
+        ("host:/data/[Aa]BC", SOURCES[4:5]),
+        ("abc", [SOURCES[5], SOURCES[7]]),
+        ("host:/data/abc", SOURCES[5:6]),
+        ("/data/a*c", [SOURCES[5], SOURCES[7]]),
+        ("odd\\xff", SOURCES[6:7]),
+        ("odd\udcff", SOURCES[6:7]),
+        ("nothing like it", []),
+        ("*'; DROP TABLE datasets; --*", []),
+    ],
+)
+def test_find(found: Ledger, pattern: str, expected: list[str]) -> None:
+    assert names(found, pattern) == sorted(expected)
+
+
+@given(pattern=st.text(alphabet="*?[]!%_ab/:XBC01", max_size=12))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+def test_find_is_the_shells_glob(found: Ledger, pattern: str) -> None:
+    if not set(pattern) & set("*?["):
+        wanted = [source for source in SOURCES if pattern in source]
+    else:
+        glob = f"*:{pattern}" if pattern.startswith("/") else pattern
+        wanted = [source for source in SOURCES if fnmatchcase(source, glob)]
+    assert names(found, pattern) == sorted(wanted)
+
+
+def test_what_is_found_says_where_it_lies(ledger: Ledger) -> None:
+    fill(ledger)
+    before = list(ledger.find("*"))
+    assert all(each.copies == () and list(ledger.files(each)) == [] for each in before)
+    archive(ledger)
+    second = list(ledger.find("*"))[1]
+    assert (second.state, second.tape_file, second.offset, second.size) == ("archived", 2, 2048, 100)
+    assert second.copies == (("PAPR1001", True), ("PAPR2001", True))
+    (file,) = ledger.files(second)
+    assert (file.member, file.size, len(file.sha256)) == ("data/1", 100, 64)
+
+
+def test_a_written_copy_is_not_verified(ledger: Ledger) -> None:
+    fill(ledger)
+    write(ledger, plan(ledger))
+    assert [copy.verified for copy in next(ledger.find("*")).copies] == [False, False]
+    assert list(ledger.deletable()) == []
+
+
+def test_every_state_is_counted(ledger: Ledger) -> None:
+    status = ledger.status()
+    assert status.datasets == {"waiting": 0, "claimed": 0, "archived": 0, "rejected": 0}
+    assert status.bytes == status.datasets
+    assert set(status.volumes) == {"blank", "claimed", "archived", "aside", "retired"}
+    assert set(status.dumps) == {"planned", "writing", "written", "verifying", "archived", "failed", "abandoned"}
+    fill(ledger)
+    assert ledger.status().bytes["waiting"] == 300
+
+
+def test_only_the_newest_version_is_deletable(ledger: Ledger) -> None:
+    fill(ledger)
+    _, batch = archive(ledger)
+    assert [(each.fingerprint, each.size) for each in ledger.deletable()] == [("f1", 100)] * 3
+    ledger.register(batch.archives[0][0]._replace(fingerprint="f2"), NOW)
+    assert [each.source for each in ledger.deletable()] == [each.source for each in batch.archives[0][1:]]
+
+
+def test_the_ledger_tells_what_a_volume_must_hold(ledger: Ledger) -> None:
+    fill(ledger)
+    batch = plan(ledger)
+    odd = (member(b"data/\xff\n\\x41 \xc3\xbc", number=2, offset=4096), member(b"SHA256SUMS", number=-1))
+    written = catalog(batch)
+    written = type(written)(**{**vars(written), "member_rows": (*written.member_rows, *odd)})
+    dump = write(ledger, batch, written)
+    assert list(ledger.members(dump)) == list(written.members())
+    expected = ledger.expected(dump)
+    original = written.expected()
+    assert list(expected.members()) == list(original.members())
+    assert (expected.dump, expected.block_size, expected.volumes, expected.tape_files, expected.rejected) == (
+        (original.dump, original.block_size, original.volumes, original.tape_files, original.rejected)
+    )
