@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
+from papertape.errors import PapertapeError
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -142,7 +144,7 @@ class Written:
     started: datetime
     flushed: datetime | None
     touched: bool
-    error: Exception | None = field(default=None, compare=False)
+    error: PapertapeError | None = field(default=None, compare=False)
 
     @property
     def ok(self) -> bool:

@@ -23,6 +23,9 @@ _BLANK_SUM = b"        "
 _LONGEST_NUMBER = 0o77777777777
 """The largest size or time that twelve bytes of octal digits hold; larger ones go to a pax record."""
 
+_MOST_DIGITS = 20
+"""Digits of a number in a pax record: 64 bits take no more."""
+
 
 class Attributes(NamedTuple):
     """What a header says besides name and size; ``mtime`` is in nanoseconds since 1970, ``target`` a link's."""
@@ -163,7 +166,7 @@ def read_number(field: bytes) -> int:
 
 def check_record(record: bytes) -> None:
     """Raise HeaderError unless ``record`` (512 bytes) is a ustar header with the right checksum."""
-    if record[257:265] != b"ustar\00000":
+    if record[257:265] != b"ustar\00000" or len(record) != RECORD:
         raise HeaderError("no tar header")
     if sum(record) - sum(record[148:156]) + 256 != read_number(record[148:156]):
         raise HeaderError("the header's checksum is wrong")
@@ -180,31 +183,30 @@ def read_header(extension: bytes, record: bytes, length: int) -> Header:
     kind = _KINDS.get(record[156:157])
     if kind is None:
         raise HeaderError(f"a member of type {record[156:157]!a} is never written")
-    try:
-        attributes = Attributes(
-            kind,
-            read_number(record[100:108]),
-            _nanoseconds(pax[b"mtime"]) if b"mtime" in pax else read_number(record[136:148]) * 10**9,
-            int(pax[b"uid"]) if b"uid" in pax else read_number(record[108:116]),
-            int(pax[b"gid"]) if b"gid" in pax else read_number(record[116:124]),
-            pax.get(b"uname", record[265:297].rstrip(b"\0")),
-            pax.get(b"gname", record[297:329].rstrip(b"\0")),
-            pax.get(b"linkpath", record[157:257].rstrip(b"\0")),
-        )
-        size = int(pax[b"size"]) if b"size" in pax else read_size(record)
-    except ValueError as error:
-        raise HeaderError(str(error)) from error
-    if size < 0:
-        raise HeaderError("a size below zero")
+    attributes = Attributes(
+        kind,
+        read_number(record[100:108]),
+        _nanoseconds(pax[b"mtime"]) if b"mtime" in pax else read_number(record[136:148]) * 10**9,
+        _decimal(pax[b"uid"]) if b"uid" in pax else read_number(record[108:116]),
+        _decimal(pax[b"gid"]) if b"gid" in pax else read_number(record[116:124]),
+        pax.get(b"uname", record[265:297].rstrip(b"\0")),
+        pax.get(b"gname", record[297:329].rstrip(b"\0")),
+        pax.get(b"linkpath", record[157:257].rstrip(b"\0")),
+    )
+    size = _decimal(pax[b"size"]) if b"size" in pax else read_size(record)
     return Header(pax.get(b"path", record[:100].rstrip(b"\0")), size, attributes, length)
 
 
 def _nanoseconds(text: bytes) -> int:
-    seconds, _, fraction = text.lstrip(b"-").partition(b".")
-    if not (seconds.isdigit() and (fraction.isdigit() or not fraction)):
-        raise HeaderError(f"{text!a} is not a time")
-    value = int(seconds) * 10**9 + int(fraction[:9].ljust(9, b"0"))
+    seconds, _, fraction = text.removeprefix(b"-").partition(b".")
+    value = _decimal(seconds) * 10**9 + _decimal(fraction[:9].ljust(9, b"0"))
     return -value if text.startswith(b"-") else value
+
+
+def _decimal(digits: bytes) -> int:
+    if not digits.isdigit() or len(digits) > _MOST_DIGITS:
+        raise HeaderError(f"{digits[:_MOST_DIGITS]!a} is not a decimal number")
+    return int(digits)
 
 
 def read_pax(records: bytes) -> dict[bytes, bytes]:

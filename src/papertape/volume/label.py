@@ -10,6 +10,7 @@ import msgspec
 
 from papertape import __version__
 from papertape.errors import FormatError
+from papertape.volume.document import decode_document
 from papertape.volume.header import HeaderError
 from papertape.volume.layout import FORMAT_VERSION, LABEL
 from papertape.volume.tapefile import Composed, MemberBegin, Scanner, compose
@@ -69,7 +70,7 @@ def read_label(content: bytes, volume_tag: str) -> Label:
 
     Raises FormatError if there is none, or if a newer papertape wrote it (R9).
     """
-    document = bytearray()
+    document, whole = bytearray(), False
     name = b""
     try:
         for event in Scanner().feed(memoryview(content)):
@@ -77,25 +78,20 @@ def read_label(content: bytes, volume_tag: str) -> Label:
                 name = event.header.name
             elif name == VOLUME:
                 document += event.data
+                whole = event.last
     except HeaderError as error:
         raise FormatError(volume_tag, "its first tape file is not a papertape label") from error
+    if not whole:
+        raise FormatError(volume_tag, "its first tape file holds no whole volume.json")
     return parse_label(bytes(document), volume_tag)
 
 
 def parse_label(document: bytes, volume_tag: str) -> Label:
     """Return what a ``volume.json`` says; raises FormatError."""
     try:
-        version = msgspec.json.decode(document, type=dict[str, object]).get("format_version")
-        if isinstance(version, int) and version > FORMAT_VERSION:
-            raise FormatError(
-                volume_tag, f"it has format version {version}, this papertape reads {FORMAT_VERSION}: use a newer one"
-            )
-        label = msgspec.json.decode(document, type=Label)
-    except msgspec.DecodeError as error:
+        return decode_document(document, Label, volume_tag)
+    except (msgspec.DecodeError, ValueError) as error:
         raise FormatError(volume_tag, f"its volume.json cannot be read ({error})") from error
-    if label.format != "papertape":
-        raise FormatError(volume_tag, "its volume.json is not papertape's")
-    return label
 
 
 def explain_volume(label: Label) -> str:

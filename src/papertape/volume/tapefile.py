@@ -148,24 +148,32 @@ class Scanner:
         self._headers += piece
 
     def _take_header(self, record: bytes) -> Iterator[MemberBegin | MemberData]:
-        if not any(record):
-            self.ended = True
-            return
         if not self._headers:
             self._begin = self.offset
+            if not any(record):
+                self.ended = True
+                return
         try:
             check_record(record)
-            size = read_size(record)
             if is_extension(record):
-                self._announce_extension(size)
+                self._announce_extension(read_size(record))
                 self._headers += self._take(RECORD)
                 return
             extension = bytes(self._headers[RECORD : RECORD + self._extension_size]) if self._headers else b""
             header = read_header(extension, record, len(self._headers) + RECORD)
         except HeaderError as error:
+            self._refuse()
             raise ScanError(self._begin, str(error)) from error
         self._take(RECORD)
         yield from self._begin_member(header, bytes(self._headers) + record)
+
+    def _refuse(self) -> None:
+        """Leave the refused record behind, so that no ``resume`` can meet it again.
+
+        Behind a pax header the record stays: it may be the header of the next member, where ``resume`` will go.
+        """
+        if not self._headers:
+            self._structure.update(self._take(RECORD))
 
     def _announce_extension(self, size: int) -> None:
         if self._headers or size > LONGEST_EXTENSION:
@@ -180,7 +188,7 @@ class Scanner:
         self._data = header.size if header.attributes.kind == FILE else 0
         self._skip = -self._data % RECORD
         yield MemberBegin(header, self._begin, checksum_header(records))
-        if header.attributes.kind == FILE and not self._data:
+        if header.attributes.kind == FILE and not header.size:
             yield MemberData(self._block[:0], True)
 
     def resume(self, offset: int) -> None:

@@ -1,0 +1,5 @@
+"""``python -m papertape`` is ``papertape``."""
+
+from papertape.cli import main
+
+main()

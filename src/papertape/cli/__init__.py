@@ -1,0 +1,17 @@
+"""The command line: one file a command, and each only calls jobs."""
+
+from papertape.cli.add import add
+from papertape.cli.app import main, papertape, run
+from papertape.cli.demo import demo, testdata
+from papertape.cli.dump import dump, plan, recover
+from papertape.cli.find import find
+from papertape.cli.init import init
+from papertape.cli.library import library
+from papertape.cli.status import status
+from papertape.cli.verify import verify
+from papertape.cli.volumes import volumes
+
+for _command in (init, add, plan, dump, verify, recover, status, find, volumes, library, testdata, demo):
+    papertape.add_command(_command)
+
+__all__ = ["main", "papertape", "run"]

@@ -1,0 +1,149 @@
+"""The command group, what every command shares, and the one place where errors become sentences and exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import click
+import msgspec
+
+from papertape import __version__
+from papertape.cli.progress import Tally, open_progress
+from papertape.cli.stopping import stoppable
+from papertape.config import Config, find_config, open_config_ledger, open_library, read_config
+from papertape.errors import EXIT_CODES, Interrupted, PapertapeError
+from papertape.jobs.context import Context
+from papertape.jobs.owner import identify_process
+from papertape.ledger import Ledger
+from papertape.report import Reporters
+from papertape.transfer.stop import Stop
+
+DEBUG = "PAPERTAPE_DEBUG"
+EPILOG = (
+    "\b\nExit codes:\n"
+    + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES)
+    + "\n\n\b\nThe config is the first of: --config, $PAPERTAPE_CONFIG, ./papertape.toml,\n"
+    "~/.config/papertape/papertape.toml, /etc/papertape/papertape.toml."
+)
+
+
+@dataclass
+class App:
+    """What the options before the command said."""
+
+    config_path: str | None = None
+    json: bool = False
+
+    def config(self) -> Config:
+        """Read the config; raises ConfigError."""
+        return read_config(find_config(self.config_path))
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="papertape")
+@click.option("--config", "config_path", metavar="FILE", help="The config file to use.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+@click.pass_context
+def papertape(context: click.Context, config_path: str | None, as_json: bool) -> None:
+    """Write every data set to two tapes at once, read both back whole and at the same time, and only then say that the
+    disk copy may go.
+
+    \b
+    The way of a night's data:
+      papertape init /srv/papertape        once: a library in a folder, and a ledger
+      papertape add /data/2459000/*.uvh5   register what is to be archived
+      papertape dump                       write a pair, verify the pair, record it
+      papertape status                     what may be deleted from disk
+    """
+    context.obj = App(config_path, as_json)
+
+
+def command(name: str, *, examples: str, **settings: Any) -> Callable[[Callable[..., int | None]], click.Command]:
+    """Make a function a command: it gets the App, may return an exit code, and knows ``--json`` behind its name too."""
+
+    def decorate(function: Callable[..., int | None]) -> click.Command:
+        @functools.wraps(function)
+        def run(*args: Any, as_json: bool, **options: Any) -> int:
+            app = click.get_current_context().find_object(App) or App()
+            app.json = app.json or as_json
+            return function(app, *args, **options) or 0
+
+        flag = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+        epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples.strip().splitlines())
+        made: Callable[[Callable[..., int]], click.Command] = click.command(name, epilog=epilog, **settings)
+        return made(flag(run))
+
+    return decorate
+
+
+def print_json(value: object) -> None:
+    """Print one JSON value on a line of its own."""
+    click.echo(msgspec.json.encode(value).decode())
+
+
+@contextlib.contextmanager
+def open_ledger(config: Config) -> Iterator[Ledger]:
+    """Have the config's ledger open in the block."""
+    with open_config_ledger(config) as ledger:
+        yield ledger
+
+
+@contextlib.contextmanager
+def open_context(config: Config) -> Iterator[Context]:
+    """Have all that a job works with in the block: ledger, library, progress, and Ctrl-C under control."""
+    tally, stop = Tally(), Stop()
+    with open_config_ledger(config) as ledger, open_progress() as progress, stoppable(stop, tally):
+        report = Reporters(tally, progress)
+        library = open_library(config, report)
+        yield Context(ledger, library, config.settings, identify_process(), report, stop)
+
+
+def main() -> NoReturn:
+    """Run the program and leave with the documented exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; whatever goes wrong is one sentence on standard error."""
+    try:
+        result = papertape.main(arguments, prog_name="papertape", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return _tell(Interrupted("interrupted"))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        return 0
+    except PapertapeError as error:
+        return _tell(error)
+    except Exception as error:  # noqa: BLE001  the last resort: a bug must not look like anything else
+        return _tell_unexpected(error)
+    return result if isinstance(result, int) else 0
+
+
+def tell_error(error: PapertapeError) -> None:
+    """Print the error's sentence, and what went wrong in cleaning up behind it, on standard error."""
+    for line in (str(error), *getattr(error, "__notes__", ())):
+        click.echo(f"papertape: {line}", err=True)
+
+
+def _tell(error: PapertapeError) -> int:
+    tell_error(error)
+    return error.exit_code
+
+
+def _tell_unexpected(error: Exception) -> int:
+    if os.environ.get(DEBUG):
+        traceback.print_exception(error)
+    sentence = f"{type(error).__name__}: {error}".splitlines()[0]
+    click.echo(f"papertape: unexpected: {sentence} (this is a bug; {DEBUG}=1 shows where)", err=True)
+    return PapertapeError.exit_code

@@ -1,0 +1,161 @@
+"""``papertape testdata`` and ``papertape demo``: data to try things on, and the whole story on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+
+import click
+
+from papertape.cli.app import App, command, open_context, open_ledger, print_json
+from papertape.cli.dump import exit_code, tell
+from papertape.cli.init import SIZE, build
+from papertape.cli.progress import open_progress
+from papertape.cli.status import show_deletable
+from papertape.cli.text import count, show_size
+from papertape.config import Config
+from papertape.errors import SourceError, UserError
+from papertape.jobs.deletable import find_deletable
+from papertape.jobs.dump import run_dump
+from papertape.jobs.register import read_md5sums, register
+from papertape.jobs.testdata import DATA, MD5SUMS, Sizes, build_testdata
+from papertape.transfer.source import scan
+
+DEMO_FOLDER = "papertape-demo"
+NIGHT = "night"
+SMALLEST_CAPACITY = 256 * 10**6
+DEMO_RING = "128MiB"
+
+
+@command(
+    "testdata",
+    examples="""
+papertape testdata /scratch/night
+papertape testdata /scratch/night --seed 7 --large 20 --large-bytes 1GB --small 20000
+""",
+)
+@click.argument("folder", metavar="DIR")
+@click.option("--seed", default=1, show_default=True, help="The same seed and sizes give the same data.")
+@click.option("--large", default=Sizes.large, show_default=True, help="Large incompressible files.")
+@click.option("--large-bytes", default=Sizes.large_bytes, show_default=True, type=SIZE, help="Size of each.")
+@click.option("--small", default=Sizes.small, show_default=True, help="Small compressible files, in directories.")
+@click.option("--small-bytes", default=Sizes.small_bytes, show_default=True, type=SIZE, help="Size of the largest.")
+@click.option("--uv", default=Sizes.uv, show_default=True, help="MIRIAD uv directories.")
+@click.option("--uv-bytes", default=Sizes.uv_bytes, show_default=True, type=SIZE, help="Size of each visdata.")
+@click.option("--uvh5", default=Sizes.uvh5, show_default=True, help="uvh5 files.")
+@click.option("--uvh5-bytes", default=Sizes.uvh5_bytes, show_default=True, type=SIZE, help="Size of each.")
+@click.option("--empty", default=Sizes.empty, show_default=True, help="Empty files.")
+@click.option("--links", default=Sizes.links, show_default=True, help="Symbolic links.")
+@click.option("--odd", default=Sizes.odd, show_default=True, help="Files with odd names.")
+def testdata(app: App, folder: str, seed: int, **numbers: int) -> None:
+    """Build test data in DIR, the same for the same seed and sizes, with an md5sums.txt for `papertape add`."""
+    sizes = Sizes(**{field.name: numbers[field.name] for field in fields(Sizes)})
+    with open_progress() as progress:
+        built = build_testdata(Path(folder), sizes, seed, progress)
+    total = sum(item.bytes for item in built)
+    if app.json:
+        print_json(
+            [
+                {
+                    "path": os.fsencode(item.path).decode(errors="backslashreplace"),
+                    "bytes": item.bytes,
+                    "files": item.files,
+                    "md5": item.md5,
+                }
+                for item in built
+            ]
+        )
+        return
+    click.echo(
+        f"{folder}: {count(len(built), 'data set')}, {show_size(total)}\n"
+        f"Next: papertape add --md5sums {Path(folder) / MD5SUMS} {Path(folder) / DATA}/*"
+    )
+
+
+@command("demo", examples="papertape demo\npapertape demo /scratch/demo --source /data/2459000")
+@click.argument("folder", metavar="[DIR]", required=False)
+@click.option("--source", metavar="DIR", help="Archive what lies in this folder, each entry a data set.")
+def demo(app: App, folder: str | None, source: str | None) -> int:
+    """Run the whole story in DIR (default: papertape-demo, here): test data, a virtual library, register, dump to a
+    pair, verify both at once on the other drive, and say what may be deleted. Everything stays there to be looked at.
+    """
+    target = Path(folder) if folder else _free_folder()
+    paths = _list_source(Path(source)) if source else []
+    needed = sum(_size(path) for path in paths)
+    _check_room(target, needed)
+    if not source:
+        paths = _build_night(app, target / NIGHT)
+        needed = sum(_size(path) for path in paths)
+    capacity = max(SMALLEST_CAPACITY, needed * 3 // 2)
+    config = build(target, 2, 12, capacity, "LTO-6", DEMO_RING)
+    _say(app, f"{target}: a virtual library with 2 drives and 12 blank volumes of {show_size(capacity)}")
+    md5s = {} if source else read_md5sums(target / NIGHT / MD5SUMS)
+    _register(app, config, paths, md5s)
+    with open_context(config) as context:
+        outcome = run_dump(context)
+    tell(outcome, as_json=app.json)
+    if not app.json:
+        with open_ledger(config) as ledger:
+            show_deletable(find_deletable(ledger, config.host))
+        click.echo(f"Look around: cd {target} && papertape status; tar tvf library/cartridges/PAPR1001/0002.tar")
+    return exit_code(outcome)
+
+
+def _say(app: App, sentence: str) -> None:
+    click.echo(sentence, err=app.json)
+
+
+def _free_folder() -> Path:
+    """Return a folder that is not there yet: a second demo leaves the first one alone."""
+    number = 1
+    while (folder := Path(DEMO_FOLDER if number == 1 else f"{DEMO_FOLDER}-{number}")).exists():
+        number += 1
+    return folder
+
+
+def _list_source(source: Path) -> list[bytes]:
+    try:
+        names = sorted(os.listdir(os.fsencode(source)))
+    except OSError as error:
+        raise UserError(f"{source}: cannot be listed ({error.strerror})") from error
+    if not names:
+        raise UserError(f"{source}: there is nothing in it to archive")
+    return [os.path.join(os.fsencode(source.absolute()), name) for name in names]
+
+
+def _size(path: bytes) -> int:
+    try:
+        return scan("demo", path).tape_bytes
+    except SourceError:
+        return 0  # said when it is registered
+
+
+def _check_room(target: Path, size: int) -> None:
+    """Raise UserError unless the disk has room for two copies and a little more."""
+    parent = next(folder for folder in (target, *target.absolute().parents) if folder.exists())
+    needed, free = size * 22 // 10, shutil.disk_usage(parent).free
+    if free < needed:
+        raise UserError(
+            f"{target}: two copies need {show_size(needed)}, the disk has {show_size(free)}: choose another"
+        )
+
+
+def _build_night(app: App, night: Path) -> list[bytes]:
+    with open_progress() as progress:
+        built = build_testdata(night, Sizes(), 1, progress)
+    _say(app, f"{night}: test data, {count(len(built), 'data set')}, {show_size(sum(item.bytes for item in built))}")
+    return [os.fsencode(item.path.absolute()) for item in built]
+
+
+def _register(app: App, config: Config, paths: Iterable[bytes], md5s: dict[bytes, str]) -> None:
+    results: Counter[str] = Counter()
+    with open_ledger(config) as ledger:
+        for item in register(ledger, config.host, paths, md5s):
+            results[item.result or "refused"] += 1
+            if item.error:
+                click.echo(f"papertape: {item.error}", err=True)
+    _say(app, f"registered: {count(results['new'], 'data set')}, {count(len(md5s), 'declared MD5')}")

@@ -1,0 +1,63 @@
+"""``papertape find``: where a data set lies."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+
+from papertape.cli.app import App, command, open_ledger
+from papertape.cli.text import show_size
+from papertape.errors import NothingToDo
+from papertape.ledger import Found, Ledger
+
+
+@command(
+    "find",
+    examples="""
+papertape find zen.2459000.4
+papertape find '*/zen.*.uvh5' --json
+""",
+)
+@click.argument("pattern")
+def find(app: App, pattern: str) -> None:
+    """Say where data sets lie: state, volumes, tape file, offset in it, and the digest of each file.
+
+    PATTERN is a part of host:/path, or, with * ? or [ in it, a glob over all of it (over the path, if it begins
+    with a slash).
+    """
+    found = 0
+    with open_ledger(app.config()) as ledger:
+        for item in ledger.find(pattern):
+            found += 1
+            if app.json:
+                click.echo(
+                    ("[" if found == 1 else ",\n ") + msgspec.json.encode(describe(ledger, item)).decode(), nl=False
+                )
+            else:
+                _show(ledger, item)
+    if app.json:
+        click.echo("]" if found else "[]")
+    if not found:
+        raise NothingToDo(f"no data set matches {pattern!r}")
+
+
+def describe(ledger: Ledger, item: Found) -> dict[str, object]:
+    """Return a data set in the form of ``find --json``."""
+    copies = [
+        {"volume": copy.volume, "tape_file": item.tape_file, "offset": item.offset, "verified": copy.verified}
+        for copy in item.copies
+    ]
+    files = [{"member": file.member, "bytes": file.size, "sha256": file.sha256} for file in ledger.files(item)]
+    return {"source": item.source, "state": item.state, "bytes": item.size, "copies": copies, "files": files}
+
+
+def _show(ledger: Ledger, item: Found) -> None:
+    version = f", version {item.version}" if item.version > 1 else ""
+    reason = f": {item.reason}" if item.reason else ""
+    click.echo(f"{item.source}  {item.state}{version}, {show_size(item.size)}{reason}")
+    for copy in item.copies:
+        verified = "verified" if copy.verified else "NOT verified"
+        click.echo(f"  on {copy.volume}, tape file {item.tape_file}, offset {item.offset}, {verified}")
+    for file in ledger.files(item):
+        if file.sha256:
+            click.echo(f"  {file.sha256}  {file.member}")

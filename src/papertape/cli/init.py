@@ -1,0 +1,129 @@
+"""``papertape init``: a config, a ledger and a virtual library in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from papertape.cli.app import App, command, print_json
+from papertape.cli.text import count, show_size
+from papertape.config import FILE_NAME, Config, open_config_ledger, parse_size, read_config
+from papertape.errors import UserError
+from papertape.tape.timing import GENERATIONS
+from papertape.tape.virtual import create_library
+
+PREFIXES = ("PAPR1", "PAPR2")
+_CONFIG = """\
+# papertape's config. Sizes: 5GB is 5,000,000,000 bytes, 1MiB is 1,048,576. Relative paths are relative to this folder.
+
+ledger = "sqlite:///ledger.sqlite"   # what is registered, claimed, written and proven
+spool = "spool"                      # the catalog while it is written: some 300 bytes a file
+prefixes = ["PAPR1", "PAPR2"]        # the volume tags of copy 1, of copy 2: a copy for each
+archive_size = "5GB"                 # data sets are gathered into tape files of this size
+block_size = "1MiB"                  # tape blocks: a multiple of 512 bytes, 64KiB to 4MiB
+ring = "{ring}"                        # memory for blocks between disk and drives
+mount = "crossed"                    # verify on the other drive; or "reload", or "in-place"
+# host = "pot1"                      # the name under which paths are registered; this host's, if left out
+
+[library]
+kind = "virtual"                     # a library in a folder
+path = "library"
+# timing = 1.0                       # take as long as the real thing, times this factor
+"""
+
+
+class SizeType(click.ParamType):  # type: ignore[type-arg]  # generic in newer releases only
+    """A size like 2.5TB, in bytes."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_size(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+SIZE = SizeType()
+
+
+@command(
+    "init",
+    examples="""
+papertape init /srv/papertape
+papertape init --slots 24 --generation LTO-8 --capacity 12TB
+""",
+)
+@click.argument("folder", metavar="[DIR]", default=".")
+@click.option("--drives", default=2, show_default=True, type=click.IntRange(1, 64), help="Drives of the library.")
+@click.option("--slots", default=12, show_default=True, type=click.IntRange(2, 998), help="Storage elements.")
+@click.option("--capacity", type=SIZE, metavar="SIZE", help="A cartridge's capacity.  [default: the generation's]")
+@click.option(
+    "--generation", default="LTO-6", show_default=True, type=click.Choice(list(GENERATIONS)), help="Of the drives."
+)
+@click.option("--ring", default="1GiB", show_default=True, metavar="SIZE", help="Memory between disk and drives.")
+def init(app: App, folder: str, drives: int, slots: int, capacity: int | None, generation: str, ring: str) -> None:
+    """Make a config, a ledger and a virtual library in DIR (default: here), with blank volumes, half of them PAPR1001
+    and so on, half of them PAPR2001 and so on, in its slots.
+    """
+    capacity = capacity or GENERATIONS[generation].capacity
+    config = build(Path(folder), drives, slots, capacity, generation, ring)
+    tags = volume_tags(slots)
+    if app.json:
+        print_json({"config": str(config.folder / FILE_NAME), "volumes": tags, "capacity": capacity})
+        return
+    click.echo(
+        f"{config.folder}: a virtual library with {count(drives, 'drive')} and {count(slots, 'slot')}, "
+        f"{count(len(tags), 'blank volume')} of {show_size(capacity)} ({tags[0]} to {tags[-1]}), and a ledger\n"
+        f"Next: cd {config.folder} && papertape add PATH... && papertape dump"
+    )
+
+
+def volume_tags(slots: int) -> list[str]:
+    """Return the tags of the volumes in a new library, a set for each copy."""
+    return [f"{prefix}{number:03}" for prefix in PREFIXES for number in range(1, slots // len(PREFIXES) + 1)]
+
+
+def build(folder: Path, drives: int, slots: int, capacity: int, generation: str, ring: str) -> Config:
+    """Make everything that ``papertape init`` makes; raises UserError where it cannot be made."""
+    path = folder / FILE_NAME
+    if path.exists():
+        raise UserError(f"{path} is there already: nothing was changed; choose another folder")
+    tags = volume_tags(slots)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        create_library(
+            folder / "library",
+            drives=drives,
+            slots=slots,
+            capacity=capacity,
+            generation=generation,
+            volume_tags=tags,
+        )
+        path.write_text(_CONFIG.format(ring=ring))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made a library ({error.strerror}); choose another folder") from error
+    config = read_config(path)
+    register_volumes(config, tags, capacity)
+    return config
+
+
+def register_volumes(config: Config, tags: Sequence[str], capacity: int) -> None:
+    """Register blank volumes; raises UserError for a tag that no prefix of the config fits, or that is known."""
+    added = [(tag, find_copy(config, tag), capacity) for tag in tags]
+    with open_config_ledger(config) as ledger:
+        ledger.add_volumes(added, datetime.now(UTC))
+
+
+def find_copy(config: Config, tag: str) -> int:
+    """Return which copy a volume is for, from 1; raises UserError if its tag has none of the config's prefixes."""
+    for copy, prefix in enumerate(config.prefixes, 1):
+        if tag.startswith(prefix):
+            return copy
+    raise UserError(f"{tag} begins with none of the prefixes in the config ({', '.join(config.prefixes)})")

@@ -1,0 +1,91 @@
+"""``papertape status``: how things stand, and what may be deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from papertape.cli.app import App, command, open_ledger, print_json
+from papertape.cli.text import count, show_size, show_table
+from papertape.jobs.deletable import Candidate, OnDisk, find_deletable
+from papertape.jobs.owner import is_alive
+from papertape.ledger import Ledger
+
+SHOWN = 10
+
+
+@command("status", examples="papertape status\npapertape status --deletable\npapertape status --json")
+@click.option("--deletable", is_flag=True, help="Print the paths of disk copies that may be deleted, one a line.")
+def status(app: App, deletable: bool) -> None:
+    """Say how many data sets, volumes and dumps are in which state, what was rejected, and what may be deleted.
+
+    What may be deleted is archived, in doubt on no volume, and on disk still what was archived: that is looked up now.
+    """
+    config = app.config()
+    with open_ledger(config) as ledger:
+        if deletable:
+            _list_deletable(app, find_deletable(ledger, config.host))
+        elif app.json:
+            known = ledger.status()
+            print_json({"datasets": known.datasets, "volumes": known.volumes, "dumps": known.dumps})
+        else:
+            _show(ledger)
+            show_deletable(find_deletable(ledger, config.host))
+
+
+def _list_deletable(app: App, candidates: Iterator[Candidate]) -> None:
+    rows = [item for item in candidates if item.on_disk is OnDisk.SAME]
+    if app.json:
+        print_json([{"source": item.source, "bytes": item.size} for item in rows])
+        return
+    for item in rows:
+        click.echo(item.source.partition(":")[2])
+
+
+def _show(ledger: Ledger) -> None:
+    known = ledger.status()
+    rows = [
+        ("data sets", "", "bytes"),
+        *((state, number, show_size(known.bytes[state])) for state, number in known.datasets.items()),
+    ]
+    click.echo(show_table(rows))
+    for name, counts in (("volumes", known.volumes), ("dumps", known.dumps)):
+        said = ", ".join(f"{number} {state}" for state, number in counts.items() if number) or "none"
+        click.echo(f"{name}: {said}")
+    for orphan in ledger.orphans(is_alive):
+        click.echo(f"dump {orphan.id} was left {orphan.state} by a dead process: `papertape recover` sees to it")
+    held = ledger.held()
+    if held:
+        click.echo(f"dump {held.dump} was interrupted while it was written; the next dump begins it anew")
+    _show_first("rejected", [f"{item.source}: {item.reason}" for item in ledger.rejected()])
+    _show_first("set aside", [f"{item.tag}: {item.reason}" for item in ledger.volumes() if item.state == "aside"])
+
+
+def _show_first(title: str, lines: list[str]) -> None:
+    if lines:
+        click.echo(f"{title}:")
+    for line in lines[:SHOWN]:
+        click.echo(f"  {line}")
+    if len(lines) > SHOWN:
+        click.echo(f"  and {len(lines) - SHOWN} more")
+
+
+def show_deletable(candidates: Iterator[Candidate]) -> None:
+    """Print which disk copies may be deleted: how many, how large, and the first ones by name."""
+    may = size = 0
+    changed: list[str] = []
+    names: list[str] = []
+    for item in candidates:
+        if item.on_disk is OnDisk.SAME:
+            may, size = may + 1, size + item.size
+            if len(names) < SHOWN:
+                names.append(item.source)
+        elif item.on_disk is OnDisk.CHANGED:
+            changed.append(f"{item.source}: `papertape add` it again")
+    click.echo(f"may be deleted from disk: {count(may, 'data set')}, {show_size(size)}")
+    for name in names:
+        click.echo(f"  {name}")
+    if may > len(names):
+        click.echo(f"  and {may - len(names)} more: `papertape status --deletable` lists them all")
+    _show_first("changed since they were archived, and so not to be deleted", changed)

@@ -1,0 +1,51 @@
+"""Numbers and lists in words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def show_size(size: float) -> str:
+    """Return a size in bytes with a unit, in powers of ten, as tapes are sold: 1.58 MB."""
+    unit = 0
+    while size >= 999.5 and unit < len(UNITS) - 1:
+        size /= 1000
+        unit += 1
+    return f"{size:.0f} {UNITS[unit]}" if unit == 0 or size >= 100 else f"{size:.3g} {UNITS[unit]}"
+
+
+def show_seconds(seconds: float) -> str:
+    """Return a time span: 41 s, 3 min 20 s, 4 h 20 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 file, 1,200 files."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def enumerate_names(names: Iterable[str]) -> str:
+    """Return names as a sentence lists them: a, b and c."""
+    listed = list(names)
+    return " and ".join(filter(None, [", ".join(listed[:-1]), *listed[-1:]]))
+
+
+def show_table(rows: Sequence[Sequence[object]]) -> str:
+    """Return rows as columns of text, numbers to the right; the first row is the head."""
+    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    right = [all(isinstance(row[column], int) for row in rows[1:]) for column in range(len(widths))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in cells
+    )

@@ -1,0 +1,107 @@
+"""``papertape volumes``: the volumes that the ledger knows."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from papertape.cli.app import App, command, open_ledger, print_json
+from papertape.cli.init import SIZE, register_volumes
+from papertape.cli.text import show_size, show_table
+from papertape.config import Config
+from papertape.errors import UserError
+from papertape.ledger import CopyRecord, DumpRecord, VolumeStatus
+from papertape.tape.timing import GENERATIONS
+from papertape.tape.virtual import add_cartridge
+
+DEFAULT_CAPACITY = GENERATIONS["LTO-6"].capacity
+
+
+@click.group("volumes", invoke_without_command=True)
+@click.pass_context
+def volumes(context: click.Context) -> None:
+    """Show, add and retire volumes; without a command: show them all."""
+    if context.invoked_subcommand is None:
+        context.invoke(show)
+
+
+@command("show", examples="papertape volumes show\npapertape volumes show PAPR1001")
+@click.argument("volume", required=False)
+def show(app: App, volume: str | None = None) -> None:
+    """Show every volume, or one with all that is known of its copy."""
+    with open_ledger(app.config()) as ledger:
+        found = [ledger.volume(volume)] if volume else list(ledger.volumes())
+        dump = ledger.dump_of(volume) if volume else None
+    if app.json:
+        print_json([_describe(item, dump) for item in found])
+        return
+    head = ("volume", "copy", "state", "capacity", "dump", "reason")
+    rows = [(v.tag, v.copy, v.state, show_size(v.capacity), (v.dump or "")[:8], v.reason) for v in found]
+    click.echo(show_table([head, *rows]))
+    for copy in dump.copies if dump else ():
+        if copy.volume == volume:
+            _show_copy(copy)
+
+
+def _describe(item: VolumeStatus, dump: DumpRecord | None) -> dict[str, object]:
+    known = dataclasses.asdict(item)
+    if dump:
+        known["evidence"] = [dataclasses.asdict(copy) for copy in dump.copies if copy.volume == item.tag]
+    return known
+
+
+def _show_copy(copy: CopyRecord) -> None:
+    moments = (("written", copy.written_at), ("flushed", copy.flushed_at), ("verified", copy.verified_at))
+    drives = {"written": (copy.write_drive, copy.write_serial), "verified": (copy.verify_drive, copy.verify_serial)}
+    for name, at in moments:
+        where = drives.get(name)
+        on = f" on drive {where[0]} ({where[1]})" if at and where else ""
+        click.echo(f"  {name}: {f'{at:%Y-%m-%d %H:%M:%S} UTC' if at else 'no'}{on}")
+    if copy.bytes is not None:
+        click.echo(f"  {show_size(copy.bytes)}, {copy.files} files, by papertape {copy.version}")
+    if copy.error:
+        click.echo(f"  error: {copy.error}")
+
+
+@command("add", examples="papertape volumes add PAPR1007 PAPR2007\npapertape volumes add --cartridge PAPR1007 PAPR2007")
+@click.argument("tags", nargs=-1, required=True, metavar="TAG...")
+@click.option("--capacity", type=SIZE, metavar="SIZE", default=DEFAULT_CAPACITY, help="In bytes.  [default: 2.5TB]")
+@click.option("--cartridge", is_flag=True, help="Lay new blank cartridges into slots too (virtual library only).")
+def add(app: App, tags: tuple[str, ...], capacity: int, cartridge: bool) -> None:
+    """Register blank volumes; the prefix of a tag says for which copy it is.
+
+    That a volume is blank is looked up on the tape itself before anything is written to it.
+    """
+    config = app.config()
+    register_volumes(config, tags, capacity)
+    if cartridge:
+        _lay_cartridges(config, tags, capacity)
+    if app.json:
+        print_json({"added": list(tags)})
+    else:
+        click.echo(f"{' '.join(tags)} registered as blank")
+
+
+def _lay_cartridges(config: Config, tags: tuple[str, ...], capacity: int) -> None:
+    if config.library.kind != "virtual":
+        raise UserError("--cartridge makes cartridges in a virtual library only")
+    for tag in tags:
+        add_cartridge(config.folder / config.library.path, tag, capacity=capacity)
+
+
+@command("retire", examples="papertape volumes retire PAPR1001 --reason 'torn leader'")
+@click.argument("volume")
+@click.option("--reason", default="retired by hand", show_default=True, help="Why, for the ledger.")
+def retire(app: App, volume: str, reason: str) -> None:
+    """Take a volume out of service for good; what has a copy on it may not be deleted from disk any more."""
+    with open_ledger(app.config()) as ledger:
+        ledger.retire(volume, reason)
+    if app.json:
+        print_json({"retired": volume})
+    else:
+        click.echo(f"{volume} is retired")
+
+
+for _subcommand in (show, add, retire):
+    volumes.add_command(_subcommand)

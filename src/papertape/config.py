@@ -1,0 +1,167 @@
+"""One frozen Config from one TOML file, and the only place that chooses between real and virtual.
+
+A config is looked for in ``--config``, ``$PAPERTAPE_CONFIG``, ``./papertape.toml``,
+``~/.config/papertape/papertape.toml`` and ``/etc/papertape/papertape.toml``; the first one that is there counts.
+Relative paths in it are relative to its folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from papertape.errors import ConfigError
+from papertape.jobs.context import MOUNTS, Settings
+from papertape.ledger import Ledger, open_ledger
+from papertape.report import Reporter
+from papertape.tape.library import Library
+from papertape.tape.timing import RealClock
+from papertape.tape.virtual import VirtualLibrary
+from papertape.volume.layout import check_block_size
+
+FILE_NAME = "papertape.toml"
+PLACES = (Path(FILE_NAME), Path("~/.config/papertape") / FILE_NAME, Path("/etc/papertape") / FILE_NAME)
+VARIABLE = "PAPERTAPE_CONFIG"
+SMALLEST_RING = 8
+"""Blocks that the ring has at the least."""
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
+_BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40, "pi": 2**50}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?i?)b?", re.IGNORECASE | re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+_PREFIX = re.compile(r"[A-Z0-9]{1,7}", re.ASCII)
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that a size like ``5GB`` (powers of ten) or ``1MiB`` (powers of two) means.
+
+    Raises ValueError for anything else, and for less than one byte.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    unit = match[2].lower() if match else "?"
+    factor = _BINARY.get(unit) or _UNITS.get(unit)
+    size = round(float(match[1]) * factor) if match and factor else 0
+    if size < 1:
+        raise ValueError(f"{text!r} is not a size; write it like 5GB or 1MiB")
+    return size
+
+
+class LibraryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The section ``[library]``: ``timing`` slows a virtual library to the real one's pace, times a factor."""
+
+    kind: Literal["virtual"]
+    path: str
+    timing: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may stand in the file."""
+
+    library: LibraryConfig
+    ledger: str = "sqlite:///ledger.sqlite"
+    spool: str = "spool"
+    host: str = ""
+    prefixes: tuple[str, ...] = ("PAPR1", "PAPR2")
+    archive_size: str = "5GB"
+    block_size: str = "1MiB"
+    ring: str = "1GiB"
+    mount: str = "crossed"
+
+
+class Config(msgspec.Struct, frozen=True):
+    """A config that was checked; ``folder`` is where it lies, ``host`` the name under which paths are registered."""
+
+    folder: Path
+    host: str
+    prefixes: tuple[str, ...]
+    ledger: str
+    library: LibraryConfig
+    settings: Settings
+
+
+def find_config(given: str | None) -> Path:
+    """Return the config file to use; raises ConfigError if it is not there."""
+    named = given or os.environ.get(VARIABLE)
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            origin = "--config" if given else f"${VARIABLE}"
+            raise ConfigError(f"{path}: no such config file ({origin} names it); `papertape init` makes one")
+        return path
+    for place in PLACES:
+        if place.expanduser().is_file():
+            return place.expanduser()
+    looked = ", ".join(str(place) for place in PLACES)
+    raise ConfigError(f"there is no config file (looked for {looked}): `papertape init` makes one, --config names one")
+
+
+def read_config(path: Path) -> Config:
+    """Return the config in the file at ``path``; raises ConfigError with the one thing that is wrong."""
+    try:
+        document = msgspec.toml.decode(path.read_bytes(), type=Document)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    try:
+        return _check(document, path.absolute().parent)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _check(document: Document, folder: Path) -> Config:
+    block_size = check_block_size(parse_size(document.block_size))
+    ring = parse_size(document.ring)
+    if ring < SMALLEST_RING * block_size:
+        needed = f"take {SMALLEST_RING} blocks, {SMALLEST_RING * block_size} bytes, or more"
+        raise ValueError(f"ring = {document.ring!r} is too small: {needed}")
+    if document.mount not in MOUNTS:
+        raise ValueError(f"mount = {document.mount!r} is none of {', '.join(MOUNTS)}")
+    if not document.prefixes or len(set(document.prefixes)) < len(document.prefixes):
+        raise ValueError("prefixes must name a volume tag prefix for each copy, each another one")
+    for prefix in document.prefixes:
+        if not _PREFIX.fullmatch(prefix):
+            raise ValueError(f"prefixes: {prefix!r} is not up to seven capital letters and digits")
+    settings = Settings(
+        copies=len(document.prefixes),
+        archive_size=parse_size(document.archive_size),
+        block_size=block_size,
+        ring=ring,
+        spool=folder / document.spool,
+        mount=document.mount,
+    )
+    host = check_host(document.host or socket.gethostname())
+    return Config(folder, host, document.prefixes, _resolve(document.ledger, folder), document.library, settings)
+
+
+def check_host(host: str) -> str:
+    """Return ``host`` if it can stand in a source and in a member's name; raises ValueError if not."""
+    if not _HOST.fullmatch(host) or len(host) > 255:
+        raise ValueError(f"{host!r} is not a host name")
+    return host
+
+
+def _resolve(url: str, folder: Path) -> str:
+    """Return a database url in which the path of an SQLite file is absolute."""
+    scheme = "sqlite:///"
+    if not url.startswith(scheme) or url.startswith(scheme + "/"):
+        return url
+    return f"{scheme}{folder / url.removeprefix(scheme)}"
+
+
+def open_config_ledger(config: Config) -> Ledger:
+    """Open the ledger that the config names; raises UserError, HostError."""
+    return open_ledger(config.ledger)
+
+
+def open_library(config: Config, report: Reporter) -> Library:
+    """Open the library that the config names; raises UserError if there is none."""
+    folder = config.folder / config.library.path
+    clock = RealClock(config.library.timing) if config.library.timing else None
+    virtual = VirtualLibrary(folder, clock=clock)
+    return Library(virtual.changer, virtual.drives, folder / "locks", report)

@@ -1,0 +1,54 @@
+"""Promise 2, on the tape's side: nothing is written to a volume that does not itself say that it may be."""
+
+from __future__ import annotations
+
+from papertape.errors import DriveError, FormatError, VolumeNotBlank, WriteProtected
+from papertape.plan import Volume
+from papertape.tape.drive import Drive, Mark
+from papertape.volume.label import Label, read_label
+from papertape.volume.layout import MAXIMUM_BLOCK
+
+
+def check_writable(drive: Drive, volume: Volume, *, resumed: bool) -> None:
+    """Return with the drive rewound if its volume may be written from BOT; raise VolumeNotBlank or WriteProtected.
+
+    It may if it is blank, or, where the dump is ``resumed``, if it bears the label that this very dump gave it.
+    """
+    if drive.status().write_protected:
+        raise WriteProtected(volume.tag, "its tab forbids writing; move the tab, or use another volume")
+    buffer = memoryview(bytearray(MAXIMUM_BLOCK))
+    try:
+        first = drive.read_block(buffer)
+    except DriveError as error:
+        raise VolumeNotBlank(volume.tag, f"cannot be told to be blank ({error}); nothing was written to it") from error
+    if first is not Mark.END_OF_DATA and not (resumed and _is_own(first, buffer, volume)):
+        raise VolumeNotBlank(
+            volume.tag,
+            f"the ledger says that it is blank, but it holds {_describe(first, buffer)}; nothing was written to it",
+        )
+    drive.rewind()
+
+
+def _is_own(first: int | Mark, buffer: memoryview, volume: Volume) -> bool:
+    label = _label(first, buffer)
+    return label is not None and (label.volume_tag, label.volume_uuid) == (volume.tag, volume.uuid)
+
+
+def _label(first: int | Mark, buffer: memoryview) -> Label | None:
+    if isinstance(first, Mark):
+        return None
+    try:
+        return read_label(bytes(buffer[:first]), "")
+    except FormatError:
+        return None
+
+
+def _describe(first: int | Mark, buffer: memoryview) -> str:
+    if isinstance(first, Mark):
+        return "a filemark"
+    label = _label(first, buffer)
+    if label is not None:
+        return f"papertape's volume {label.volume_tag} of {label.created:%Y-%m-%d}"
+    if bytes(buffer[257:262]) == b"ustar":
+        return "a tar archive of someone else's"
+    return f"{first} bytes of someone else's data"

@@ -1,0 +1,164 @@
+"""The story: plan, write a pair at once, unload, verify both at once, record."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from papertape.errors import HostDiskFull, Interrupted, NothingToDo, PapertapeError, SourceError, VolumeError
+from papertape.jobs.blank import check_writable
+from papertape.jobs.context import IN_PLACE, Context, Outcome, Settings, conclude
+from papertape.jobs.heartbeat import Heartbeat
+from papertape.jobs.prove import prove
+from papertape.ledger import ClaimLost, Ledger
+from papertape.plan import Batch, DataSet, plan_batch
+from papertape.report import Reporters
+from papertape.tape.drive import Drive
+from papertape.tape.library import Session
+from papertape.transfer.write import Writing, write_volumes
+
+ATTEMPTS = 5
+"""How often a plan is made anew because another process was faster with its claims."""
+
+
+def plan_next(ledger: Ledger, settings: Settings) -> tuple[Batch, bool]:
+    """Return what the next dump would do, and whether it takes up one that was interrupted while writing.
+
+    Raises NothingToDo if no data set waits, VolumeError if there is no blank volume for a copy.
+    """
+    waiting = ledger.pending()
+    first = next(waiting, None)
+    if first is None:
+        raise NothingToDo("no data set is waiting; register some with `papertape add`")
+    held = ledger.held()
+    batch = plan_batch(
+        held.uuid if held else str(uuid4()),
+        _chain(first, waiting),
+        held.volumes if held else ledger.free_volumes(settings.copies),
+        archive_size=settings.archive_size,
+        block_size=settings.block_size,
+    )
+    return batch, held is not None
+
+
+def _chain(first: DataSet, rest: Iterable[DataSet]) -> Iterable[DataSet]:
+    yield first
+    yield from rest
+
+
+def run_dump(context: Context) -> Outcome:
+    """Fill one set of twins with what waits, and prove it; the outcome tells what became of it.
+
+    Raises, before anything is claimed, NothingToDo, VolumeError (no blank volume), DriveError (not enough drives) and
+    what the ledger has against it; later errors are in the outcome.
+    """
+    with context.library.reserve(context.settings.copies) as session:
+        for _ in range(ATTEMPTS):
+            batch, resumed = plan_next(context.ledger, context.settings)
+            try:
+                return _claim(context, session, batch, resumed=resumed)
+            except ClaimLost as error:
+                context.report.note(f"planning again: {error}")
+        raise NothingToDo("other processes take what waits as fast as it is planned; run again later")
+
+
+def _claim(context: Context, session: Session, batch: Batch, *, resumed: bool) -> Outcome:
+    if not batch.archives:
+        context.ledger.reject(batch.refused)
+        return Outcome(0, "", "abandoned", (), 0, 0, 0, _refusals(batch), ())
+    dump = context.ledger.begin(batch, context.owner, datetime.now(UTC))
+    return Dump(context, session, dump, batch, resumed=resumed).run()
+
+
+def _refusals(batch: Batch) -> tuple[tuple[str, str], ...]:
+    return tuple((dataset.source, reason) for dataset, reason in batch.refused)
+
+
+class Dump:
+    """One dump from its claim to its end; whatever goes wrong, the ledger says so, nothing stays claimed in vain."""
+
+    def __init__(self, context: Context, session: Session, dump: int, batch: Batch, *, resumed: bool) -> None:
+        self._context = context
+        self._ledger, self._settings, self._stop = context.ledger, context.settings, context.stop
+        self._session = session
+        self._dump = dump
+        self._batch = batch
+        self._tags = [volume.tag for volume in batch.volumes]
+        self._resumed = resumed
+        self._touched = resumed
+        self._written = False
+        self._errors: dict[str, PapertapeError] = {}
+        self._rejected = _refusals(batch)
+
+    def run(self) -> Outcome:
+        """Write, prove, and tell what became of it."""
+        try:
+            self._write()
+        except PapertapeError as error:
+            return conclude(self._ledger, self._dump, self._rejected, error=error)
+        return prove(self._context, self._session, self._dump, self._rejected, self._errors)
+
+    def _write(self) -> None:
+        """Write all copies at once; the drives are left as the reading wants them, the ledger in any case in order."""
+        spool = self._settings.spool / self._batch.dump
+        try:
+            with self._session.mounted(self._tags, keep=self._settings.mount == IN_PLACE) as drives:
+                for drive, volume in zip(drives, self._batch.volumes, strict=True):
+                    check_writable(drive, volume, resumed=self._resumed)
+                self._record(self._transfer(drives, spool))
+        except BaseException as error:
+            if not self._written:
+                self._give_up(error)
+            raise
+        finally:
+            shutil.rmtree(spool, ignore_errors=True)
+
+    def _transfer(self, drives: Sequence[Drive], spool: Path) -> Writing:
+        self._stop.check()
+        self._ledger.start_writing(self._dump)
+        self._touched = True
+        report = Reporters(self._context.report, Heartbeat(self._ledger, self._dump, self._context.report, self._stop))
+        now = datetime.now(UTC)
+        return write_volumes(self._batch, drives, spool, self._settings.ring, now, report, self._stop)
+
+    def _record(self, writing: Writing) -> None:
+        """Enter what was written; raise what is in the way if there is nothing to be proven."""
+        self._rejected += writing.rejected
+        self._errors = {copy.volume: copy.error for copy in writing.copies if copy.error}
+        if writing.catalog is None or len(self._errors) == len(writing.copies):
+            raise self._why_nothing()
+        self._ledger.written(self._dump, writing.catalog, writing.copies, datetime.now(UTC))
+        self._written = True
+
+    def _why_nothing(self) -> PapertapeError:
+        if len(self._errors) == len(self._tags):
+            return next(iter(self._errors.values()))
+        if self._stop.soon:
+            return Interrupted("stopped before the first archive; `papertape dump` begins it again")
+        return SourceError("the whole dump", "every data set in it was rejected; the volumes are kept for the next one")
+
+    def _give_up(self, error: BaseException) -> None:
+        """Free what was claimed: sick volumes go aside, volumes that were written to stay with this very dump."""
+        now, reason = datetime.now(UTC), str(error) or type(error).__name__
+        aside = {
+            tag: f"writing failed: {why}" for tag, why in self._errors.items() if not isinstance(why, HostDiskFull)
+        }
+        if isinstance(error, VolumeError) and error.volume_tag in self._tags:
+            aside.setdefault(error.volume_tag, error.reason)
+        if aside:
+            touched = self._tags if self._touched else ()
+            self._ledger.fail(self._dump, reason, now, aside=aside, touched=touched)
+        elif self._touched:
+            self._ledger.hold(self._dump, reason)
+        else:
+            self._ledger.abandon(self._dump, reason, now)
+        self._reject()
+
+    def _reject(self) -> None:
+        """Keep out of the next dump what this one found wrong; `written` does it where there is a catalog."""
+        reasons = dict(self._rejected)
+        datasets = (dataset for archive in self._batch.archives for dataset in archive)
+        self._ledger.reject([(item, reasons[item.source]) for item in datasets if item.source in reasons])

@@ -1,0 +1,90 @@
+"""Reading a written dump back, and the only way from there to ``archived``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from papertape.errors import PapertapeError, VerificationFailed, VolumeError
+from papertape.jobs.context import CROSSED, Context, Outcome, conclude
+from papertape.jobs.heartbeat import Heartbeat
+from papertape.ledger import CopyRecord
+from papertape.report import Reporters
+from papertape.tape.library import Session
+from papertape.transfer.verify import verify_volumes
+from papertape.volume.evidence import Verification
+
+
+def prove(
+    context: Context,
+    session: Session,
+    dump: int,
+    rejected: tuple[tuple[str, str], ...],
+    errors: Mapping[str, PapertapeError],
+) -> Outcome:
+    """Read every whole copy of a written dump back, all at once, and commit it, or fail it if one is not good.
+
+    ``errors`` are those of copies that could not be written, by volume tag. What hinders the reading itself (a robot
+    that is stuck, an interruption) is in the outcome too, and leaves the dump to `papertape recover`.
+    """
+    verifications: tuple[Verification, ...] = ()
+    try:
+        context.ledger.start_verifying(dump, context.owner, datetime.now(UTC))
+        copies = context.ledger.dump(dump).copies
+        verifications = _verify(context, session, dump, [copy for copy in copies if not copy.error])
+        error = _judge(context, dump, copies, verifications, errors)
+    except PapertapeError as hindrance:
+        error = hindrance
+    return conclude(context.ledger, dump, rejected, verifications, error)
+
+
+def _verify(context: Context, session: Session, dump: int, copies: Sequence[CopyRecord]) -> tuple[Verification, ...]:
+    tags = [copy.volume for copy in copies]
+    report = Reporters(context.report, Heartbeat(context.ledger, dump, context.report, context.stop))
+    with session.mounted(tags, choose_drives(session.drives, copies, context.settings.mount)) as drives:
+        return verify_volumes(context.ledger.expected(dump), tags, drives, report, context.stop)
+
+
+def choose_drives(drives: Sequence[int], copies: Sequence[CopyRecord], mount: str) -> list[int]:
+    """Return the drive on which each copy is read: another than wrote it for a crossed mount, else the same.
+
+    Where that cannot be had, as with one drive, any will do.
+    """
+    wrote = [copy.write_drive for copy in copies]
+    for shift in range(len(drives)):
+        turned = [*drives[shift:], *drives[:shift]][: len(copies)]
+        if all((drive != other) is (mount == CROSSED) for drive, other in zip(turned, wrote, strict=True)):
+            return turned
+    return list(drives[: len(copies)])
+
+
+def _judge(
+    context: Context,
+    dump: int,
+    copies: Sequence[CopyRecord],
+    verifications: tuple[Verification, ...],
+    errors: Mapping[str, PapertapeError],
+) -> PapertapeError | None:
+    """Commit the dump if every copy is good; else set its volumes aside and return the reason."""
+    now = datetime.now(UTC)
+    bad = {copy.volume: f"could not be written: {copy.error}" for copy in copies if copy.error}
+    bad |= {item.volume: f"verification failed: {item.findings[0].sentence()}" for item in verifications if not item.ok}
+    if not bad:
+        context.ledger.commit(dump, verifications, now)
+        return None
+    for verification in verifications:
+        context.ledger.record(verification, now)
+    twins = " and ".join(bad)
+    good = {item.volume: f"it read back whole, but its twin {twins} is not good" for item in verifications if item.ok}
+    error = _why(copies, verifications, errors)
+    context.ledger.fail(dump, str(error), now, aside=bad | good)
+    return error
+
+
+def _why(
+    copies: Sequence[CopyRecord], verifications: tuple[Verification, ...], errors: Mapping[str, PapertapeError]
+) -> PapertapeError:
+    if not all(verification.ok for verification in verifications):
+        return VerificationFailed(verifications)
+    unwritten = next(copy for copy in copies if copy.error)
+    return errors.get(unwritten.volume) or VolumeError(unwritten.volume, f"could not be written ({unwritten.error})")

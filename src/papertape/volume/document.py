@@ -1,0 +1,42 @@
+"""The JSON documents on a volume: version first, then everything else (R9)."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from papertape.errors import FormatError
+from papertape.volume.layout import FORMAT_VERSION, check_block_size
+
+
+class _Document(Protocol):
+    @property
+    def format(self) -> str: ...
+    @property
+    def block_size(self) -> int: ...
+
+
+D = TypeVar("D", bound=_Document)
+
+
+class _Version(msgspec.Struct):
+    format_version: float
+
+
+def decode_document(content: bytes, kind: type[D], volume_tag: str) -> D:
+    """Return what a document says; raises FormatError for a newer version, ValueError for what is no such document."""
+    try:
+        version = msgspec.json.decode(content, type=_Version).format_version
+        if version > FORMAT_VERSION:
+            raise FormatError(
+                volume_tag,
+                f"it has format version {version:.0f}, this papertape reads {FORMAT_VERSION}: use a newer one",
+            )
+        document = msgspec.json.decode(content, type=kind)
+    except RecursionError as error:
+        raise ValueError("its nesting is too deep") from error
+    if document.format != "papertape" or version < FORMAT_VERSION:
+        raise ValueError("it is not papertape's")
+    check_block_size(document.block_size)
+    return document
