@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, event, inspect
 from ledger.samples import LATER, NOW, UUID, archive, begin, catalog, copies, fill, named, plan, verifications, write
 from papertape.errors import HostError, UserError
 from papertape.ledger import Ledger, open_ledger
+from papertape.ledger.database import BUSY_SECONDS
 from papertape.ledger.schema import METADATA
 
 
@@ -54,7 +55,7 @@ def test_the_ledger_is_safe_and_lets_others_read(ledger: Ledger, path: Path) -> 
     with ledger._database.reading() as connection:
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
-        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 60_000
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == BUSY_SECONDS * 1000
 
 
 def test_a_ledger_of_a_newer_program_is_refused(url: str, path: Path) -> None:

@@ -19,8 +19,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from papertape.errors import HostError, UserError
 
-BUSY_SECONDS = 60
-"""How long a transaction on SQLite waits for another process; ``?timeout=5`` behind the url says otherwise."""
+BUSY_SECONDS = 300
+"""How long an SQLite transaction waits for another: longer than the largest takes; ``?timeout=5`` says otherwise."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 

@@ -41,6 +41,26 @@ class Composer:
         self.offset = 0
         self._structure = hashlib.sha256()
 
+    def put_small(self, header: bytes, data: bytes, digests: tuple[Digest, ...]) -> Begun:
+        """Write a member whole: headers, data, and what fills it up to whole records."""
+        size = len(header) + len(data)
+        padding = -size % RECORD
+        if not data or self._block is None or self._at + size + padding >= self._block_size:
+            begun = self.put_header(header)
+            self.put_data(data, digests)
+            return begun
+        begun = Begun(self.number, self.offset)
+        begin, view = self._at + len(header), self._block.view
+        view[self._at : begin] = header
+        end = begin + len(data)
+        view[begin:end] = data
+        view[end : end + padding] = ZEROS[:padding]
+        self._structure.update(header)
+        self._structure.update(ZEROS[:padding])
+        self._hash(digests, view[begin:end], last=True)
+        self._advance(size + padding)
+        return begun
+
     def put_header(self, header: bytes) -> Begun:
         """Write a member's headers."""
         begun = Begun(self.number, self.offset)

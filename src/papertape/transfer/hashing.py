@@ -13,6 +13,8 @@ from queue import SimpleQueue
 
 from papertape.transfer.ring import PULSE, Block
 
+_ALGORITHMS = {"sha256": hashlib.sha256, "md5": hashlib.md5}
+
 
 class Digest:
     """The digest of one file in one algorithm; ``value`` is None until the last piece went in."""
@@ -20,7 +22,7 @@ class Digest:
     __slots__ = ("_hash", "lane", "value")
 
     def __init__(self, algorithm: str, lane: int) -> None:
-        self._hash = hashlib.new(algorithm, usedforsecurity=False)
+        self._hash = _ALGORITHMS[algorithm](usedforsecurity=False)
         self.lane = lane
         self.value: str | None = None
 
@@ -55,7 +57,8 @@ class Lanes:
 
     def start(self, algorithm: str, size: int) -> Digest:
         """Return a new digest, of a file of ``size`` bytes, in the lane with the least to do."""
-        lane = min(range(self.count), key=lambda number: self._posted[number] - self._hashed[number])
+        backlog = [posted - hashed for posted, hashed in zip(self._posted, self._hashed, strict=True)]
+        lane = backlog.index(min(backlog))
         self._posted[lane] += size
         return Digest(algorithm, lane)
 

@@ -234,9 +234,14 @@ class Recording:
             finally:
                 os.close(content.descriptor)
         elif content.data is not None:
-            digests = self._start_digests(entry.size, with_md5)
-            self._add_header(name, entry.size, entry.attributes, self._number, *digests)
-            self._composer.put_data(content.data, tuple(filter(None, digests)))
+            self._add_small(name, entry.attributes, content.data, with_md5=with_md5)
+
+    def _add_small(self, name: bytes, attributes: Attributes, data: bytes, *, with_md5: bool) -> None:
+        size = len(data)
+        header = build_header(name, size, attributes)
+        sha256, md5 = self._start_digests(size, with_md5)
+        begun = self._composer.put_small(header, data, (sha256, md5) if md5 else (sha256,))
+        self._list(Member(name, FILE, size, "", "", *begun, self._number, checksum_header(header)), sha256, md5)
 
     def _add_file(
         self,
@@ -262,6 +267,9 @@ class Recording:
         header = build_header(name, size, attributes)
         begun = self._composer.put_header(header)
         member = Member(name, attributes.kind, size, "", "", *begun, number, checksum_header(header))
+        self._list(member, sha256, md5)
+
+    def _list(self, member: Member, sha256: Digest | None, md5: Digest | None) -> None:
         self.journal.add(member, sha256, md5)
         if self.journal.waiting() > MOST_PENDING:
             self._settle()

@@ -6,6 +6,8 @@ free again when all writers and all hashing lanes have let go of it.
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from typing import NamedTuple
 
 PULSE = 0.5
 """Seconds between two calls of the pulse while the reader side waits."""
+SLAB = 32 * 1024 * 1024
 
 
 class Block:
@@ -20,9 +23,30 @@ class Block:
 
     __slots__ = ("users", "view")
 
-    def __init__(self, size: int) -> None:
-        self.view = memoryview(bytearray(size))
+    def __init__(self, view: memoryview) -> None:
+        self.view = view
         self.users = 0
+
+
+class Slabs:
+    """Memory for the ring, taken from the system in pieces of ``SLAB`` bytes, in huge pages where it has them.
+
+    Touching a gigabyte of ordinary pages for the first time takes longer than hashing it.
+    """
+
+    def __init__(self, block_size: int) -> None:
+        self._block_size = block_size
+        self._slab = memoryview(b"")
+
+    def cut(self) -> memoryview:
+        """Return memory for one more block."""
+        if len(self._slab) < self._block_size:
+            slab = mmap.mmap(-1, max(SLAB, self._block_size), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            with contextlib.suppress(OSError):  # a kernel without huge pages
+                slab.madvise(mmap.MADV_HUGEPAGE)
+            self._slab = memoryview(slab)
+        piece, self._slab = self._slab[: self._block_size], self._slab[self._block_size :]
+        return piece
 
 
 class Filemark(NamedTuple):
@@ -81,6 +105,7 @@ class Ring:
         self.closed = False
         self._limit = max(blocks, 4)
         self._made = 0
+        self._slabs = Slabs(block_size)
         self._free: deque[Block] = deque()
         self._freed = threading.Condition(self.lock)
         # one block is being filled and one is being hashed while the writers wait
@@ -94,7 +119,7 @@ class Ring:
                     return self._free.pop()
                 if self._made < self._limit:
                     self._made += 1
-                    return Block(self.block_size)
+                    return Block(self._slabs.cut())
                 self._freed.wait(PULSE)
             pulse()
 

@@ -32,7 +32,7 @@ from papertape.volume.evidence import (
 from papertape.volume.label import VOLUME, parse_label
 from papertape.volume.layout import MAXIMUM_BLOCK
 from papertape.volume.names import quote
-from papertape.volume.tapefile import MemberBegin, MemberData, ScanError, Scanner
+from papertape.volume.tapefile import MemberBegin, MemberData, MemberKnown, ScanError, Scanner
 
 MOST_FINDINGS = 1000
 """Findings after which the reading of a volume ends: it is not good, and more would tell nothing new."""
@@ -186,6 +186,7 @@ class TapeFileReading:
         self._next = next(members, None)
         self._current: Member | None = None
         self._scanner = Scanner()
+        self._scanner.known = self._next
         self._hash = hashlib.sha256()
         self._size = 0
         self._explained = False  # a finding tells already why the structure digest will differ
@@ -221,10 +222,12 @@ class TapeFileReading:
         while True:
             try:
                 for event in events:
-                    if isinstance(event, MemberBegin):
-                        self._begin(event)
-                    else:
+                    if isinstance(event, MemberData):
                         self._take(event)
+                    elif isinstance(event, MemberKnown):
+                        self._expect(event.member)
+                    else:
+                        self._begin(event)
             except ScanError as error:
                 self._resume(error)
                 events = self._scanner.feed_again()
@@ -241,15 +244,22 @@ class TapeFileReading:
             self._explained = True
             self._find(UnexpectedFile, offset=offset, found=quote(header.name))
             return
-        self._next = next(self._members, None)
+        self._expect(expected)
         if event.checksum != expected.header:
             self._explained = True
             self._find(HeaderDamaged, expected, expected=expected.header, found=event.checksum)
             if (header.size, header.attributes.kind) != (expected.size, expected.kind):
+                self._current = None
                 self._skip_to_next()
-                return
-        self._current = expected
+
+    def _expect(self, member: Member) -> None:
+        """``member`` begins: it is the current one, and the one behind it in the catalog is the next."""
+        self._current = member
         self._hash = hashlib.sha256()
+        self._advance()
+
+    def _advance(self) -> None:
+        self._next = self._scanner.known = next(self._members, None)
 
     def _take(self, event: MemberData) -> None:
         self._hash.update(event.data)
@@ -275,7 +285,7 @@ class TapeFileReading:
         self._miss_before(error.offset)
         if self._next is not None and self._next.offset == error.offset:
             self._find(HeaderDamaged, self._next, found=error.reason)
-            self._next = next(self._members, None)
+            self._advance()
         else:
             self._find(HeaderDamaged, offset=error.offset, found=error.reason)
         self._skip_to_next()
@@ -287,7 +297,7 @@ class TapeFileReading:
         while self._next is not None and self._next.offset < offset:
             self._explained = True
             self._find(FileMissing, self._next)
-            self._next = next(self._members, None)
+            self._advance()
 
     def _finish(self, mark: Mark) -> None:
         """The tape file is over: nothing may be missing, and the rest of its bytes must be what was written."""

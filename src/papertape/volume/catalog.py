@@ -15,8 +15,12 @@ import msgspec
 
 from papertape import __version__
 from papertape.errors import FormatError
-from papertape.volume.layout import ARCHIVE, FORMAT_VERSION, PLAN, RECORD
+from papertape.volume.document import decode_document
+from papertape.volume.header import DIRECTORY, FILE, LINK
+from papertape.volume.layout import ARCHIVE, END_OF_ARCHIVE, FORMAT_VERSION, PLAN, RECORD, round_up
 from papertape.volume.names import quote, unquote
+from papertape.volume.sums import sums_line
+from papertape.volume.tally import Tally
 
 CATALOG_JSON, DATASETS, FILES, SUMS = "catalog.json", "datasets.csv", "files.csv", "SHA256SUMS"
 """The members of the catalog, in the order in which they lie on tape."""
@@ -35,6 +39,9 @@ DATASETS_COLUMNS = (
     "rejected",
 )
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_MD5 = re.compile(r"(?:[0-9a-f]{32})?\Z")
+_CRC32 = re.compile(r"[0-9a-f]{8}\Z")
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,17})\Z")
 
 
 class Member(NamedTuple):
@@ -227,25 +234,43 @@ def member_row(member: Member) -> tuple[object, ...]:
 
 def read_files(path: Path) -> Iterator[Member]:
     """Yield the members that a files.csv lists; raises ValueError at the first row that cannot be one."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file, strict=True)
-        if tuple(next(rows, ())) != FILES_COLUMNS:
-            raise ValueError(f"{path.name} has other columns than version {FORMAT_VERSION} has")
-        for name, kind, size, sha256, md5, tape_file, offset, dataset, header in rows:
-            yield Member(unquote(name), kind, int(size), sha256, md5, int(tape_file), int(offset), int(dataset), header)
+    for name, kind, size, sha256, md5, tape_file, offset, dataset, header in _read_rows(path, FILES_COLUMNS):
+        number = -1 if dataset == "-1" else _number(dataset)
+        yield Member(
+            unquote(name), kind, _number(size), sha256, md5, _number(tape_file), _number(offset), number, header
+        )
 
 
 def read_datasets(path: Path) -> Iterator[DataSetRecord]:
     """Yield the data sets that a datasets.csv lists; raises ValueError at the first row that cannot be one."""
+    for row in _read_rows(path, DATASETS_COLUMNS):
+        number, source, kind, tape_file, offset, files, size, md5, fingerprint, reason = row
+        unquote(source)
+        place = (_number(tape_file), _number(offset))
+        yield DataSetRecord(
+            _number(number), source, kind, *place, _number(files), _number(size), md5, fingerprint, reason
+        )
+
+
+def _read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[list[str]]:
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file, strict=True)
-        if tuple(next(rows, ())) != DATASETS_COLUMNS:
-            raise ValueError(f"{path.name} has other columns than version {FORMAT_VERSION} has")
-        for number, source, kind, tape_file, offset, files, size, md5, fingerprint, reason in rows:
-            unquote(source)
-            yield DataSetRecord(
-                int(number), source, kind, int(tape_file), int(offset), int(files), int(size), md5, fingerprint, reason
-            )
+        try:
+            if tuple(next(rows, ())) != columns:
+                raise ValueError(f"{path.name} has other columns than version {FORMAT_VERSION} has")
+            for row in rows:
+                if len(row) != len(columns):
+                    raise ValueError(f"{path.name} has {len(row)} fields in line {rows.line_num}, not {len(columns)}")
+                yield row
+        except csv.Error as error:
+            raise ValueError(f"{path.name} is no CSV in line {rows.line_num}: {error}") from error
+
+
+def _number(text: str) -> int:
+    """Return a number as papertape writes it: ``int`` would take signs, blanks and the digits of any script."""
+    if not _NUMBER.match(text):
+        raise ValueError(f"{text[:100]!a} is no number")
+    return int(text)
 
 
 def load_catalog(folder: Path, volume_tag: str) -> CatalogDocument:
@@ -256,61 +281,105 @@ def load_catalog(folder: Path, volume_tag: str) -> CatalogDocument:
     try:
         _check_sums(folder)
         document = parse_catalog((folder / CATALOG_JSON).read_bytes(), volume_tag)
+        _check_document(document)
         _check_rows(document, folder)
-    except (OSError, ValueError, csv.Error, msgspec.DecodeError) as error:
+    except (OSError, ValueError, msgspec.DecodeError) as error:
         raise FormatError(volume_tag, f"its catalog contradicts itself: {error}") from error
     return document
 
 
 def parse_catalog(content: bytes, volume_tag: str) -> CatalogDocument:
     """Return what a catalog.json says; raises FormatError for a newer version, ValueError for nonsense."""
-    version = msgspec.json.decode(content, type=dict[str, object]).get("format_version")
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise FormatError(volume_tag, f"its catalog has format version {version}: use a newer papertape")
-    return msgspec.json.decode(content, type=CatalogDocument)
+    return decode_document(content, CatalogDocument, volume_tag)
 
 
 def _check_sums(folder: Path) -> None:
-    lines = (folder / SUMS).read_text(encoding="ascii").splitlines()
     expected = []
     for name in (CATALOG_JSON, DATASETS, FILES):
         with (folder / name).open("rb") as file:
-            expected.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name}")
-    if lines != expected:
+            expected.append(sums_line(hashlib.file_digest(file, "sha256").hexdigest(), name.encode()))
+    if (folder / SUMS).read_bytes() != b"".join(expected):
         raise ValueError(f"its {SUMS} is not that of its files")
+
+
+def _check_document(document: CatalogDocument) -> None:
+    """Raise ValueError unless the twins and the tape files of a catalog.json can be right."""
+    tape_files = document.tape_files
+    if [item.tape_file for item in tape_files] != list(range(1, len(tape_files) + 1)):
+        raise ValueError("its tape files are not numbered from 1 on")
+    if [item.kind for item in tape_files] != [PLAN] + [ARCHIVE] * (len(tape_files) - 1):
+        raise ValueError("its tape files are not a plan and archives")
+    tags = {volume.volume_tag for volume in document.volumes}
+    if not tags or len(tags) != len(document.volumes):
+        raise ValueError("its volumes are not twins")
+    for volume in document.volumes:
+        _check_label(volume.label, document.block_size)
+    for item in tape_files:
+        _check_tape_file(item.bytes, item.structure, document.block_size)
+
+
+def _check_tape_file(size: int, structure: str, block_size: int) -> None:
+    if size <= 0 or size % block_size:
+        raise ValueError(f"a tape file of {size} bytes is not whole blocks")
+    if not _DIGEST.match(structure):
+        raise ValueError("a tape file has no proper structure digest")
+
+
+def _check_label(label: LabelDocument, block_size: int) -> None:
+    _check_tape_file(label.bytes, label.structure, block_size)
+    end = 0
+    for name, size, sha256, offset, header in label.members:
+        member = Member(unquote(name), FILE, size, sha256, "", 0, offset, -1, header)
+        check_member(member)
+        end = _end_of(member, end, label.bytes)
 
 
 def _check_rows(document: CatalogDocument, folder: Path) -> None:
     """Raise ValueError unless all counts, sizes, offsets and names agree."""
-    datasets, rejected = 0, set()
-    for datasets, record in enumerate(read_datasets(folder / DATASETS), 1):
-        if record.number != datasets - 1:
-            raise ValueError(f"{DATASETS}: row {datasets} is of data set {record.number}")
-        if record.reason:
-            rejected.add(record.number)
-    files, size = _check_members(document, folder, rejected)
-    found = (datasets - len(rejected), len(rejected), files, size)
+    tally = Tally(read_datasets(folder / DATASETS))
+    own: list[tuple[int, bytes]] = []
+    for member in _placed_members(document, read_files(folder / FILES)):
+        if member.dataset < 0:
+            own.append((member.tape_file, member.name))
+        elif own and own[-1][0] == member.tape_file:
+            raise ValueError(f"{quote(member.name)} lies behind the last member of its archive")
+        else:
+            tally.add(member)
+    tally.end()
+    _check_own(own, len(document.tape_files))
+    found = (tally.datasets, tally.rejected, tally.files, tally.size)
     stated = (document.datasets, document.rejected, document.files, document.bytes)
     if found != stated:
         raise ValueError(f"it states {stated} data sets, rejected ones, files and bytes, and lists {found}")
 
 
-def _check_members(document: CatalogDocument, folder: Path, rejected: set[int]) -> tuple[int, int]:
-    tape_files = {item.tape_file: item for item in document.tape_files}
-    if [item.kind for item in document.tape_files] != [PLAN] + [ARCHIVE] * (len(tape_files) - 1):
-        raise ValueError("its tape files are not a plan and archives")
-    files, size, end = 0, 0, (0, 0)
-    for member in read_files(folder / FILES):
+def _check_own(own: list[tuple[int, bytes]], last: int) -> None:
+    sums = [(number, SUMS.encode()) for number in range(2, last + 1)]
+    if own != [(1, b"plan.json"), (1, b"plan.csv"), *sums]:
+        raise ValueError(f"it does not list a plan, and {SUMS} at the end of each archive")
+
+
+def _placed_members(document: CatalogDocument, members: Iterator[Member]) -> Iterator[Member]:
+    """Yield ``members``, each checked, and found to lie in its tape file behind the one before."""
+    number, end = 1, 0
+    for member in members:
         check_member(member)
-        tape_file = tape_files.get(member.tape_file)
-        if tape_file is None or not 0 <= member.offset <= tape_file.bytes - member.size - RECORD:
-            raise ValueError(f"{quote(member.name)} lies outside the tape files")
-        if (member.tape_file, member.offset) < end:
-            raise ValueError(f"{quote(member.name)} lies upon another member")
-        end = (member.tape_file, member.offset + RECORD + member.size)
-        if member.kind == "file" and member.dataset >= 0 and member.dataset not in rejected:
-            files, size = files + 1, size + member.size
-    return files, size
+        if not number <= member.tape_file <= len(document.tape_files):
+            raise ValueError(f"{quote(member.name)} lies outside the tape files, or out of order")
+        if member.tape_file > number:
+            number, end = member.tape_file, 0
+        end = _end_of(member, end, document.tape_files[number - 1].bytes)
+        yield member
+
+
+def _end_of(member: Member, begin: int, size: int) -> int:
+    """Return where ``member`` ends at the earliest, if it lies between ``begin`` and ``size`` in its tape file."""
+    end = member.offset + RECORD + round_up(member.size, RECORD)
+    if member.offset % RECORD or end + len(END_OF_ARCHIVE) > size:
+        raise ValueError(f"{quote(member.name)} lies outside the tape files")
+    if member.offset < begin:
+        raise ValueError(f"{quote(member.name)} lies upon another member")
+    return end
 
 
 def check_member(member: Member) -> None:
@@ -320,7 +389,11 @@ def check_member(member: Member) -> None:
         raise ValueError(f"{quote(member.name)} is no member name of papertape's")
     if member.dataset >= 0 and parts[0] != b"data":
         raise ValueError(f"{quote(member.name)} is outside data/")
-    if member.kind not in {"file", "dir", "link"} or member.size < 0:
+    if member.kind != FILE and (member.kind not in {DIRECTORY, LINK} or member.size or member.dataset < 0):
         raise ValueError(f"{quote(member.name)} is of no kind that papertape writes")
-    if (member.kind == "file") != bool(_DIGEST.match(member.sha256)):
+    if member.size < 0 or member.offset < 0:
+        raise ValueError(f"{quote(member.name)} has a size or an offset below zero")
+    if not (_DIGEST.match(member.sha256) if member.kind == FILE else not member.sha256):
         raise ValueError(f"{quote(member.name)} has no proper SHA-256")
+    if not _MD5.match(member.md5) or not _CRC32.match(member.header):
+        raise ValueError(f"{quote(member.name)} has no proper MD5 or header checksum")

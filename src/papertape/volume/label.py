@@ -13,7 +13,7 @@ from papertape.errors import FormatError
 from papertape.volume.document import decode_document
 from papertape.volume.header import HeaderError
 from papertape.volume.layout import FORMAT_VERSION, LABEL
-from papertape.volume.tapefile import Composed, MemberBegin, Scanner, compose
+from papertape.volume.tapefile import Composed, MemberBegin, MemberData, Scanner, compose
 
 README, VOLUME = b"README.txt", b"volume.json"
 
@@ -76,7 +76,7 @@ def read_label(content: bytes, volume_tag: str) -> Label:
         for event in Scanner().feed(memoryview(content)):
             if isinstance(event, MemberBegin):
                 name = event.header.name
-            elif name == VOLUME:
+            elif isinstance(event, MemberData) and name == VOLUME:
                 document += event.data
                 whole = event.last
     except HeaderError as error:

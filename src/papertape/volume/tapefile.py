@@ -26,6 +26,7 @@ from papertape.volume.header import (
 )
 from papertape.volume.layout import END_OF_ARCHIVE, RECORD, round_up
 
+EXTENSION = ord("x")
 LONGEST_EXTENSION = 1024 * 1024
 """Bytes of pax records that a reader accepts before one member: a path and a link of PATH_MAX fit a hundred times."""
 
@@ -43,7 +44,7 @@ def own_attributes(created: datetime) -> Attributes:
     return Attributes(FILE, 0o644, int(created.timestamp()) * 10**9)
 
 
-def checksum_header(header: bytes) -> str:
+def checksum_header(header: bytes | memoryview) -> str:
     """Return the CRC-32 of a member's headers, as the catalog has it."""
     return f"{zlib.crc32(header):08x}"
 
@@ -75,6 +76,12 @@ class MemberBegin(NamedTuple):
     checksum: str
 
 
+class MemberKnown(NamedTuple):
+    """The next member begins, and its headers are those that ``Scanner.known`` told to expect."""
+
+    member: Member
+
+
 class MemberData(NamedTuple):
     """The next piece of the member's data; valid until the scanner is fed again. ``last`` ends the member."""
 
@@ -97,11 +104,15 @@ class Scanner:
     Feed it every block; it yields what it meets. After a ScanError, call ``resume(offset)`` with the offset of the next
     header that is known from elsewhere; the rest of the block is scanned by the same iterator made anew with
     ``feed_again()``. ``ended`` is set once the end-of-archive records were met.
+
+    Whoever has a catalog may set ``known`` to the member to come: if that is what comes, going by its offset and its
+    headers' CRC-32, the headers need not be parsed. The structure digest covers them all the same.
     """
 
     def __init__(self) -> None:
         self.offset = 0
         self.ended = False
+        self.known: Member | None = None
         self._structure = hashlib.sha256()
         self._data = 0  # bytes of file data still to come
         self._skip = 0  # bytes of padding, or of a region jumped over, still to come
@@ -112,12 +123,12 @@ class Scanner:
         self._block = memoryview(b"")
         self._at = 0
 
-    def feed(self, block: memoryview) -> Iterator[MemberBegin | MemberData]:
+    def feed(self, block: memoryview) -> Iterator[MemberBegin | MemberKnown | MemberData]:
         """Scan the next block; raises ScanError."""
         self._block, self._at = block, 0
         return self.feed_again()
 
-    def feed_again(self) -> Iterator[MemberBegin | MemberData]:
+    def feed_again(self) -> Iterator[MemberBegin | MemberKnown | MemberData]:
         """Go on in the block fed last; raises ScanError."""
         block, length = self._block, len(self._block)
         while self._at < length:
@@ -133,6 +144,10 @@ class Scanner:
                 self._structure.update(self._take(length))
             elif self._extension:
                 self._take_extension()
+            elif (known := self.known) is not None and known.offset == self.offset and self._take_known(known):
+                yield MemberKnown(known)
+                if known.kind == FILE and not known.size:
+                    yield MemberData(block[:0], True)
             else:
                 yield from self._take_header(bytes(block[self._at : self._at + RECORD]))
 
@@ -141,6 +156,26 @@ class Scanner:
         self._at += len(piece)
         self.offset += len(piece)
         return piece
+
+    def _take_known(self, member: Member) -> bool:
+        """Take the headers of ``member``, if it is they that stand here, and wholly in this block."""
+        block, begin = self._block, self._at
+        end = begin + RECORD
+        if block[begin + 156] == EXTENSION:
+            try:
+                end += RECORD + round_up(int(bytes(block[begin + 124 : begin + 135]), 8), RECORD)
+            except ValueError:
+                return False
+        records = block[begin:end]
+        if self._headers or end > len(block) or checksum_header(records) != member.header:
+            return False
+        self._structure.update(records)
+        self._at = end
+        self.offset += len(records)
+        if member.kind == FILE:
+            self._data = member.size
+            self._skip = -member.size % RECORD
+        return True
 
     def _take_extension(self) -> None:
         piece = self._take(self._extension)
