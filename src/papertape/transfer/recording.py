@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -20,14 +19,8 @@ from papertape.transfer.composer import Composer
 from papertape.transfer.hashing import Digest
 from papertape.transfer.journal import Journal
 from papertape.transfer.pump import Pump
-from papertape.transfer.source import (
-    Content,
-    Fingerprint,
-    check_unchanged,
-    member_name,
-    read_ahead,
-    read_fingerprint,
-)
+from papertape.transfer.readahead import Content, End, ReadAhead, close_content
+from papertape.transfer.source import Entry, check_unchanged, member_name
 from papertape.volume.catalog import (
     CATALOG_JSON,
     DATASETS,
@@ -117,12 +110,14 @@ class Recording:
         )
         return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
-    def write_archive(self, datasets: Sequence[DataSet], readers: ThreadPoolExecutor, next_size: int) -> None:
+    def write_archive(self, datasets: Sequence[DataSet], next_size: int) -> None:
         """Write one archive (R5); ``next_size`` is that of the next one in bytes, which decides where to flush (R8)."""
         self._composer.begin()
         self.journal.begin_archive()
-        for dataset in datasets:
-            self._write_dataset(dataset, readers)
+        with ReadAhead(datasets) as ahead:
+            contents = iter(ahead)
+            for dataset in datasets:
+                self._write_dataset(dataset, contents)
         self._settle()
         self.journal.flush()
         self._add_spooled(self.journal.sums_folder, SUMS)
@@ -178,16 +173,10 @@ class Recording:
                 size = os.fstat(file.fileno()).st_size
                 self._add_file(name.encode(), size, own_attributes(self._created), -1, file.fileno())
 
-    def _write_dataset(self, dataset: DataSet, readers: ThreadPoolExecutor) -> None:
+    def _write_dataset(self, dataset: DataSet, contents: Iterator[Content | End]) -> None:
         """Write one data set; whatever is wrong with it ends in its record, not in an exception."""
         tape_file, offset = self._composer.number, self._composer.offset
-        reason = ""
-        try:
-            self._check_registered(dataset)
-            self._write_entries(dataset, readers)
-        except SourceError as error:
-            own = error.path == quote(dataset.path)
-            reason = error.reason if own else f"{error.path} {error.reason}"
+        error = self._write_entries(dataset, contents)
         record = DataSetRecord(
             self._number,
             dataset.source,
@@ -198,43 +187,49 @@ class Recording:
             dataset.size,
             dataset.md5 or "",
             dataset.fingerprint,
-            reason,
+            _explain(error, dataset) if error else "",
         )
         self.journal.end_dataset(record)
         self._number += 1
 
-    def _check_registered(self, dataset: DataSet) -> None:
-        """Raise SourceError, before tape is spent on it, if the data set is not what was registered."""
-        if read_fingerprint(dataset.path) != dataset.fingerprint:
-            raise SourceError(quote(dataset.path), "changed since it was registered: `papertape add` it again")
-
-    def _write_entries(self, dataset: DataSet, readers: ThreadPoolExecutor) -> None:
-        host, path = dataset.host, dataset.path
+    def _write_entries(self, dataset: DataSet, contents: Iterator[Content | End]) -> SourceError | None:
+        """Write the contents up to the data set's end; return what is wrong with it, and write nothing behind that."""
+        prefix = member_name(dataset.host, dataset.path, b"")
         subject = (b"" if dataset.kind == "file" else VISDATA) if dataset.md5 else None
-        fingerprint = Fingerprint()
-        for content in read_ahead(path, readers):
-            fingerprint.add(content.entry)
-            name = member_name(host, path, content.entry.relative)
-            self._write_content(name, content, with_md5=content.entry.relative == subject)
-        if fingerprint.value() != dataset.fingerprint:
-            raise SourceError(quote(path), "changed while it was read")
+        wrong: SourceError | None = None
+        for content in contents:
+            if isinstance(content, End):
+                return wrong or content.error
+            if wrong:
+                close_content(content)
+                continue
+            relative = content.entry.relative
+            name = b"%b/%b" % (prefix, relative) if relative else prefix
+            wrong = self._write_content(name, content, with_md5=relative == subject)
+        raise RuntimeError(f"{dataset.source} was never read to its end")
 
-    def _write_content(self, name: bytes, content: Content, *, with_md5: bool) -> None:
-        entry = content.entry
-        if content.error:
-            raise content.error
-        if entry.attributes.kind != FILE:
-            self._add_header(name, 0, entry.attributes, self._number, None, None)
-        elif content.descriptor is not None:
-            try:
-                why = self._add_file(name, entry.size, entry.attributes, self._number, content.descriptor, with_md5)
-                if why:
-                    raise SourceError(quote(entry.path), why)
-                check_unchanged(content.descriptor, entry)
-            finally:
-                os.close(content.descriptor)
+    def _write_content(self, name: bytes, content: Content, *, with_md5: bool) -> SourceError | None:
+        """Write one member; return what is wrong with it."""
+        attributes = content.entry.attributes
+        if attributes.kind != FILE:
+            self._add_header(name, 0, attributes, self._number, None, None)
         elif content.data is not None:
-            self._add_small(name, entry.attributes, content.data, with_md5=with_md5)
+            self._add_small(name, attributes, content.data, with_md5=with_md5)
+        elif content.descriptor is not None:
+            return self._add_large(name, content.entry, content.descriptor, with_md5=with_md5)
+        return content.error
+
+    def _add_large(self, name: bytes, entry: Entry, descriptor: int, *, with_md5: bool) -> SourceError | None:
+        try:
+            why = self._add_file(name, entry.size, entry.attributes, self._number, descriptor, with_md5)
+            if why:
+                return SourceError(quote(entry.path), why)
+            check_unchanged(descriptor, entry)
+        except SourceError as error:
+            return error
+        finally:
+            os.close(descriptor)
+        return None
 
     def _add_small(self, name: bytes, attributes: Attributes, data: bytes, *, with_md5: bool) -> None:
         size = len(data)
@@ -273,3 +268,7 @@ class Recording:
         self.journal.add(member, sha256, md5)
         if self.journal.waiting() > MOST_PENDING:
             self._settle()
+
+
+def _explain(error: SourceError, dataset: DataSet) -> str:
+    return error.reason if error.path == quote(dataset.path) else f"{error.path} {error.reason}"

@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from grp import getgrgid
 from pwd import getpwuid
@@ -23,12 +21,6 @@ from papertape.volume.layout import RECORD, round_up
 from papertape.volume.names import quote
 from papertape.volume.sums import sums_line
 
-SMALL_FILE = 256 * 1024
-"""Bytes up to which a file is read whole ahead of its turn; of a larger one the kernel is told to read ahead."""
-BATCH_FILES = 64
-BATCH_BYTES = 4 * 1024 * 1024
-BATCHES_AHEAD = 8
-"""Together they bound what is read ahead: 32 MiB, and 512 open files."""
 CATALOG_ROW = 160
 """Bytes that a row of files.csv takes besides the member's name, at the most."""
 CATALOG_DATASET = 320
@@ -45,15 +37,6 @@ class Entry(NamedTuple):
     relative: bytes
     size: int
     attributes: Attributes
-
-
-class Content(NamedTuple):
-    """An entry's data: all of it, or a descriptor to read it from; ``error`` says why there is neither."""
-
-    entry: Entry
-    data: bytes | None = None
-    descriptor: int | None = None
-    error: SourceError | None = None
 
 
 def member_name(host: str, path: bytes, relative: bytes) -> bytes:
@@ -173,15 +156,20 @@ def scan(host: str, path: bytes) -> DataSet:
         fingerprint.add(entry)
         name = member_name(host, path, entry.relative)
         tape_bytes += len(build_header(name, entry.size, entry.attributes)) + round_up(entry.size, RECORD)
-        catalog_bytes += len(quote(name)) + CATALOG_ROW
+        catalog_bytes += _field_bytes(quote(name)) + CATALOG_ROW
         if entry.attributes.kind == FILE:
             files += 1
             size += entry.size
             tape_bytes += len(sums_line("0" * 64, name))
     source = f"{host}:{quote(path)}"
-    catalog_bytes += 2 * len(source) + CATALOG_DATASET
+    catalog_bytes += 2 * _field_bytes(source) + CATALOG_DATASET
     kind = "file" if kind == FILE else "directory"
     return DataSet(source, kind, files, size, tape_bytes, catalog_bytes, fingerprint.value())
+
+
+def _field_bytes(text: str) -> int:
+    """Return what ``text`` takes as a field of a CSV file at the most, in bytes."""
+    return len(text.encode()) + text.count('"') + 2
 
 
 def read_fingerprint(path: bytes) -> str:
@@ -190,83 +178,6 @@ def read_fingerprint(path: bytes) -> str:
     for entry in walk(path):
         fingerprint.add(entry)
     return fingerprint.value()
-
-
-def read_ahead(path: bytes, threads: ThreadPoolExecutor) -> Iterator[Content]:
-    """Yield the data set's entries in order with their data, read or opened ahead of their turn by ``threads``.
-
-    The taker closes the descriptors that it is given. Raises SourceError where the walk cannot go on. Closing the
-    iterator closes what was opened ahead.
-    """
-    ahead: deque[Future[list[Content]]] = deque()
-    current: deque[Content] = deque()
-    try:
-        for batch in _batches(walk(path)):
-            ahead.append(threads.submit(_open_all, batch))
-            if len(ahead) > BATCHES_AHEAD:
-                current.extend(ahead.popleft().result())
-            while current:
-                yield current.popleft()
-        while ahead:
-            current.extend(ahead.popleft().result())
-            while current:
-                yield current.popleft()
-    finally:
-        for future in ahead:
-            current.extend(future.result())
-        for content in current:
-            if content.descriptor is not None:
-                os.close(content.descriptor)
-
-
-def _batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
-    batch: list[Entry] = []
-    size = 0
-    for entry in entries:
-        batch.append(entry)
-        size += min(entry.size, SMALL_FILE)
-        if len(batch) >= BATCH_FILES or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _open_all(batch: list[Entry]) -> list[Content]:
-    return [_open(entry) if entry.attributes.kind == FILE else Content(entry) for entry in batch]
-
-
-def _open(entry: Entry) -> Content:
-    """Open a file, and read it if it is small; a failure is a value, which travels in order with the data."""
-    try:
-        descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        return Content(entry, error=SourceError(quote(entry.path), f"cannot be opened ({error.strerror})"))
-    keep = False
-    try:
-        check_unchanged(descriptor, entry)
-        if entry.size > SMALL_FILE:
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-            os.posix_fadvise(descriptor, 0, BATCH_BYTES, os.POSIX_FADV_WILLNEED)
-            keep = True
-            return Content(entry, descriptor=descriptor)
-        return Content(entry, data=_read_small(descriptor, entry))
-    except SourceError as error:
-        return Content(entry, error=error)
-    except OSError as error:
-        return Content(entry, error=SourceError(quote(entry.path), f"cannot be read ({error.strerror})"))
-    finally:
-        if not keep:
-            os.close(descriptor)
-
-
-def _read_small(descriptor: int, entry: Entry) -> bytes:
-    data = os.read(descriptor, entry.size + 1)
-    if len(data) != entry.size:
-        change = "grew" if len(data) > entry.size else "shrank"
-        raise SourceError(quote(entry.path), f"{change} while it was read")
-    check_unchanged(descriptor, entry)
-    return data
 
 
 def check_unchanged(descriptor: int, entry: Entry) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,9 +20,6 @@ from papertape.volume.catalog import Catalog, VolumeRecord
 from papertape.volume.evidence import Written
 from papertape.volume.label import Identity, compose_label
 from papertape.volume.tapefile import Composed
-
-READERS = 4
-"""Threads that open and read small files ahead."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +60,10 @@ def write_volumes(
     catalog, recording = None, None
     with _spooling(spool):
         pump = Pump(targets, batch.block_size, ring, report, stop)
-        with contextlib.suppress(CopyFailed), pump, ThreadPoolExecutor(READERS) as readers:
+        with contextlib.suppress(CopyFailed), pump:
             recording = Recording(batch, pump, spool, created, report)
             with contextlib.closing(recording.journal):
-                catalog = _record_all(recording, batch, pump, readers, volumes, stop)
+                catalog = _record_all(recording, batch, pump, volumes, stop)
     journal = recording.journal if recording else None
     copies = tuple(_evidence(writer, catalog) for writer in pump.writers)
     return Writing(catalog, copies, tuple(journal.rejected) if journal else ())
@@ -77,7 +73,6 @@ def _record_all(
     recording: Recording,
     batch: Batch,
     pump: Pump,
-    readers: ThreadPoolExecutor,
     volumes: tuple[VolumeRecord, ...],
     stop: Stop,
 ) -> Catalog | None:
@@ -86,7 +81,7 @@ def _record_all(
     for archive, next_size in zip(batch.archives, [*sizes[1:], 0], strict=True):
         if stop.soon or pump.early_warning:
             break
-        recording.write_archive(archive, readers, next_size)
+        recording.write_archive(archive, next_size)
         pump.pulse()
     return recording.write_catalog(volumes) if recording.journal.datasets else None
 

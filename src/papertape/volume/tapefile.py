@@ -26,7 +26,7 @@ from papertape.volume.header import (
 )
 from papertape.volume.layout import END_OF_ARCHIVE, RECORD, round_up
 
-EXTENSION = ord("x")
+EXTENSION = b"x"
 LONGEST_EXTENSION = 1024 * 1024
 """Bytes of pax records that a reader accepts before one member: a path and a link of PATH_MAX fit a hundred times."""
 
@@ -161,7 +161,7 @@ class Scanner:
         """Take the headers of ``member``, if it is they that stand here, and wholly in this block."""
         block, begin = self._block, self._at
         end = begin + RECORD
-        if block[begin + 156] == EXTENSION:
+        if block[begin + 156 : begin + 157] == EXTENSION:
             try:
                 end += RECORD + round_up(int(bytes(block[begin + 124 : begin + 135]), 8), RECORD)
             except ValueError:
