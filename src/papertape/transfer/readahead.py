@@ -55,6 +55,7 @@ class ReadAhead:
     def __init__(self, datasets: Iterable[DataSet]) -> None:
         self._datasets = datasets
         self._ahead: Queue[Future[list[Content | End]] | None] = Queue(BATCHES_AHEAD)
+        self._current: list[Content | End] = []
         self._over = False
 
     def __enter__(self) -> Self:
@@ -64,18 +65,16 @@ class ReadAhead:
 
     def __exit__(self, *_: object) -> None:
         self._over = True
+        _close(self._current)
         while (future := self._ahead.get()) is not None:
             _close(future.result())
         self._threads.shutdown()
 
     def __iter__(self) -> Iterator[Content | End]:
         while (future := self._ahead.get()) is not None:
-            pending = future.result()[::-1]
-            try:
-                while pending:
-                    yield pending.pop()
-            finally:
-                _close(pending)
+            self._current = future.result()[::-1]
+            while self._current:
+                yield self._current.pop()
         self._ahead.put(None)  # for __exit__
         self._scout.result()
 

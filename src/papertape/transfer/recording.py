@@ -19,8 +19,8 @@ from papertape.transfer.composer import Composer
 from papertape.transfer.hashing import Digest
 from papertape.transfer.journal import Journal
 from papertape.transfer.pump import Pump
-from papertape.transfer.readahead import Content, End, ReadAhead, close_content
-from papertape.transfer.source import Entry, check_unchanged, member_name
+from papertape.transfer.readahead import KEPT, Content, End, ReadAhead, close_content
+from papertape.transfer.source import Entry, check_unchanged, find_change, member_name
 from papertape.volume.catalog import (
     CATALOG_JSON,
     DATASETS,
@@ -33,7 +33,7 @@ from papertape.volume.catalog import (
     VolumeRecord,
     encode_catalog,
 )
-from papertape.volume.header import FILE, Attributes, build_header
+from papertape.volume.header import DIRECTORY, FILE, Attributes, build_header
 from papertape.volume.layout import ARCHIVE, CATALOG, FLUSH_EVERY, FORMAT_VERSION, PLAN
 from papertape.volume.names import quote
 from papertape.volume.sums import sums_line
@@ -79,8 +79,8 @@ class Recording:
         self._unflushed = 0
         self._number = 0
 
-    def write_plan(self) -> None:
-        """Write tape file 1: what this dump is about to write (R4)."""
+    def write_plan(self, next_size: int) -> None:
+        """Write tape file 1: what this dump is about to write (R4); ``next_size`` as in ``write_archive``."""
         (self._spool / PLAN_JSON).write_bytes(self._describe_plan())
         with (self._spool / PLAN_CSV).open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
@@ -91,7 +91,7 @@ class Recording:
                     rows.writerow((number, item.source, item.kind, item.files, item.size, md5, item.fingerprint))
         self._composer.begin()
         self._add_spooled(self._spool, PLAN_JSON, PLAN_CSV)
-        self._end(PLAN, 0)
+        self._end(PLAN, next_size)
 
     def _describe_plan(self) -> bytes:
         batch = self._batch
@@ -197,12 +197,15 @@ class Recording:
         prefix = member_name(dataset.host, dataset.path, b"")
         subject = (b"" if dataset.kind == "file" else VISDATA) if dataset.md5 else None
         wrong: SourceError | None = None
+        directories: list[Entry] = []
         for content in contents:
             if isinstance(content, End):
-                return wrong or content.error
+                return wrong or content.error or find_change(dataset, directories if len(directories) <= KEPT else None)
             if wrong:
                 close_content(content)
                 continue
+            if content.entry.attributes.kind == DIRECTORY and len(directories) <= KEPT:
+                directories.append(content.entry)
             relative = content.entry.relative
             name = b"%b/%b" % (prefix, relative) if relative else prefix
             wrong = self._write_content(name, content, with_md5=relative == subject)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from grp import getgrgid
 from pwd import getpwuid
@@ -115,7 +115,7 @@ def _attributes(status: os.stat_result, kind: str, target: bytes) -> Attributes:
 @cache
 def _user(uid: int) -> bytes:
     try:
-        return getpwuid(uid).pw_name.encode()
+        return os.fsencode(getpwuid(uid).pw_name)
     except KeyError:
         return b""
 
@@ -123,7 +123,7 @@ def _user(uid: int) -> bytes:
 @cache
 def _group(gid: int) -> bytes:
     try:
-        return getgrgid(gid).gr_name.encode()
+        return os.fsencode(getgrgid(gid).gr_name)
     except KeyError:
         return b""
 
@@ -188,3 +188,19 @@ def check_unchanged(descriptor: int, entry: Entry) -> None:
     changes = {-1: "shrank", 0: "changed", 1: "grew"}
     change = changes[(status.st_size > entry.size) - (status.st_size < entry.size)]
     raise SourceError(quote(entry.path), f"{change} while it was read")
+
+
+def find_change(dataset: DataSet, directories: Sequence[Entry] | None) -> SourceError | None:
+    """Say whether something came into, or went out of, the data set while it was read.
+
+    That changes the modification time of one of its ``directories``; without them (there were too many to keep) all
+    is looked through once more.
+    """
+    try:
+        if directories is None:
+            same = read_fingerprint(dataset.path) == dataset.fingerprint
+        else:
+            same = all(os.lstat(entry.path).st_mtime_ns == entry.attributes.mtime for entry in directories)
+    except (OSError, SourceError):
+        same = False
+    return None if same else SourceError(quote(dataset.path), "changed while it was read")

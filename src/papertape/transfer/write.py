@@ -76,8 +76,8 @@ def _record_all(
     volumes: tuple[VolumeRecord, ...],
     stop: Stop,
 ) -> Catalog | None:
-    recording.write_plan()
     sizes = [sum(dataset.tape_bytes for dataset in archive) for archive in batch.archives]
+    recording.write_plan(sizes[0])
     for archive, next_size in zip(batch.archives, [*sizes[1:], 0], strict=True):
         if stop.soon or pump.early_warning:
             break

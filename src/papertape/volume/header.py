@@ -7,6 +7,7 @@ this module equal to ``tarfile`` and to GNU tar.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from papertape.volume.layout import RECORD
@@ -16,9 +17,9 @@ FILE, DIRECTORY, LINK = "file", "dir", "link"
 
 _TYPES = {FILE: b"0", DIRECTORY: b"5", LINK: b"2"}
 _KINDS = {b"0": FILE, b"\0": FILE, b"5": DIRECTORY, b"2": LINK}
-_LAYOUT = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
-_PAX_MODE = b"0000644\0"
-_NUMBER = b"0000000\0"
+_BACK = struct.Struct("c100s8s32s32s8s8s155s12x")
+"""What stands in a ustar header behind the checksum: type, target, magic, user, group, device numbers, prefix."""
+_LARGEST_OWNER = 0o7777777
 _BLANK_SUM = b"        "
 _LONGEST_NUMBER = 0o77777777777
 """The largest size or time that twelve bytes of octal digits hold; larger ones go to a pax record."""
@@ -59,63 +60,65 @@ def build_header(name: bytes, size: int, attributes: Attributes) -> bytes:
     ``size`` is that of the data in bytes: 0 for directories and links.
     """
     kind, mode, mtime, uid, gid, user, group, target = attributes
-    seconds = mtime // 10**9
-    records = b"".join(_pax_records(name, size, attributes))
-    extension = b""
-    if records:
-        # some readers show this name; none needs it
-        alias = b"PaxHeaders/" + name.rstrip(b"/").rsplit(b"/", 1)[-1][:80]
-        extension = _pack(alias, _PAX_MODE, _NUMBER, _NUMBER, len(records), 0, b"x", b"", b"", b"")
-        extension += records + bytes(-len(records) % RECORD)
-    return extension + _pack(
-        name,
-        b"%07o\0" % (mode & 0o7777),
-        b"%07o\0" % uid if uid <= 0o7777777 else _NUMBER,
-        b"%07o\0" % gid if gid <= 0o7777777 else _NUMBER,
-        size if size <= _LONGEST_NUMBER else 0,
-        seconds if 0 <= seconds <= _LONGEST_NUMBER else 0,
-        _TYPES[kind],
-        target,
-        user,
-        group,
-    )
-
-
-def _pack(
-    name: bytes,
-    mode: bytes,
-    uid: bytes,
-    gid: bytes,
-    size: int,
-    seconds: int,
-    kind: bytes,
-    target: bytes,
-    user: bytes,
-    group: bytes,
-) -> bytes:
-    digits = b"%011o\0"
-    fields = (name, mode, uid, gid, digits % size, digits % seconds, _BLANK_SUM, kind, target, b"ustar\00000")
-    record = _LAYOUT.pack(*fields, user[:31], group[:31], b"", b"", b"")
-    return b"%b%06o\0 %b" % (record[:148], sum(record), record[156:])
-
-
-def _pax_records(name: bytes, size: int, attributes: Attributes) -> list[bytes]:
-    _, _, mtime, uid, gid, user, group, target = attributes
-    records = []
-    if needs := [
-        (key, value) for key, value, room in ((b"path", name, 100), (b"linkpath", target, 100)) if _misfits(value, room)
-    ]:
-        if not all(_is_utf8(value) for _, value in needs):
-            records.append(_pax_record(b"hdrcharset", b"BINARY"))
-        records += [_pax_record(key, value) for key, value in needs]
+    frame = _frame(kind, mode, uid, gid, user, group, target)
     seconds, fraction = divmod(mtime, 10**9)
-    if fraction or not 0 <= seconds <= _LONGEST_NUMBER:
-        records.append(_pax_record(b"mtime", _decimal_seconds(mtime)))
-    if size > _LONGEST_NUMBER:
-        records.append(_pax_record(b"size", b"%d" % size))
-    records += [_pax_record(key, b"%d" % value) for key, value in ((b"uid", uid), (b"gid", gid)) if value > 0o7777777]
-    records += [_pax_record(key, value) for key, value in ((b"uname", user), (b"gname", group)) if _misfits(value, 31)]
-    return records
+    plain_size = size if size <= _LONGEST_NUMBER else 0
+    plain_seconds = seconds if 0 <= seconds <= _LONGEST_NUMBER else 0
+    record = _pack(name[:100], plain_size, plain_seconds, frame)
+    pax = _name_records(name, target)
+    if fraction or plain_seconds != seconds:
+        pax += _pax_record(b"mtime", _decimal_seconds(mtime))
+    if plain_size != size:
+        pax += _pax_record(b"size", b"%d" % size)
+    pax += frame.pax
+    return b"%b%b%b%b" % (_extension_record(len(pax)), pax, bytes(-len(pax) % RECORD), record) if pax else record
+
+
+class _Frame(NamedTuple):
+    """What the headers of many members have in common: the fields around name, size and time, and their sum."""
+
+    front: bytes
+    back: bytes
+    sum: int
+    pax: bytes
+
+
+@lru_cache(4096)
+def _frame(kind: str, mode: int, uid: int, gid: int, user: bytes, group: bytes, target: bytes) -> _Frame:
+    owner = [number if number <= _LARGEST_OWNER else 0 for number in (uid, gid)]
+    front = b"%07o\0%07o\0%07o\0" % (mode & 0o7777, *owner)
+    back = _BACK.pack(_TYPES[kind], target, b"ustar\00000", user[:31], group[:31], b"", b"", b"")
+    numbers = ((b"uid", uid), (b"gid", gid))
+    texts = ((b"uname", user), (b"gname", group))
+    pax = [_pax_record(key, b"%d" % value) for key, value in numbers if value > _LARGEST_OWNER]
+    pax += [_pax_record(key, value) for key, value in texts if _misfits(value, 31)]
+    return _Frame(front, back, sum(front) + sum(back) + sum(_BLANK_SUM), b"".join(pax))
+
+
+def _pack(name: bytes, size: int, seconds: int, frame: _Frame) -> bytes:
+    """Return one header record; the checksum is the sum of its bytes, with blanks in the checksum's own place."""
+    numbers = b"%011o\0%011o\0" % (size, seconds)
+    checksum = sum(name) + sum(numbers) + frame.sum
+    return b"%b%b%b%06o\0 %b" % (name.ljust(100, b"\0"), frame.front, numbers, checksum, frame.back)
+
+
+@lru_cache(4096)
+def _extension_record(size: int) -> bytes:
+    """Return the header of ``size`` bytes of pax records; its name is there for readers that know no pax."""
+    front = b"0000644\0%07o\0%07o\0" % (0, 0)
+    back = _BACK.pack(b"x", b"", b"ustar\00000", b"", b"", b"", b"", b"")
+    return _pack(b"PaxHeaders", size, 0, _Frame(front, back, sum(front) + sum(back) + sum(_BLANK_SUM), b""))
+
+
+def _name_records(name: bytes, target: bytes) -> bytes:
+    """Return the pax records for a name and a link's target that do not fit; empty for most."""
+    if len(name) <= 100 and len(target) <= 100 and name.isascii() and target.isascii():
+        return b""
+    needs = [(key, value) for key, value in ((b"path", name), (b"linkpath", target)) if _misfits(value, 100)]
+    records = [_pax_record(key, value) for key, value in needs]
+    if not all(_is_utf8(value) for _, value in needs):
+        records.insert(0, _pax_record(b"hdrcharset", b"BINARY"))
+    return b"".join(records)
 
 
 def _misfits(value: bytes, room: int) -> bool:

@@ -10,11 +10,12 @@ import re
 
 _UNSEEN = re.compile(
     "[\\\\\x00-\x1f\x7f-\xa0\xad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000"
-    "\ud800-\uf8ff\ufeff\ufff0-\uffff\U000e0000-\U0010ffff]"
+    "\ud800-\uf8ff\ufeff\ufff0-\uffff\U000e0000-\U0010ffff]+"
 )
 """The backslash, controls, spaces but the common one, marks of direction, what is private or no character at all.
 
 Fixed here, since ``str.isprintable`` follows the Unicode version of the Python at hand, and a volume outlives it."""
+_ESCAPED = ["\\\\" if byte == ord("\\") else f"\\x{byte:02x}" for byte in range(256)]
 _BYTE = re.compile(r"\\x([0-9a-f]{2})|\\\\")
 
 
@@ -29,9 +30,7 @@ def _is_plain(text: str) -> bool:
 
 
 def _quote_match(match: re.Match[str]) -> str:
-    if match[0] == "\\":
-        return "\\\\"
-    return "".join(f"\\x{byte:02x}" for byte in match[0].encode("utf-8", "surrogateescape"))
+    return "".join([_ESCAPED[byte] for byte in match[0].encode("utf-8", "surrogateescape")])
 
 
 def unquote(text: str) -> bytes:
