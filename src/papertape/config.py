@@ -86,12 +86,13 @@ class Config(msgspec.Struct, frozen=True):
 
 def find_config(given: str | None) -> Path:
     """Return the config file to use; raises ConfigError if it is not there."""
-    named = given or os.environ.get(VARIABLE)
-    if named:
-        path = Path(named).expanduser()
+    named = os.environ.get(VARIABLE) if given is None else given
+    if named or given is not None:
+        path = Path(named or "").expanduser()
         if not path.is_file():
-            origin = "--config" if given else f"${VARIABLE}"
-            raise ConfigError(f"{path}: no such config file ({origin} names it); `papertape init` makes one")
+            origin = f"${VARIABLE}" if given is None else "--config"
+            what = "is a folder, not a config file" if path.is_dir() else "no such config file"
+            raise ConfigError(f"{path}: {what} ({origin} names it); `papertape init` makes one")
         return path
     for place in PLACES:
         if place.expanduser().is_file():
@@ -103,9 +104,16 @@ def find_config(given: str | None) -> Path:
 def read_config(path: Path) -> Config:
     """Return the config in the file at ``path``; raises ConfigError with the one thing that is wrong."""
     try:
-        document = msgspec.toml.decode(path.read_bytes(), type=Document)
+        content = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); mend its permissions") from error
+    return parse_config(path, content)
+
+
+def parse_config(path: Path, content: bytes) -> Config:
+    """Return the config that ``content`` is, for a file at ``path``; raises ConfigError with what is wrong."""
+    try:
+        document = msgspec.toml.decode(content, type=Document)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     try:
@@ -152,6 +160,13 @@ def _resolve(url: str, folder: Path) -> str:
     if not url.startswith(scheme) or url.startswith(scheme + "/"):
         return url
     return f"{scheme}{folder / url.removeprefix(scheme)}"
+
+
+def find_missing_ledger(config: Config) -> Path | None:
+    """Return where the ledger's SQLite file should be and is not, None if it is there or elsewhere."""
+    scheme, _, name = config.ledger.partition("///")
+    path = Path(name.partition("?")[0])
+    return path if scheme.startswith("sqlite") and name and not path.exists() else None
 
 
 def open_config_ledger(config: Config) -> Ledger:

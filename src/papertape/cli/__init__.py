@@ -1,17 +1,27 @@
 """The command line: one file a command, and each only calls jobs."""
 
-from papertape.cli.add import add
-from papertape.cli.app import main, papertape, run
-from papertape.cli.demo import demo, testdata
-from papertape.cli.dump import dump, plan, recover
-from papertape.cli.find import find
-from papertape.cli.init import init
-from papertape.cli.library import library
-from papertape.cli.status import status
-from papertape.cli.verify import verify
-from papertape.cli.volumes import volumes
+from __future__ import annotations
 
-for _command in (init, add, plan, dump, verify, recover, status, find, volumes, library, testdata, demo):
-    papertape.add_command(_command)
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
 
-__all__ = ["main", "papertape", "run"]
+INTERRUPTED = 130
+
+
+def main() -> NoReturn:
+    """Run the program and leave with the documented exit code, whenever Ctrl-C comes."""
+    try:
+        signal.signal(signal.SIGTERM, _interrupt)
+        from papertape.cli.commands import run  # noqa: PLC0415  what takes a while is inside the try
+
+        code = run(sys.argv[1:])
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the result is out: nothing is left to interrupt
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

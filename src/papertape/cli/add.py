@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from papertape.cli.app import App, command, open_ledger, print_json
+from papertape.cli.app import App, command, open_ledger
+from papertape.cli.output import print_json, say, tell_error
 from papertape.cli.text import count, show_size
 from papertape.config import check_host
 from papertape.errors import SourceError, UserError
@@ -15,8 +16,6 @@ from papertape.jobs.register import Registered, read_md5sums, register
 from papertape.ledger import Registration
 
 _WORDS = {
-    Registration.NEW: "registered",
-    Registration.KNOWN: "known and unchanged",
     Registration.UPDATED: "changed since it was registered: registered as it is now",
     Registration.CHANGED: "changed since it was archived: waits to be archived again, as a new version",
     Registration.AGAIN: "was rejected before: waits again",
@@ -26,6 +25,7 @@ _WORDS = {
 
 @command(
     "add",
+    short="Register data sets: files, or directories with all in them.",
     examples="""
 papertape add /data/2459000/zen.*.uvh5
 papertape add --md5sums md5sums.txt /data/2459000/*
@@ -62,10 +62,10 @@ def add(app: App, paths: tuple[str, ...], md5sums: str | None, host: str | None)
 
 
 def _tell(result: Registered) -> None:
-    if result.error or result.dataset is None or result.result is None:
-        click.echo(f"papertape: {result.error}", err=True)
-    elif result.result is not Registration.NEW:
-        click.echo(f"{result.dataset.source}: {_WORDS[result.result]}")
+    if result.error:
+        tell_error(result.error)
+    elif result.dataset and result.result in _WORDS:
+        say(f"{result.dataset.source}: {_WORDS[result.result]}")
 
 
 def _describe(result: Registered) -> dict[str, object]:
@@ -77,7 +77,9 @@ def _describe(result: Registered) -> dict[str, object]:
 
 def _sum_up(results: list[Registered], md5s: dict[bytes, str]) -> None:
     sets = [result.dataset for result in results if result.dataset and result.result is Registration.NEW]
+    known = sum(result.result is Registration.KNOWN for result in results)
     size = sum(dataset.size for dataset in sets)
     declared = sum(1 for result in results if result.dataset and result.dataset.md5)
     with_md5 = f", {declared} of {len(results)} with a declared MD5" if md5s else ""
-    click.echo(f"{count(len(sets), 'data set')} registered, {show_size(size)}{with_md5}")
+    also = f"; {known:,} known and unchanged" if known else ""
+    say(f"{count(len(sets), 'data set')} registered, {show_size(size)}{with_md5}{also}")

@@ -5,24 +5,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import click
-import msgspec
 
 from papertape import __version__
+from papertape.cli.output import finish, note, tell_error
 from papertape.cli.progress import Tally, open_progress
-from papertape.cli.stopping import stoppable
-from papertape.config import Config, find_config, open_config_ledger, open_library, read_config
-from papertape.errors import EXIT_CODES, Interrupted, PapertapeError
+from papertape.cli.stopping import DUMPING, MOVING, Wishes, stoppable
+from papertape.config import Config, find_config, find_missing_ledger, open_config_ledger, open_library, read_config
+from papertape.errors import EXIT_CODES, Interrupted, PapertapeError, UserError
 from papertape.jobs.context import Context
 from papertape.jobs.owner import identify_process
 from papertape.ledger import Ledger
 from papertape.report import Reporters
+from papertape.tape.library import Library
 from papertape.transfer.stop import Stop
 
 DEBUG = "PAPERTAPE_DEBUG"
@@ -46,10 +46,17 @@ class App:
         return read_config(find_config(self.config_path))
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+
+
+@click.group(
+    epilog=EPILOG,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="papertape")
 @click.option("--config", "config_path", metavar="FILE", help="The config file to use.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+@json_option
 @click.pass_context
 def papertape(context: click.Context, config_path: str | None, as_json: bool) -> None:
     """Write every data set to two tapes at once, read both back whole and at the same time, and only then say that the
@@ -65,7 +72,9 @@ def papertape(context: click.Context, config_path: str | None, as_json: bool) ->
     context.obj = App(config_path, as_json)
 
 
-def command(name: str, *, examples: str, **settings: Any) -> Callable[[Callable[..., int | None]], click.Command]:
+def command(
+    name: str, *, short: str, examples: str, **settings: Any
+) -> Callable[[Callable[..., int | None]], click.Command]:
     """Make a function a command: it gets the App, may return an exit code, and knows ``--json`` behind its name too."""
 
     def decorate(function: Callable[..., int | None]) -> click.Command:
@@ -75,54 +84,52 @@ def command(name: str, *, examples: str, **settings: Any) -> Callable[[Callable[
             app.json = app.json or as_json
             return function(app, *args, **options) or 0
 
-        flag = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
         epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples.strip().splitlines())
-        made: Callable[[Callable[..., int]], click.Command] = click.command(name, epilog=epilog, **settings)
-        return made(flag(run))
+        made: Callable[[Callable[..., int]], click.Command] = click.command(
+            name, short_help=short, epilog=epilog, **settings
+        )
+        return made(json_option(run))
 
     return decorate
 
 
-def print_json(value: object) -> None:
-    """Print one JSON value on a line of its own."""
-    click.echo(msgspec.json.encode(value).decode())
-
-
 @contextlib.contextmanager
 def open_ledger(config: Config) -> Iterator[Ledger]:
-    """Have the config's ledger open in the block."""
+    """Have the config's ledger open in the block; that it had to be made is said."""
+    missing = find_missing_ledger(config)
     with open_config_ledger(config) as ledger:
+        if missing:
+            note(f"papertape: there was no ledger at {missing}: a new, empty one was made there")
         yield ledger
 
 
 @contextlib.contextmanager
-def open_context(config: Config) -> Iterator[Context]:
+def open_shelf(config: Config) -> Iterator[Library]:
+    """Have the config's library alone in the block, with Ctrl-C under control."""
+    tally = Tally()
+    with open_progress() as progress, stoppable(Stop(), tally, MOVING):
+        yield open_library(config, Reporters(tally, progress))
+
+
+@contextlib.contextmanager
+def open_context(config: Config, wishes: Wishes = DUMPING) -> Iterator[Context]:
     """Have all that a job works with in the block: ledger, library, progress, and Ctrl-C under control."""
     tally, stop = Tally(), Stop()
-    with open_config_ledger(config) as ledger, open_progress() as progress, stoppable(stop, tally):
+    with open_ledger(config) as ledger, open_progress() as progress, stoppable(stop, tally, wishes):
         report = Reporters(tally, progress)
         library = open_library(config, report)
         yield Context(ledger, library, config.settings, identify_process(), report, stop)
-
-
-def main() -> NoReturn:
-    """Run the program and leave with the documented exit code."""
-    sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; whatever goes wrong is one sentence on standard error."""
     try:
         result = papertape.main(arguments, prog_name="papertape", standalone_mode=False)
-        sys.stdout.flush()
+        finish()
     except click.ClickException as error:
-        error.show()
-        return 2
+        return _tell_usage(error)
     except (click.Abort, KeyboardInterrupt):
         return _tell(Interrupted("interrupted"))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
-        return 0
     except PapertapeError as error:
         return _tell(error)
     except Exception as error:  # noqa: BLE001  the last resort: a bug must not look like anything else
@@ -130,20 +137,22 @@ def run(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def tell_error(error: PapertapeError) -> None:
-    """Print the error's sentence, and what went wrong in cleaning up behind it, on standard error."""
-    for line in (str(error), *getattr(error, "__notes__", ())):
-        click.echo(f"papertape: {line}", err=True)
-
-
 def _tell(error: PapertapeError) -> int:
     tell_error(error)
     return error.exit_code
+
+
+def _tell_usage(error: click.ClickException) -> int:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    tried = f"; see `{context.command_path} --help`" if context else ""
+    sentence = " ".join(error.format_message().split()).rstrip(".")
+    note(f"papertape: {sentence}{tried}")
+    return UserError.exit_code
 
 
 def _tell_unexpected(error: Exception) -> int:
     if os.environ.get(DEBUG):
         traceback.print_exception(error)
     sentence = f"{type(error).__name__}: {error}".splitlines()[0]
-    click.echo(f"papertape: unexpected: {sentence} (this is a bug; {DEBUG}=1 shows where)", err=True)
+    note(f"papertape: unexpected: {sentence} (this is a bug; {DEBUG}=1 shows where)")
     return PapertapeError.exit_code

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import click
 
-from papertape.cli.app import App, command, open_context, open_ledger, print_json
+from papertape.cli.app import App, command, open_context, open_ledger
 from papertape.cli.dump import exit_code, tell
 from papertape.cli.init import SIZE, build
+from papertape.cli.output import note, print_json, say, tell_error
 from papertape.cli.progress import open_progress
 from papertape.cli.status import show_deletable
 from papertape.cli.text import count, show_size
@@ -24,6 +25,7 @@ from papertape.jobs.dump import run_dump
 from papertape.jobs.register import read_md5sums, register
 from papertape.jobs.testdata import DATA, MD5SUMS, Sizes, build_testdata
 from papertape.transfer.source import scan
+from papertape.volume.names import quote
 
 DEMO_FOLDER = "papertape-demo"
 NIGHT = "night"
@@ -33,24 +35,51 @@ DEMO_RING = "128MiB"
 
 @command(
     "testdata",
+    short="Build test data.",
     examples="""
 papertape testdata /scratch/night
 papertape testdata /scratch/night --seed 7 --large 20 --large-bytes 1GB --small 20000
 """,
 )
 @click.argument("folder", metavar="DIR")
-@click.option("--seed", default=1, show_default=True, help="The same seed and sizes give the same data.")
-@click.option("--large", default=Sizes.large, show_default=True, help="Large incompressible files.")
-@click.option("--large-bytes", default=Sizes.large_bytes, show_default=True, type=SIZE, help="Size of each.")
-@click.option("--small", default=Sizes.small, show_default=True, help="Small compressible files, in directories.")
-@click.option("--small-bytes", default=Sizes.small_bytes, show_default=True, type=SIZE, help="Size of the largest.")
-@click.option("--uv", default=Sizes.uv, show_default=True, help="MIRIAD uv directories.")
-@click.option("--uv-bytes", default=Sizes.uv_bytes, show_default=True, type=SIZE, help="Size of each visdata.")
-@click.option("--uvh5", default=Sizes.uvh5, show_default=True, help="uvh5 files.")
-@click.option("--uvh5-bytes", default=Sizes.uvh5_bytes, show_default=True, type=SIZE, help="Size of each.")
-@click.option("--empty", default=Sizes.empty, show_default=True, help="Empty files.")
-@click.option("--links", default=Sizes.links, show_default=True, help="Symbolic links.")
-@click.option("--odd", default=Sizes.odd, show_default=True, help="Files with odd names.")
+@click.option("--seed", default=1, show_default=True, metavar="N", help="The same seed and sizes give the same data.")
+@click.option("--large", default=Sizes.large, show_default=True, metavar="N", help="Large incompressible files.")
+@click.option(
+    "--large-bytes",
+    default=Sizes.large_bytes,
+    type=SIZE,
+    metavar="SIZE",
+    help=f"Size of each.  [default: {show_size(Sizes.large_bytes)}]",
+)
+@click.option(
+    "--small", default=Sizes.small, show_default=True, metavar="N", help="Small compressible files, in directories."
+)
+@click.option(
+    "--small-bytes",
+    default=Sizes.small_bytes,
+    type=SIZE,
+    metavar="SIZE",
+    help=f"Size of the largest.  [default: {show_size(Sizes.small_bytes)}]",
+)
+@click.option("--uv", default=Sizes.uv, show_default=True, metavar="N", help="MIRIAD uv directories.")
+@click.option(
+    "--uv-bytes",
+    default=Sizes.uv_bytes,
+    type=SIZE,
+    metavar="SIZE",
+    help=f"Size of each visdata.  [default: {show_size(Sizes.uv_bytes)}]",
+)
+@click.option("--uvh5", default=Sizes.uvh5, show_default=True, metavar="N", help="uvh5 files.")
+@click.option(
+    "--uvh5-bytes",
+    default=Sizes.uvh5_bytes,
+    type=SIZE,
+    metavar="SIZE",
+    help=f"Size of each.  [default: {show_size(Sizes.uvh5_bytes)}]",
+)
+@click.option("--empty", default=Sizes.empty, show_default=True, metavar="N", help="Empty files.")
+@click.option("--links", default=Sizes.links, show_default=True, metavar="N", help="Symbolic links.")
+@click.option("--odd", default=Sizes.odd, show_default=True, metavar="N", help="Files with odd names.")
 def testdata(app: App, folder: str, seed: int, **numbers: int) -> None:
     """Build test data in DIR, the same for the same seed and sizes, with an md5sums.txt for `papertape add`."""
     sizes = Sizes(**{field.name: numbers[field.name] for field in fields(Sizes)})
@@ -61,7 +90,7 @@ def testdata(app: App, folder: str, seed: int, **numbers: int) -> None:
         print_json(
             [
                 {
-                    "path": os.fsencode(item.path).decode(errors="backslashreplace"),
+                    "path": quote(os.fsencode(item.path)),
                     "bytes": item.bytes,
                     "files": item.files,
                     "md5": item.md5,
@@ -70,13 +99,17 @@ def testdata(app: App, folder: str, seed: int, **numbers: int) -> None:
             ]
         )
         return
-    click.echo(
-        f"{folder}: {count(len(built), 'data set')}, {show_size(total)}\n"
-        f"Next: papertape add --md5sums {Path(folder) / MD5SUMS} {Path(folder) / DATA}/*"
+    say(
+        f"{folder}: {count(len(built), 'data set')}, {show_size(total)}",
+        f"Next: papertape add --md5sums {Path(folder) / MD5SUMS} {Path(folder) / DATA}/*",
     )
 
 
-@command("demo", examples="papertape demo\npapertape demo /scratch/demo --source /data/2459000")
+@command(
+    "demo",
+    short="Run the whole story on a virtual library.",
+    examples="papertape demo\npapertape demo /scratch/demo --source /data/2459000",
+)
 @click.argument("folder", metavar="[DIR]", required=False)
 @click.option("--source", metavar="DIR", help="Archive what lies in this folder, each entry a data set.")
 def demo(app: App, folder: str | None, source: str | None) -> int:
@@ -101,12 +134,12 @@ def demo(app: App, folder: str | None, source: str | None) -> int:
     if not app.json:
         with open_ledger(config) as ledger:
             show_deletable(find_deletable(ledger, config.host))
-        click.echo(f"Look around: cd {target} && papertape status; tar tvf library/cartridges/PAPR1001/0002.tar")
+        say(f"Look around: cd {target} && papertape status; tar tvf library/cartridges/PAPR1001/0002.tar")
     return exit_code(outcome)
 
 
 def _say(app: App, sentence: str) -> None:
-    click.echo(sentence, err=app.json)
+    (note if app.json else say)(sentence)
 
 
 def _free_folder() -> Path:
@@ -157,5 +190,5 @@ def _register(app: App, config: Config, paths: Iterable[bytes], md5s: dict[bytes
         for item in register(ledger, config.host, paths, md5s):
             results[item.result or "refused"] += 1
             if item.error:
-                click.echo(f"papertape: {item.error}", err=True)
+                tell_error(item.error)
     _say(app, f"registered: {count(results['new'], 'data set')}, {count(len(md5s), 'declared MD5')}")

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import click
 import msgspec
 
-from papertape.cli.app import App, command, open_context, open_ledger, print_json, tell_error
+from papertape.cli.app import App, command, open_context, open_ledger
+from papertape.cli.output import print_json, say, tell_error
 from papertape.cli.text import count, enumerate_names, show_size
 from papertape.cli.verify import describe as describe_verification
 from papertape.cli.verify import show as show_verification
@@ -21,7 +22,9 @@ from papertape.ledger import DumpState
 from papertape.plan import Batch
 
 
-@command("plan", examples="papertape plan\npapertape plan --json | jq .archives")
+@command(
+    "plan", short="Print what the next dump would do.", examples="papertape plan\npapertape plan --json | jq .archives"
+)
 def plan(app: App) -> None:
     """Print what the next dump would do: which data sets, in which archives, onto which volumes. Changes nothing."""
     _show_plan(app, app.config())
@@ -37,15 +40,13 @@ def _show_plan(app: App, config: Config) -> None:
     names = enumerate_names(volume.tag for volume in batch.volumes)
     sets = sum(len(archive) for archive in batch.archives)
     archives = count(len(batch.archives), "archive")
-    click.echo(
-        f"dump onto {names}{again}: {count(sets, 'data set')} in {archives}, {show_size(batch.tape_bytes)} a volume"
-    )
+    say(f"dump onto {names}{again}: {count(sets, 'data set')} in {archives}, {show_size(batch.tape_bytes)} a volume")
     for number, archive in enumerate(batch.archives, 2):
         size = show_size(sum(dataset.size for dataset in archive))
         span = f"{archive[0].source} ... {archive[-1].source}" if len(archive) > 1 else archive[0].source
-        click.echo(f"  tape file {number}: {count(len(archive), 'data set')}, {size}: {span}")
+        say(f"  tape file {number}: {count(len(archive), 'data set')}, {size}: {span}")
     for dataset, reason in batch.refused:
-        click.echo(f"  refused: {dataset.source}: {reason}")
+        say(f"  refused: {dataset.source}: {reason}")
 
 
 def _describe_plan(batch: Batch) -> dict[str, object]:
@@ -64,7 +65,11 @@ def _describe_plan(batch: Batch) -> dict[str, object]:
     }
 
 
-@command("dump", examples="papertape dump\npapertape dump --until-done --mount reload\npapertape dump --json")
+@command(
+    "dump",
+    short="Write a pair, verify the pair, record it.",
+    examples="papertape dump\npapertape dump --until-done --mount reload\npapertape dump --json",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan, and change nothing.")
 @click.option("--mount", type=click.Choice(MOUNTS), help="How the verifying mount is made.  [default: the config's]")
 @click.option("--until-done", is_flag=True, help="Dump after dump, until no data set waits.")
@@ -119,7 +124,9 @@ def exit_code(outcome: Outcome) -> int:
     return SourceError.exit_code if outcome.rejected else 0
 
 
-@command("recover", examples="papertape recover\npapertape recover --undo")
+@command(
+    "recover", short="Finish or undo what dead processes left.", examples="papertape recover\npapertape recover --undo"
+)
 @click.option("--undo", is_flag=True, help="Give up what was written and not verified; its volumes are set aside.")
 def recover(app: App, undo: bool) -> int:
     """Finish or undo what dead processes left: a dump that was written is verified and recorded; one that was still
@@ -134,6 +141,8 @@ def recover(app: App, undo: bool) -> int:
             tell(outcome, as_json=False)
         elif outcome.error:
             tell_error(outcome.error)
+    if context.stop.soon:
+        code = Interrupted.exit_code
     if app.json:
         print_json([describe(outcome) for outcome in outcomes])
     if not outcomes:
@@ -171,16 +180,15 @@ def _show(outcome: Outcome) -> None:
     names = enumerate_names(outcome.volumes)
     what = f"{count(outcome.datasets, 'data set')}, {count(outcome.files, 'file')}, {show_size(outcome.size)}"
     if outcome.state == DumpState.ARCHIVED:
-        click.echo(f"dump {outcome.dump} is archived on {names}: {what}")
+        say(f"dump {outcome.dump} is archived on {names}: {what}")
     elif outcome.state == DumpState.PLANNED:
-        click.echo(f"dump {outcome.dump} is not archived; the next dump begins it anew on {names}")
+        say(f"dump {outcome.dump} is not archived; the next dump begins it anew on {names}")
     elif outcome.state in {DumpState.WRITTEN, DumpState.VERIFYING}:
-        click.echo(
-            f"dump {outcome.dump} is written to {names} and not verified yet: `papertape recover` goes on with it"
-        )
+        say(f"dump {outcome.dump} is written to {names} and not verified yet: `papertape recover` goes on with it")
     elif outcome.dump:
-        click.echo(f"dump {outcome.dump} is {outcome.state}; nothing of it is archived, its data sets wait again")
+        word = "was abandoned" if outcome.state == DumpState.ABANDONED else outcome.state
+        say(f"dump {outcome.dump} {word}: nothing of it is archived, its data sets wait again")
     if outcome.rejected:
-        click.echo(f"{count(len(outcome.rejected), 'data set')} rejected; mend and `papertape add` again:")
+        say(f"{count(len(outcome.rejected), 'data set')} rejected; mend what is wrong and `papertape add` again:")
         for source, reason in outcome.rejected:
-            click.echo(f"  {source}: {reason}")
+            say(f"  {source}: {reason}")

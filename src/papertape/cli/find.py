@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from papertape.cli.app import App, command, open_ledger
+from papertape.cli.output import say, write
 from papertape.cli.text import show_size
 from papertape.errors import NothingToDo
 from papertape.ledger import Found, Ledger
@@ -13,6 +14,7 @@ from papertape.ledger import Found, Ledger
 
 @command(
     "find",
+    short="Print where a data set lies.",
     examples="""
 papertape find zen.2459000.4
 papertape find '*/zen.*.uvh5' --json
@@ -30,15 +32,13 @@ def find(app: App, pattern: str) -> None:
         for item in ledger.find(pattern):
             found += 1
             if app.json:
-                click.echo(
-                    ("[" if found == 1 else ",\n ") + msgspec.json.encode(describe(ledger, item)).decode(), nl=False
-                )
+                write(("[" if found == 1 else ",\n ") + msgspec.json.encode(describe(ledger, item)).decode())
             else:
                 _show(ledger, item)
     if app.json:
-        click.echo("]" if found else "[]")
+        say("]" if found else "[]")
     if not found:
-        raise NothingToDo(f"no data set matches {pattern!r}")
+        raise NothingToDo(f"no data set matches '{pattern}'; what is registered, `papertape find '*'` lists")
 
 
 def describe(ledger: Ledger, item: Found) -> dict[str, object]:
@@ -54,10 +54,10 @@ def describe(ledger: Ledger, item: Found) -> dict[str, object]:
 def _show(ledger: Ledger, item: Found) -> None:
     version = f", version {item.version}" if item.version > 1 else ""
     reason = f": {item.reason}" if item.reason else ""
-    click.echo(f"{item.source}  {item.state}{version}, {show_size(item.size)}{reason}")
+    say(f"{item.source}  {item.state}{version}, {show_size(item.size)}{reason}")
     for copy in item.copies:
         verified = "verified" if copy.verified else "NOT verified"
-        click.echo(f"  on {copy.volume}, tape file {item.tape_file}, offset {item.offset}, {verified}")
+        say(f"  on {copy.volume}, tape file {item.tape_file}, offset {item.offset}, {verified}")
     for file in ledger.files(item):
         if file.sha256:
-            click.echo(f"  {file.sha256}  {file.member}")
+            say(f"  {file.sha256}  {file.member}")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from papertape.cli.app import App, command, print_json
-from papertape.cli.text import count, show_size
-from papertape.config import FILE_NAME, Config, open_config_ledger, parse_size, read_config
+from papertape.cli.app import App, command
+from papertape.cli.output import print_json, say
+from papertape.cli.text import count, show_size, show_text
+from papertape.config import FILE_NAME, Config, open_config_ledger, parse_config, parse_size
 from papertape.errors import UserError
+from papertape.tape.cartridge import TAG_PATTERN
 from papertape.tape.timing import GENERATIONS
 from papertape.tape.virtual import create_library
 
@@ -55,14 +61,19 @@ SIZE = SizeType()
 
 @command(
     "init",
+    short="Make a config, a ledger and a virtual library.",
     examples="""
 papertape init /srv/papertape
 papertape init --slots 24 --generation LTO-8 --capacity 12TB
 """,
 )
 @click.argument("folder", metavar="[DIR]", default=".")
-@click.option("--drives", default=2, show_default=True, type=click.IntRange(1, 64), help="Drives of the library.")
-@click.option("--slots", default=12, show_default=True, type=click.IntRange(2, 998), help="Storage elements.")
+@click.option(
+    "--drives", default=2, show_default=True, type=click.IntRange(1, 64), metavar="N", help="Drives, 1 to 64."
+)
+@click.option(
+    "--slots", default=12, show_default=True, type=click.IntRange(2, 998), metavar="N", help="Slots, 2 to 998."
+)
 @click.option("--capacity", type=SIZE, metavar="SIZE", help="A cartridge's capacity.  [default: the generation's]")
 @click.option(
     "--generation", default="LTO-6", show_default=True, type=click.Choice(list(GENERATIONS)), help="Of the drives."
@@ -76,9 +87,9 @@ def init(app: App, folder: str, drives: int, slots: int, capacity: int | None, g
     config = build(Path(folder), drives, slots, capacity, generation, ring)
     tags = volume_tags(slots)
     if app.json:
-        print_json({"config": str(config.folder / FILE_NAME), "volumes": tags, "capacity": capacity})
+        print_json({"config": show_text(str(config.folder / FILE_NAME)), "volumes": tags, "capacity": capacity})
         return
-    click.echo(
+    say(
         f"{config.folder}: a virtual library with {count(drives, 'drive')} and {count(slots, 'slot')}, "
         f"{count(len(tags), 'blank volume')} of {show_size(capacity)} ({tags[0]} to {tags[-1]}), and a ledger\n"
         f"Next: cd {config.folder} && papertape add PATH... && papertape dump"
@@ -91,27 +102,45 @@ def volume_tags(slots: int) -> list[str]:
 
 
 def build(folder: Path, drives: int, slots: int, capacity: int, generation: str, ring: str) -> Config:
-    """Make everything that ``papertape init`` makes; raises UserError where it cannot be made."""
+    """Make everything that ``papertape init`` makes, or nothing; raises UserError where it cannot be made."""
     path = folder / FILE_NAME
-    if path.exists():
-        raise UserError(f"{path} is there already: nothing was changed; choose another folder")
+    content = _CONFIG.format(ring=ring)
+    config = parse_config(path, content.encode())
     tags = volume_tags(slots)
-    try:
+    made = [folder / "library", *(folder / f"ledger.sqlite{end}" for end in ("", "-wal", "-shm")), path]
+    for place in (path, made[1]):
+        if os.path.lexists(place):
+            raise UserError(f"{place} is there already: nothing was changed; choose another folder")
+    with _undone(folder, [place for place in made if not os.path.lexists(place)]):
         folder.mkdir(parents=True, exist_ok=True)
         create_library(
-            folder / "library",
-            drives=drives,
-            slots=slots,
-            capacity=capacity,
-            generation=generation,
-            volume_tags=tags,
+            folder / "library", drives=drives, slots=slots, capacity=capacity, generation=generation, volume_tags=tags
         )
-        path.write_text(_CONFIG.format(ring=ring))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made a library ({error.strerror}); choose another folder") from error
-    config = read_config(path)
-    register_volumes(config, tags, capacity)
+        register_volumes(config, tags, capacity)
+        path.write_text(content)  # last: what has a config is whole
     return config
+
+
+@contextlib.contextmanager
+def _undone(folder: Path, made: Sequence[Path]) -> Iterator[None]:
+    """Remove what was ``made`` in the block if it fails; what the disk says against it becomes one sentence."""
+    new = not folder.exists()
+    try:
+        yield
+    except BaseException as error:
+        for place in made:
+            if place.is_dir():
+                shutil.rmtree(place, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    place.unlink()
+        if new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, OSError):
+            why = "it is not a folder" if folder.exists() and not folder.is_dir() else error.strerror
+            raise UserError(f"{folder}: cannot be made a library ({why}); choose another folder") from error
+        raise
 
 
 def register_volumes(config: Config, tags: Sequence[str], capacity: int) -> None:
@@ -122,7 +151,9 @@ def register_volumes(config: Config, tags: Sequence[str], capacity: int) -> None
 
 
 def find_copy(config: Config, tag: str) -> int:
-    """Return which copy a volume is for, from 1; raises UserError if its tag has none of the config's prefixes."""
+    """Return which copy a volume is for, from 1; raises UserError if its tag is none, or has none of the prefixes."""
+    if not re.fullmatch(TAG_PATTERN, tag):
+        raise UserError(f"'{tag}' cannot be a volume tag: letters, digits, '-' and '_', at most 32")
     for copy, prefix in enumerate(config.prefixes, 1):
         if tag.startswith(prefix):
             return copy

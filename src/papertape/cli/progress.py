@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Self
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.text import Text
 
-from papertape.cli.text import show_seconds, show_size
+from papertape.cli.output import discard
+from papertape.cli.text import enumerate_names, show_seconds, show_size, show_text
 from papertape.report import Reporter
 
 LINE_EVERY = 60.0
@@ -54,8 +49,11 @@ class Lines(Reporter):
         pass
 
     def say(self, line: str) -> None:
-        """Print one line."""
-        print(line, file=self._file, flush=True)
+        """Print one line; the job goes on where nobody can read it any more."""
+        try:
+            print(show_text(line), file=self._file, flush=True)
+        except OSError:
+            discard(self._file)
 
     def phase(self, name: str, volumes: tuple[str, ...] = (), total: int = 0) -> None:
         """See ``Reporter.phase``."""
@@ -63,7 +61,8 @@ class Lines(Reporter):
         with self._lock:
             self._phase = name
             self._moves = {volume: _Move(total, now, now) for volume in volumes}
-        self.say(f"{name} {' and '.join(volumes)}, {show_size(total)} each")
+        each = " each" if len(volumes) > 1 else ""
+        self.say(f"{' '.join(filter(None, [name, enumerate_names(volumes)]))}: {show_size(total)}{each}")
 
     def moved(self, volume: str, drive: int, count: int) -> None:
         """See ``Reporter.moved``."""
@@ -75,14 +74,17 @@ class Lines(Reporter):
             if due:
                 move.told = now
         if due:
-            self.say(f"{self._phase} {volume} in drive {drive}: {_show_rate(move, now)}")
+            rate = move.moved / max(now - move.began, 1e-3)
+            self.say(f"{self._phase} {volume} in drive {drive}: {_show_way(move.moved, move.total, rate)}")
 
     def finished(self, volume: str, drive: int) -> None:
         """See ``Reporter.finished``."""
-        move, now = self._moves[volume], time.monotonic()
+        with self._lock:
+            move, now = self._moves[volume], time.monotonic()
+            move.ended = True
         rate = show_size(move.moved / max(now - move.began, 1e-3))
         took = show_seconds(now - move.began)
-        self.say(f"{self._phase} {volume} in drive {drive}: done, {show_size(move.moved)} in {took}, {rate}/s")
+        self.say(f"{self._phase} {volume} in drive {drive}: {show_size(move.moved)} in {took}, {rate}/s")
 
     def robot(self, volume: str, source: str, destination: str) -> None:
         """See ``Reporter.robot``."""
@@ -105,45 +107,45 @@ class Lines(Reporter):
         self.say(f"note: {sentence}")
 
 
-def _show_rate(move: _Move, now: float) -> str:
-    rate = move.moved / max(now - move.began, 1e-3)
-    left = max(move.total - move.moved, 0) / rate if rate else 0
-    return f"{show_size(move.moved)} of {show_size(move.total)}, {show_size(rate)}/s, {show_seconds(left)} to go"
+def _show_way(moved: float, total: float, rate: float | None) -> str:
+    """Say how far it is: 88 MB of 139 MB, 15 MB/s, 4 s to go."""
+    way = f"{show_size(moved)} of {show_size(total)}"
+    if not rate:
+        return way
+    return f"{way}, {show_size(rate)}/s, {show_seconds(max(total - moved, 0) / rate)} to go"
+
+
+class _Way(ProgressColumn):
+    """The numbers behind a bar."""
+
+    def render(self, task: Task) -> Text:
+        """Return them."""
+        return Text(_show_way(task.completed, task.total or 0, task.finished_speed or task.speed))
 
 
 class Bars(Lines):
-    """A bar with rate and time to go for each volume under way, and the lines above them."""
+    """A bar with rate and time to go for each volume, as long as bytes move; the lines above them."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console.file)
         self._console = console
         self._tasks: dict[str, TaskID] = {}
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
+        self._progress: Progress | None = None
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self._stop()
 
     def say(self, line: str) -> None:
         """Print one line above the bars."""
-        self._console.print(escape(line), highlight=False, soft_wrap=True)
+        with self._unread():
+            self._console.print(Text(show_text(line)), soft_wrap=True)
 
     def phase(self, name: str, volumes: tuple[str, ...] = (), total: int = 0) -> None:
         """See ``Reporter.phase``."""
-        for task in self._tasks.values():
-            self._progress.remove_task(task)
+        self._stop()
         super().phase(name, volumes, total)
-        self._tasks = {volume: self._progress.add_task(f"{name} {volume}", total=total) for volume in volumes}
+        if volumes:
+            self._start([f"{name} {volume}" for volume in volumes], volumes, total)
 
     def moved(self, volume: str, drive: int, count: int) -> None:
         """See ``Reporter.moved``."""
@@ -154,15 +156,43 @@ class Bars(Lines):
             due = now - move.told >= BAR_EVERY
             if due:
                 move.told = now
-        if due:
+        progress = self._progress
+        if due and progress:
             text = f"{self._phase} {volume} in drive {drive}"
-            self._progress.update(self._tasks[volume], completed=move.moved, description=text)
+            progress.update(self._tasks[volume], completed=move.moved, description=text)
 
     def finished(self, volume: str, drive: int) -> None:
-        """See ``Reporter.finished``."""
-        moved = self._moves[volume].moved
-        self._progress.update(self._tasks[volume], completed=moved, total=moved)
+        """See ``Reporter.finished``; the bars go with the last one, since the lines say it all."""
         super().finished(volume, drive)
+        if all(move.ended for move in self._moves.values()):
+            self._stop()
+
+    def _start(self, texts: list[str], volumes: tuple[str, ...], total: int) -> None:
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=None), _Way())
+        # Standard output is not rich's to redirect: what is printed there is the result.
+        progress = Progress(
+            *columns, console=self._console, transient=True, redirect_stdout=False, redirect_stderr=False, expand=True
+        )
+        self._tasks = {
+            volume: progress.add_task(text, total=total) for volume, text in zip(volumes, texts, strict=True)
+        }
+        with self._unread():
+            progress.start()
+        self._progress = progress
+
+    def _stop(self) -> None:
+        progress, self._progress = self._progress, None
+        if progress:
+            with self._unread():
+                progress.stop()
+
+    @contextlib.contextmanager
+    def _unread(self) -> Iterator[None]:
+        """Do without the terminal if it is gone."""
+        try:
+            yield
+        except OSError:
+            discard(self._console.file)
 
 
 class Tally(Reporter):

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import click
 
-from papertape.cli.app import App, command, open_ledger, print_json
+from papertape.cli.app import App, command, open_ledger
+from papertape.cli.output import print_json, say
 from papertape.cli.text import count, show_size, show_table
 from papertape.jobs.deletable import Candidate, OnDisk, find_deletable
 from papertape.jobs.owner import is_alive
@@ -15,7 +16,11 @@ from papertape.ledger import Ledger
 SHOWN = 10
 
 
-@command("status", examples="papertape status\npapertape status --deletable\npapertape status --json")
+@command(
+    "status",
+    short="Print how things stand, and what may be deleted.",
+    examples="papertape status\npapertape status --deletable\npapertape status --json",
+)
 @click.option("--deletable", is_flag=True, help="Print the paths of disk copies that may be deleted, one a line.")
 def status(app: App, deletable: bool) -> None:
     """Say how many data sets, volumes and dumps are in which state, what was rejected, and what may be deleted.
@@ -40,7 +45,7 @@ def _list_deletable(app: App, candidates: Iterator[Candidate]) -> None:
         print_json([{"source": item.source, "bytes": item.size} for item in rows])
         return
     for item in rows:
-        click.echo(item.source.partition(":")[2])
+        say(item.source.partition(":")[2])
 
 
 def _show(ledger: Ledger) -> None:
@@ -49,26 +54,26 @@ def _show(ledger: Ledger) -> None:
         ("data sets", "", "bytes"),
         *((state, number, show_size(known.bytes[state])) for state, number in known.datasets.items()),
     ]
-    click.echo(show_table(rows))
+    say(*show_table(rows))
     for name, counts in (("volumes", known.volumes), ("dumps", known.dumps)):
         said = ", ".join(f"{number} {state}" for state, number in counts.items() if number) or "none"
-        click.echo(f"{name}: {said}")
+        say(f"{name}: {said}")
     for orphan in ledger.orphans(is_alive):
-        click.echo(f"dump {orphan.id} was left {orphan.state} by a dead process: `papertape recover` sees to it")
+        say(f"dump {orphan.id} was left {orphan.state} by a dead process: `papertape recover` sees to it")
     held = ledger.held()
     if held:
-        click.echo(f"dump {held.dump} was interrupted while it was written; the next dump begins it anew")
+        say(f"dump {held.dump} was interrupted while it was written; the next dump begins it anew")
     _show_first("rejected", [f"{item.source}: {item.reason}" for item in ledger.rejected()])
     _show_first("set aside", [f"{item.tag}: {item.reason}" for item in ledger.volumes() if item.state == "aside"])
 
 
 def _show_first(title: str, lines: list[str]) -> None:
     if lines:
-        click.echo(f"{title}:")
+        say(f"{title}:")
     for line in lines[:SHOWN]:
-        click.echo(f"  {line}")
+        say(f"  {line}")
     if len(lines) > SHOWN:
-        click.echo(f"  and {len(lines) - SHOWN} more")
+        say(f"  and {len(lines) - SHOWN} more")
 
 
 def show_deletable(candidates: Iterator[Candidate]) -> None:
@@ -83,9 +88,9 @@ def show_deletable(candidates: Iterator[Candidate]) -> None:
                 names.append(item.source)
         elif item.on_disk is OnDisk.CHANGED:
             changed.append(f"{item.source}: `papertape add` it again")
-    click.echo(f"may be deleted from disk: {count(may, 'data set')}, {show_size(size)}")
+    say(f"may be deleted from disk: {count(may, 'data set')}, {show_size(size)}")
     for name in names:
-        click.echo(f"  {name}")
+        say(f"  {name}")
     if may > len(names):
-        click.echo(f"  and {may - len(names)} more: `papertape status --deletable` lists them all")
+        say(f"  and {may - len(names)} more: `papertape status --deletable` lists them all")
     _show_first("changed since they were archived, and so not to be deleted", changed)

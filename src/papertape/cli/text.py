@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Controls, marks of direction, and bytes that are no UTF-8: nothing that a terminal may get to see raw."""
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def show_text(text: str) -> str:
+    """Return ``text`` as one line that is safe on any terminal: what cannot be seen is written ``\\xNN``."""
+    return _UNSEEN.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    errors = "surrogateescape" if "\udc80" <= match[0] <= "\udcff" else "surrogatepass"
+    return "".join(f"\\x{byte:02x}" for byte in match[0].encode("utf-8", errors))
 
 
 def show_size(size: float) -> str:
@@ -17,7 +30,9 @@ def show_size(size: float) -> str:
 
 
 def show_seconds(seconds: float) -> str:
-    """Return a time span: 41 s, 3 min 20 s, 4 h 20 min."""
+    """Return a time span: 0.4 s, 41 s, 3 min 20 s, 4 h 20 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -37,15 +52,15 @@ def enumerate_names(names: Iterable[str]) -> str:
     return " and ".join(filter(None, [", ".join(listed[:-1]), *listed[-1:]]))
 
 
-def show_table(rows: Sequence[Sequence[object]]) -> str:
-    """Return rows as columns of text, numbers to the right; the first row is the head."""
+def show_table(rows: Sequence[Sequence[object]]) -> list[str]:
+    """Return rows as lines with columns of text, numbers to the right; the first row is the head."""
     cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     right = [all(isinstance(row[column], int) for row in rows[1:]) for column in range(len(widths))]
-    return "\n".join(
+    return [
         "  ".join(
             cell.rjust(width) if to_right else cell.ljust(width)
             for cell, width, to_right in zip(row, widths, right, strict=True)
         ).rstrip()
         for row in cells
-    )
+    ]

@@ -6,9 +6,10 @@ import dataclasses
 
 import click
 
-from papertape.cli.app import App, command, open_ledger, print_json
+from papertape.cli.app import App, command, json_option, open_ledger
 from papertape.cli.init import SIZE, register_volumes
-from papertape.cli.text import show_size, show_table
+from papertape.cli.output import print_json, say
+from papertape.cli.text import count, show_size, show_table
 from papertape.config import Config
 from papertape.errors import UserError
 from papertape.ledger import CopyRecord, DumpRecord, VolumeStatus
@@ -18,15 +19,21 @@ from papertape.tape.virtual import add_cartridge
 DEFAULT_CAPACITY = GENERATIONS["LTO-6"].capacity
 
 
-@click.group("volumes", invoke_without_command=True)
+@click.group("volumes", short_help="Show, add and retire volumes.", invoke_without_command=True)
+@json_option
 @click.pass_context
-def volumes(context: click.Context) -> None:
+def volumes(context: click.Context, as_json: bool) -> int | None:
     """Show, add and retire volumes; without a command: show them all."""
-    if context.invoked_subcommand is None:
-        context.invoke(show)
+    app = context.find_object(App) or App()
+    app.json = app.json or as_json
+    return context.invoke(show, as_json=as_json) if context.invoked_subcommand is None else None
 
 
-@command("show", examples="papertape volumes show\npapertape volumes show PAPR1001")
+@command(
+    "show",
+    short="Print every volume, or all that is known of one.",
+    examples="papertape volumes show\npapertape volumes show PAPR1001",
+)
 @click.argument("volume", required=False)
 def show(app: App, volume: str | None = None) -> None:
     """Show every volume, or one with all that is known of its copy."""
@@ -38,7 +45,7 @@ def show(app: App, volume: str | None = None) -> None:
         return
     head = ("volume", "copy", "state", "capacity", "dump", "reason")
     rows = [(v.tag, v.copy, v.state, show_size(v.capacity), (v.dump or "")[:8], v.reason) for v in found]
-    click.echo(show_table([head, *rows]))
+    say(*show_table([head, *rows]))
     for copy in dump.copies if dump else ():
         if copy.volume == volume:
             _show_copy(copy)
@@ -57,21 +64,26 @@ def _show_copy(copy: CopyRecord) -> None:
     for name, at in moments:
         where = drives.get(name)
         on = f" on drive {where[0]} ({where[1]})" if at and where else ""
-        click.echo(f"  {name}: {f'{at:%Y-%m-%d %H:%M:%S} UTC' if at else 'no'}{on}")
+        say(f"  {name}: {f'{at:%Y-%m-%d %H:%M:%S} UTC' if at else 'no'}{on}")
     if copy.bytes is not None:
-        click.echo(f"  {show_size(copy.bytes)}, {copy.files} files, by papertape {copy.version}")
+        say(f"  {show_size(copy.bytes)}, {count(copy.files or 0, 'file')}, by papertape {copy.version}")
     if copy.error:
-        click.echo(f"  error: {copy.error}")
+        say(f"  error: {copy.error}")
 
 
-@command("add", examples="papertape volumes add PAPR1007 PAPR2007\npapertape volumes add --cartridge PAPR1007 PAPR2007")
+@command(
+    "add",
+    short="Register blank volumes.",
+    examples="papertape volumes add PAPR1007 PAPR2007\npapertape volumes add --cartridge PAPR1007 PAPR2007",
+)
 @click.argument("tags", nargs=-1, required=True, metavar="TAG...")
-@click.option("--capacity", type=SIZE, metavar="SIZE", default=DEFAULT_CAPACITY, help="In bytes.  [default: 2.5TB]")
+@click.option("--capacity", type=SIZE, metavar="SIZE", default=DEFAULT_CAPACITY, help="Of each.  [default: 2.5TB]")
 @click.option("--cartridge", is_flag=True, help="Lay new blank cartridges into slots too (virtual library only).")
 def add(app: App, tags: tuple[str, ...], capacity: int, cartridge: bool) -> None:
     """Register blank volumes; the prefix of a tag says for which copy it is.
 
-    That a volume is blank is looked up on the tape itself before anything is written to it.
+    That a volume is blank is looked up on the tape itself before anything is written to it. One that was set aside and
+    holds no finished dump comes back so: a tab that was moved, a cartridge that was not in the library.
     """
     config = app.config()
     register_volumes(config, tags, capacity)
@@ -80,7 +92,7 @@ def add(app: App, tags: tuple[str, ...], capacity: int, cartridge: bool) -> None
     if app.json:
         print_json({"added": list(tags)})
     else:
-        click.echo(f"{' '.join(tags)} registered as blank")
+        say(f"{' '.join(tags)} registered as blank")
 
 
 def _lay_cartridges(config: Config, tags: tuple[str, ...], capacity: int) -> None:
@@ -90,7 +102,11 @@ def _lay_cartridges(config: Config, tags: tuple[str, ...], capacity: int) -> Non
         add_cartridge(config.folder / config.library.path, tag, capacity=capacity)
 
 
-@command("retire", examples="papertape volumes retire PAPR1001 --reason 'torn leader'")
+@command(
+    "retire",
+    short="Take a volume out of service for good.",
+    examples="papertape volumes retire PAPR1001 --reason 'torn leader'",
+)
 @click.argument("volume")
 @click.option("--reason", default="retired by hand", show_default=True, help="Why, for the ledger.")
 def retire(app: App, volume: str, reason: str) -> None:
@@ -100,7 +116,7 @@ def retire(app: App, volume: str, reason: str) -> None:
     if app.json:
         print_json({"retired": volume})
     else:
-        click.echo(f"{volume} is retired")
+        say(f"{volume} is retired: nothing is written to it, and what has a copy on it may not be deleted from disk")
 
 
 for _subcommand in (show, add, retire):

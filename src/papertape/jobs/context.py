@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from papertape.errors import PapertapeError
 from papertape.ledger import Ledger, Owner
 from papertape.report import Reporter
-from papertape.tape.library import Library
+from papertape.tape.library import Library, Session
 from papertape.transfer.stop import Stop
 from papertape.volume.evidence import Verification
 
@@ -75,3 +76,22 @@ def conclude(
     volumes = tuple(copy.volume for copy in record.copies)
     counts = (record.datasets, record.files, record.size)
     return Outcome(dump, record.uuid, record.state, volumes, *counts, rejected, verifications, error)
+
+
+def run_in_session(context: Context, work: Callable[[Session], Outcome]) -> Outcome:
+    """Return what ``work`` came to with a drive reserved for each copy.
+
+    Where only putting the cartridges away failed, that is the outcome's error, or a note on it: what was done is done.
+    """
+    outcome: Outcome | None = None
+    try:
+        with context.library.reserve(context.settings.copies) as session:
+            outcome = work(session)
+    except PapertapeError as error:
+        if outcome is None:
+            raise
+        if outcome.error is None:
+            return replace(outcome, error=error)
+        for line in (str(error), *getattr(error, "__notes__", ())):
+            outcome.error.add_note(f"then, in putting the cartridges away: {line}")
+    return outcome

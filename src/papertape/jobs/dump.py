@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from papertape.errors import HostDiskFull, Interrupted, NothingToDo, PapertapeError, SourceError, VolumeError
 from papertape.jobs.blank import check_writable
-from papertape.jobs.context import IN_PLACE, Context, Outcome, Settings, conclude
+from papertape.jobs.context import IN_PLACE, Context, Outcome, Settings, conclude, run_in_session
 from papertape.jobs.heartbeat import Heartbeat
 from papertape.jobs.prove import prove
 from papertape.ledger import ClaimLost, Ledger
@@ -55,14 +56,17 @@ def run_dump(context: Context) -> Outcome:
     Raises, before anything is claimed, NothingToDo, VolumeError (no blank volume), DriveError (not enough drives) and
     what the ledger has against it; later errors are in the outcome.
     """
-    with context.library.reserve(context.settings.copies) as session:
-        for _ in range(ATTEMPTS):
-            batch, resumed = plan_next(context.ledger, context.settings)
-            try:
-                return _claim(context, session, batch, resumed=resumed)
-            except ClaimLost as error:
-                context.report.note(f"planning again: {error}")
-        raise NothingToDo("other processes take what waits as fast as it is planned; run again later")
+    return run_in_session(context, partial(_plan_and_run, context))
+
+
+def _plan_and_run(context: Context, session: Session) -> Outcome:
+    for _ in range(ATTEMPTS):
+        batch, resumed = plan_next(context.ledger, context.settings)
+        try:
+            return _claim(context, session, batch, resumed=resumed)
+        except ClaimLost as error:
+            context.report.note(f"planning again: {error}")
+    raise NothingToDo("other processes take what waits as fast as it is planned; run again later")
 
 
 def _claim(context: Context, session: Session, batch: Batch, *, resumed: bool) -> Outcome:

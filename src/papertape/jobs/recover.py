@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from papertape.errors import PapertapeError
-from papertape.jobs.context import Context, Outcome, conclude
+from papertape.jobs.context import Context, Outcome, conclude, run_in_session
 from papertape.jobs.owner import is_alive
 from papertape.jobs.prove import prove
 from papertape.ledger import ClaimLost, DumpRecord, DumpState
@@ -38,8 +38,7 @@ def _see_to(context: Context, dump: DumpRecord, *, undo: bool) -> Outcome | None
                 dump.id, "given up before it was verified", now, touched=[c.volume for c in dump.copies]
             )
         else:
-            with context.library.reserve(context.settings.copies) as session:
-                return prove(context, session, dump.id, (), {})
+            return run_in_session(context, lambda session: prove(context, session, dump.id, (), {}))
     except PapertapeError as error:
         return conclude(context.ledger, dump.id, (), error=error)
     return conclude(context.ledger, dump.id, ())

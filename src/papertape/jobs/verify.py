@@ -15,7 +15,7 @@ from papertape.volume.evidence import Verification
 
 
 def verify(context: Context, tags: Sequence[str]) -> Iterator[Verification]:
-    """Read the volumes back, record each result in the ledger, and yield it.
+    """Read the volumes back, record each result in the ledger, and yield it; asked to stop, end with those in drives.
 
     Raises UserError, before anything is moved, for a volume that the ledger does not know or that holds no finished
     dump; VolumeError, DriveError and ChangerError where a volume cannot be brought before a drive.
@@ -24,7 +24,7 @@ def verify(context: Context, tags: Sequence[str]) -> Iterator[Verification]:
     count = min(len(wanted), len(context.library.drives))
     with context.library.reserve(max(count, 1)) as session:
         rest = list(wanted)
-        while rest:
+        while rest and not context.stop.soon:
             yield from _verify_some(context, session, {tag: wanted[tag] for tag in rest[:count]})
             rest = rest[count:]
 

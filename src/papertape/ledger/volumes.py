@@ -11,15 +11,20 @@ from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from papertape.errors import UserError, VolumeError
 from papertape.ledger.records import ClaimLost, VolumeStatus
-from papertape.ledger.schema import COPIES, DUMPS, VOLUMES, VolumeState
+from papertape.ledger.schema import COPIES, DUMPS, VOLUMES, DumpState, VolumeState
 from papertape.plan import Volume
 
 
 def add(connection: Connection, volumes: Iterable[tuple[str, int, int]], now: datetime) -> None:
-    """Enter blank volumes, each ``(tag, copy, capacity in bytes)``; raises UserError for a tag that is known."""
+    """Enter blank volumes, each ``(tag, copy, capacity in bytes)``; raises UserError for a tag that is known.
+
+    One that is set aside and holds no finished dump may come back: before writing, the tape itself is asked.
+    """
     known = set(connection.scalars(select(VOLUMES.c.tag)))
     rows = []
     for tag, copy, capacity in volumes:
+        if tag in known and _bring_back(connection, tag, copy, capacity):
+            continue
         if tag in known:
             raise UserError(f"volume {tag} is registered already; see `papertape volumes show {tag}`")
         if not tag or copy < 1 or capacity < 1:
@@ -28,6 +33,19 @@ def add(connection: Connection, volumes: Iterable[tuple[str, int, int]], now: da
         rows.append({"tag": tag, "copy": copy, "capacity": capacity, "state": VolumeState.BLANK, "registered_at": now})
     if rows:
         connection.execute(insert(VOLUMES), rows)
+
+
+def _bring_back(connection: Connection, tag: str, copy: int, capacity: int) -> bool:
+    """Make a volume blank again that is set aside and holds no finished dump; return whether it is one."""
+    finished = (DumpState.WRITTEN, DumpState.VERIFYING, DumpState.ARCHIVED)
+    dumped = select(COPIES.c.volume_id).join(DUMPS, COPIES.c.dump_id == DUMPS.c.id).where(DUMPS.c.state.in_(finished))
+    done = connection.execute(
+        update(VOLUMES)
+        .where(VOLUMES.c.tag == tag, VOLUMES.c.copy == copy, VOLUMES.c.id.not_in(dumped))
+        .where(VOLUMES.c.state == VolumeState.ASIDE)
+        .values(state=VolumeState.BLANK, reason="", uuid=None, dump_id=None, capacity=capacity)
+    )
+    return done.rowcount == 1
 
 
 def show(connection: Connection, tag: str | None = None) -> Iterator[VolumeStatus]:

@@ -149,7 +149,9 @@ class Session:
             raise VolumeError(volume_tag, "a cleaning cartridge, which is never loaded: name a data cartridge")
         found = inventory.find(volume_tag)
         if not found:
-            raise VolumeError(volume_tag, "not in the library; put it into a slot, or name another volume")
+            unread = [str(status.element) for status in inventory.elements if status.full and not status.volume_tag]
+            hint = f" (in {' and '.join(unread)} lies a cartridge without a readable label)" if unread else ""
+            raise VolumeError(volume_tag, f"not in the library{hint}; put it into a slot, or name another volume")
         if len(found) > 1:
             places = " and ".join(str(status.element) for status in found)
             raise VolumeError(volume_tag, f"in the library more than once, in {places}; take the wrong one out")
@@ -183,10 +185,10 @@ class Session:
         self._unloaded.discard(number)
         if drive is None and not self._robot.is_full(number):
             return
-        drive = drive or self._sources[number].open()
         try:
-            with afterwards(lambda: one_by_one([drive.close])):
-                drive.unload()
+            device = drive or self._sources[number].open()
+            with afterwards(lambda: one_by_one([device.close])):
+                device.unload()
                 self._unloaded.add(number)
         except DriveError as error:
             raise type(error)(number, f"{error.reason}; {self._robot.left_in(number)}") from error

@@ -27,6 +27,7 @@ class Robot:
         self._lock = lock
         self._report = report
         self._came_from: dict[str, Element] = {}
+        self._fetched: dict[int, str] = {}
 
     def inventory(self) -> Inventory:
         """See ``Changer.inventory``."""
@@ -41,37 +42,50 @@ class Robot:
                     "its slot", str(drive_element(drive)), f"volume {volume_tag} has been moved meanwhile"
                 )
             self._came_from[volume_tag] = found[0].element
+            self._fetched[drive] = volume_tag
             self._move(volume_tag, found[0].element, drive_element(drive))
 
     def put_away(self, drive: int) -> None:
         """Move what lies in the unloaded ``drive`` to its home slot, or any free one. Raises ChangerError."""
         with self._alone():
-            inventory = self.inventory()
+            inventory = self._look(drive)
             status = inventory.at(drive_element(drive))
             if status is not None and status.full:
                 self._move(status.volume_tag, status.element, self._home(status, inventory))
+            self._fetched.pop(drive, None)
 
     def where(self, volume_tag: str | None) -> str:
         """Say where the volume lies, as a clause."""
         try:
             found = self.inventory().find(volume_tag) if volume_tag else ()
         except PapertapeError as error:
-            return f"where it is now is unknown, because the changer does not tell ({error})"
+            name = f"volume {volume_tag}" if volume_tag else "it"
+            return f"where {name} is now is unknown, because the changer does not tell ({error})"
         places = " and ".join(str(status.element) for status in found) or "in no element that the changer can see"
         return f"volume {volume_tag} is now in {places}" if found else f"volume {volume_tag or NO_LABEL} is {places}"
 
     def is_full(self, drive: int) -> bool:
         """Tell whether a cartridge lies in the drive. Raises ChangerError."""
-        status = self.inventory().at(drive_element(drive))
+        status = self._look(drive).at(drive_element(drive))
         return status is not None and status.full
 
     def left_in(self, drive: int) -> str:
         """Say what lies in the drive, as a clause."""
         try:
-            status = self.inventory().at(drive_element(drive))
+            status = self._look(drive).at(drive_element(drive))
         except PapertapeError as error:
             return f"what is in it is unknown, because the changer does not tell ({error})"
         return f"volume {status.volume_tag or NO_LABEL} is still in it" if status and status.full else "it is empty"
+
+    def _look(self, drive: int) -> Inventory:
+        """Return the inventory; if the changer does not tell, its error names what was put into ``drive`` last."""
+        try:
+            return self.inventory()
+        except ChangerError as error:
+            if drive not in self._fetched:
+                raise
+            reason = f"{error.reason}; volume {self._fetched[drive]} was put into {drive_element(drive)}: look there"
+            raise ChangerError(error.source, error.destination, reason) from error
 
     def _move(self, volume_tag: str | None, source: Element, destination: Element) -> None:
         self._report.robot(volume_tag or NO_LABEL, str(source), str(destination))

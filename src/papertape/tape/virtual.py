@@ -105,7 +105,7 @@ def _make_folders(shelf: Shelf, drives: int) -> None:
 
 
 def _blank(shelf: Shelf, tag: str, capacity: int | None, generation: str, early_warning: int | None) -> None:
-    if not re.match(TAG_PATTERN, tag):
+    if not re.fullmatch(TAG_PATTERN, tag):
         raise UserError(f"{tag!r} cannot be a volume tag: letters, digits, '-' and '_', at most 32")
     if generation not in GENERATIONS:
         raise UserError(f"there is no generation {generation!r}; there are {', '.join(GENERATIONS)}")

@@ -1,0 +1,17 @@
+"""Every command, in the order in which an operator meets them."""
+
+from papertape.cli.add import add
+from papertape.cli.app import papertape, run
+from papertape.cli.demo import demo, testdata
+from papertape.cli.dump import dump, plan, recover
+from papertape.cli.find import find
+from papertape.cli.init import init
+from papertape.cli.library import library
+from papertape.cli.status import status
+from papertape.cli.verify import verify
+from papertape.cli.volumes import volumes
+
+for _command in (init, add, plan, dump, verify, recover, status, find, volumes, library, testdata, demo):
+    papertape.add_command(_command)
+
+__all__ = ["papertape", "run"]
