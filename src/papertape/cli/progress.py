@@ -11,6 +11,7 @@ from typing import IO, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from papertape.cli.output import discard
@@ -168,13 +169,15 @@ class Bars(Lines):
             self._stop()
 
     def _start(self, texts: list[str], volumes: tuple[str, ...], total: int) -> None:
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=None), _Way())
+        whole = Column(no_wrap=True, min_width=27)
+        text = TextColumn("{task.description}", markup=False, table_column=whole)
+        columns = (text, BarColumn(bar_width=None), _Way(Column(no_wrap=True, min_width=47)))
         # Standard output is not rich's to redirect: what is printed there is the result.
         progress = Progress(
             *columns, console=self._console, transient=True, redirect_stdout=False, redirect_stderr=False, expand=True
         )
         self._tasks = {
-            volume: progress.add_task(text, total=total) for volume, text in zip(volumes, texts, strict=True)
+            volume: progress.add_task(label, total=total) for volume, label in zip(volumes, texts, strict=True)
         }
         with self._unread():
             progress.start()

@@ -90,8 +90,14 @@ def run_in_session(context: Context, work: Callable[[Session], Outcome]) -> Outc
     except PapertapeError as error:
         if outcome is None:
             raise
-        if outcome.error is None:
-            return replace(outcome, error=error)
-        for line in (str(error), *getattr(error, "__notes__", ())):
-            outcome.error.add_note(f"then, in putting the cartridges away: {line}")
+        return replace(outcome, error=add_notes(outcome.error, error))
     return outcome
+
+
+def add_notes(error: PapertapeError | None, later: PapertapeError) -> PapertapeError:
+    """Return the first of two errors, and note on it what failed later, in putting the cartridges away."""
+    if error is None:
+        return later
+    for line in (str(later), *getattr(later, "__notes__", ())):
+        error.add_note(f"then, in putting the cartridges away: {line}")
+    return error

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from papertape.errors import PapertapeError, VerificationFailed, VolumeError
-from papertape.jobs.context import CROSSED, Context, Outcome, conclude
+from papertape.jobs.context import CROSSED, Context, Outcome, add_notes, conclude
 from papertape.jobs.heartbeat import Heartbeat
 from papertape.ledger import CopyRecord
 from papertape.report import Reporters
+from papertape.tape.drive import Drive
 from papertape.tape.library import Session
 from papertape.transfer.verify import verify_volumes
 from papertape.volume.evidence import Verification
@@ -27,22 +28,27 @@ def prove(
     ``errors`` are those of copies that could not be written, by volume tag. What hinders the reading itself (a robot
     that is stuck, an interruption) is in the outcome too, and leaves the dump to `papertape recover`.
     """
-    verifications: tuple[Verification, ...] = ()
+    results: list[Verification] = []
+    error: PapertapeError | None = None
     try:
         context.ledger.start_verifying(dump, context.owner, datetime.now(UTC))
         copies = context.ledger.dump(dump).copies
-        verifications = _verify(context, session, dump, [copy for copy in copies if not copy.error])
-        error = _judge(context, dump, copies, verifications, errors)
+        whole = [copy for copy in copies if not copy.error]
+        drives = choose_drives(session.drives, whole, context.settings.mount)
+        with session.mounted([copy.volume for copy in whole], drives) as mounted:
+            results += _read_back(context, dump, whole, mounted)
+            error = _judge(context, dump, copies, results, errors)  # a robot that is stuck later takes nothing back
     except PapertapeError as hindrance:
-        error = hindrance
-    return conclude(context.ledger, dump, rejected, verifications, error)
+        error = add_notes(error, hindrance)
+    return conclude(context.ledger, dump, rejected, tuple(results), error)
 
 
-def _verify(context: Context, session: Session, dump: int, copies: Sequence[CopyRecord]) -> tuple[Verification, ...]:
-    tags = [copy.volume for copy in copies]
+def _read_back(
+    context: Context, dump: int, copies: Sequence[CopyRecord], drives: Sequence[Drive]
+) -> tuple[Verification, ...]:
     report = Reporters(context.report, Heartbeat(context.ledger, dump, context.report, context.stop))
-    with session.mounted(tags, choose_drives(session.drives, copies, context.settings.mount)) as drives:
-        return verify_volumes(context.ledger.expected(dump), tags, drives, report, context.stop)
+    tags = [copy.volume for copy in copies]
+    return verify_volumes(context.ledger.expected(dump), tags, drives, report, context.stop)
 
 
 def choose_drives(drives: Sequence[int], copies: Sequence[CopyRecord], mount: str) -> list[int]:
@@ -62,7 +68,7 @@ def _judge(
     context: Context,
     dump: int,
     copies: Sequence[CopyRecord],
-    verifications: tuple[Verification, ...],
+    verifications: Sequence[Verification],
     errors: Mapping[str, PapertapeError],
 ) -> PapertapeError | None:
     """Commit the dump if every copy is good; else set its volumes aside and return the reason."""
@@ -82,7 +88,7 @@ def _judge(
 
 
 def _why(
-    copies: Sequence[CopyRecord], verifications: tuple[Verification, ...], errors: Mapping[str, PapertapeError]
+    copies: Sequence[CopyRecord], verifications: Sequence[Verification], errors: Mapping[str, PapertapeError]
 ) -> PapertapeError:
     if not all(verification.ok for verification in verifications):
         return VerificationFailed(verifications)
