@@ -11,6 +11,7 @@ import os
 import resource
 import shlex
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -80,11 +81,13 @@ class Data(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print a table, or one JSON object, or both."""
     options = parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that gigabytes of memory are given back
     large = Data("large files", LARGE_FILES, options.size * MIB // LARGE_FILES, LARGE_FILES)
     small = Data("small files", options.files, SMALL_FILE, min(options.files, SUBSET))
     report: dict[str, Any] = {"machine": machine.describe(), "options": vars(options), "sets": {}}
     rates: list[dict[str, float]] = []
-    with tempfile.TemporaryDirectory(dir=memory_folder(5 * max(large.bytes, small.bytes) + 600 * MIB)) as folder:
+    place = memory_folder(5 * max(large.bytes, small.bytes) + 600 * MIB)
+    with tempfile.TemporaryDirectory(prefix="papertape-bench-", dir=place) as folder:
         for data in (large, small):
             rows = measure(Path(folder) / data.name.split()[0], data, options, rates)
             report["sets"][data.name] = {"files": data.files, "bytes": data.bytes, "rows": rows}
