@@ -107,7 +107,7 @@ def open_ledger(config: Config) -> Iterator[Ledger]:
 def open_shelf(config: Config) -> Iterator[Library]:
     """Have the config's library alone in the block, with Ctrl-C under control."""
     tally = Tally()
-    with open_progress() as progress, stoppable(Stop(), tally, MOVING):
+    with stoppable(Stop(), tally, MOVING), open_progress() as progress:
         yield open_library(config, Reporters(tally, progress))
 
 
@@ -115,7 +115,7 @@ def open_shelf(config: Config) -> Iterator[Library]:
 def open_context(config: Config, wishes: Wishes = DUMPING) -> Iterator[Context]:
     """Have all that a job works with in the block: ledger, library, progress, and Ctrl-C under control."""
     tally, stop = Tally(), Stop()
-    with open_ledger(config) as ledger, open_progress() as progress, stoppable(stop, tally, wishes):
+    with stoppable(stop, tally, wishes), open_ledger(config) as ledger, open_progress() as progress:
         report = Reporters(tally, progress)
         library = open_library(config, report)
         yield Context(ledger, library, config.settings, identify_process(), report, stop)

@@ -91,7 +91,7 @@ def dump(app: App, dry_run: bool, mount: str | None, until_done: bool) -> int:
         for outcome in _run_all(context, until_done=until_done):
             tell(outcome, as_json=app.json)
             code = _worse(code, outcome)
-        return Interrupted.exit_code if context.stop.soon else code
+        return _stopped(context, code)
 
 
 def _run_all(context: Context, *, until_done: bool) -> Iterator[Outcome]:
@@ -115,6 +115,11 @@ def _run_all(context: Context, *, until_done: bool) -> Iterator[Outcome]:
 def _worse(code: int, outcome: Outcome) -> int:
     """Return the exit code after one more outcome: an error's before that of rejected sources before none."""
     return code if code not in {0, SourceError.exit_code} else exit_code(outcome) or code
+
+
+def _stopped(context: Context, code: int) -> int:
+    """Return the exit code of a run that the operator may have cut short; what is sick comes before that."""
+    return Interrupted.exit_code if context.stop.soon and code in {0, SourceError.exit_code} else code
 
 
 def exit_code(outcome: Outcome) -> int:
@@ -141,8 +146,7 @@ def recover(app: App, undo: bool) -> int:
             tell(outcome, as_json=False)
         elif outcome.error:
             tell_error(outcome.error)
-    if context.stop.soon:
-        code = Interrupted.exit_code
+    code = _stopped(context, code)
     if app.json:
         print_json([describe(outcome) for outcome in outcomes])
     if not outcomes:

@@ -49,7 +49,7 @@ def stoppable(stop: Stop, tally: Tally, wishes: Wishes) -> Iterator[None]:
             os.write(2, b"\npapertape: " + (wishes.at_once if stop.now else wishes.gently) + b"\n")
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    heard = [number for number in SIGNALS if number != signal.SIGHUP or before[number] is not signal.SIG_IGN]
     try:
         for number in heard:
             signal.signal(number, ask)

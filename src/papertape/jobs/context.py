@@ -79,13 +79,13 @@ def conclude(
 
 
 def run_in_session(context: Context, work: Callable[[Session], Outcome]) -> Outcome:
-    """Return what ``work`` came to with a drive reserved for each copy.
+    """Return what ``work`` came to with a drive reserved for each copy, and one more to cross to where there is one.
 
     Where only putting the cartridges away failed, that is the outcome's error, or a note on it: what was done is done.
     """
     outcome: Outcome | None = None
     try:
-        with context.library.reserve(context.settings.copies) as session:
+        with context.library.reserve(_count_drives(context)) as session:
             outcome = work(session)
     except PapertapeError as error:
         if outcome is None:
@@ -101,3 +101,10 @@ def add_notes(error: PapertapeError | None, later: PapertapeError) -> PapertapeE
     for line in (str(later), *getattr(later, "__notes__", ())):
         error.add_note(f"then, in putting the cartridges away: {line}")
     return error
+
+
+def _count_drives(context: Context) -> int:
+    """Return how many drives a dump takes: a single copy is read back on another drive, too, if the library has one."""
+    copies = context.settings.copies
+    lonely = copies == 1 and context.settings.mount == CROSSED
+    return min(2, len(context.library.drives)) or 1 if lonely else copies

@@ -78,12 +78,12 @@ def _judge(
     if not bad:
         context.ledger.commit(dump, verifications, now)
         return None
-    for verification in verifications:
-        context.ledger.record(verification, now)
     twins = " and ".join(bad)
     good = {item.volume: f"it read back whole, but its twin {twins} is not good" for item in verifications if item.ok}
     error = _why(copies, verifications, errors)
     context.ledger.fail(dump, str(error), now, aside=bad | good)
+    for verification in verifications:  # once the dump is over: a process that dies here leaves nothing half judged
+        context.ledger.record(verification, now)
     return error
 
 

@@ -47,7 +47,7 @@ class Journal:
         self._report = report
         self._pending: deque[_Pending | DataSetRecord] = deque()
         self._md5 = ""
-        self._mark = 0
+        self._mark = self._sums_size = 0  # bytes; asking the file costs more than the hashing of a small one
         self._files = (spool / FILES).open("w", newline="", encoding="utf-8")
         self._datasets = (spool / DATASETS).open("w", newline="", encoding="utf-8")
         self.sums_folder = spool / "archive"
@@ -72,7 +72,7 @@ class Journal:
         """Begin a SHA256SUMS of its own for the next archive."""
         self._sums.seek(0)
         self._sums.truncate()
-        self._mark = 0
+        self._mark = self._sums_size = 0
 
     def keep_own(self) -> None:
         """From here on, members are those of the catalog's own tape file."""
@@ -114,7 +114,7 @@ class Journal:
             md5 = self._md5 if item.md5 else ""
             member = Member(name, kind, size, sha256, md5, tape_file, offset, dataset, header)
             if dataset >= 0 and kind == FILE:
-                self._sums.write(sums_line(sha256, name))
+                self._sums_size += self._sums.write(sums_line(sha256, name))
         if self._keep_own:
             self.own.append(member)
         else:
@@ -127,10 +127,11 @@ class Journal:
         if record.reason:
             self._sums.seek(self._mark)
             self._sums.truncate()
+            self._sums_size = self._mark
             self.rejected.append((record.source, record.reason))
             self._report.rejected(record.source, record.reason)
             return
-        self._mark = self._sums.tell()
+        self._mark = self._sums_size
         self.datasets += 1
         self.files += record.files
         self.size += record.size
