@@ -8,6 +8,7 @@
     ├── NothingToDo           no data set is waiting            exit 3
     ├── SourceError           drop that data set, go on         exit 4
     ├── VolumeError           set the volume aside              exit 5
+    │   ├── VolumeMissing     it is not where it can be loaded  exit 5
     │   ├── VolumeNotBlank    nothing was written to it         exit 5
     │   ├── VolumeFull        it ended before its capacity      exit 5
     │   ├── WriteProtected    move the tab, or another volume   exit 5
@@ -79,6 +80,10 @@ class VolumeError(PapertapeError):
         super().__init__(f"volume {volume_tag}: {reason}")
         self.volume_tag = volume_tag
         self.reason = reason
+
+
+class VolumeMissing(VolumeError):
+    """A volume is not where a drive can get it: nothing is wrong with it, and it is not set aside."""
 
 
 class VolumeNotBlank(VolumeError):

@@ -97,16 +97,28 @@ def test_a_missing_drive_is_named_and_nothing_is_claimed(waiting: Lab) -> None:
     assert waiting.run("dump").code == 0
 
 
-def test_an_empty_library_is_said(waiting: Lab) -> None:
+def lay(waiting: Lab, slots: list[str | None]) -> str:
+    """Lay other cartridges into the slots; return the record as it was."""
     path = waiting.library / "library.json"
     full = path.read_text()
-    path.write_text(json.dumps({**json.loads(full), "slots": [None] * 6}))
-    ran = waiting.run("dump")
-    assert ran.code == 5
-    assert "PAPR1001: not in the library; put it into a slot" in ran.error
-    path.write_text(full)
-    waiting.ok("volumes", "add", "PAPR1001")
+    path.write_text(json.dumps({**json.loads(full), "slots": slots}))
+    return full
+
+
+def test_an_empty_library_is_said_and_costs_no_volume(waiting: Lab) -> None:
+    full = lay(waiting, [None] * 6)
+    for command in ("plan", "dump"):
+        ran = waiting.run(command)
+        assert ran.code == 5
+        assert "for copy 1: no blank one is in the library; put PAPR1001 or another blank one into a slot" in ran.error
+    assert waiting.states("volumes") == ["blank"] * 6
+    (waiting.library / "library.json").write_text(full)
     assert "PAPR1001 and PAPR2001" in waiting.ok("dump")
+
+
+def test_the_lowest_blank_volume_that_is_in_the_library_is_taken(waiting: Lab) -> None:
+    lay(waiting, [None, "PAPR1002", None, "PAPR2001", "PAPR2002", None])
+    assert "PAPR1002 and PAPR2001" in waiting.ok("dump")
 
 
 def damaged(path: Path, how: str) -> None:
@@ -125,14 +137,17 @@ def test_a_damaged_library_record_is_named(waiting: Lab, how: str) -> None:
     assert waiting.run("status").code == 0
 
 
-@pytest.mark.parametrize("how", ["cut"])
-def test_a_cartridge_without_a_readable_label_is_hinted_at(waiting: Lab, how: str) -> None:
-    damaged(waiting.cartridge("PAPR1001") / "cartridge.json", how)
-    ran = waiting.run("dump")
+def test_a_cartridge_without_a_readable_label_is_hinted_at(done: Lab) -> None:
+    damaged(done.cartridge("PAPR1001") / "cartridge.json", "cut")
+    ran = done.run("verify", "PAPR1001")
     assert ran.code == 5
     assert "PAPR1001" in ran.error
     assert "slot 1 lies a cartridge without a readable label" in ran.error
-    assert waiting.run("dump").code == 0
+
+
+def test_a_cartridge_without_a_readable_label_is_passed_over(waiting: Lab) -> None:
+    damaged(waiting.cartridge("PAPR1001") / "cartridge.json", "cut")
+    assert "PAPR1002 and PAPR2001" in waiting.ok("dump")
 
 
 @pytest.mark.parametrize("how", ["cut", "junk"])

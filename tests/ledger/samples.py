@@ -24,6 +24,11 @@ LABEL_SIZE, PLAN_SIZE, ARCHIVE_SIZE, CATALOG_SIZE = BLOCK, BLOCK, 8 * BLOCK, 2 *
 TAPE_SIZE = LABEL_SIZE + PLAN_SIZE + ARCHIVE_SIZE + CATALOG_SIZE
 
 
+def all_tags(ledger: Ledger) -> list[str]:
+    """Return every volume tag, as if all were in the library."""
+    return [volume.tag for volume in ledger.volumes()]
+
+
 @dataclass(frozen=True)
 class ListedCatalog(Catalog):
     """A catalog in memory."""
@@ -62,7 +67,7 @@ def plan(
     refused: Sequence[tuple[DataSet, str]] = (),
 ) -> Batch:
     chosen = tuple(ledger.pending()) if sets is None else tuple(sets)
-    twins = ledger.free_volumes(2) if volumes is None else tuple(volumes)
+    twins = ledger.free_volumes(2, all_tags(ledger)) if volumes is None else tuple(volumes)
     return Batch(dump, tuple(twins), BLOCK, (chosen,), tuple(refused), 10**6)
 
 

@@ -12,7 +12,7 @@ from papertape.ledger import open_ledger
 ROUNDS = 25
 TAKER = """
 import json, sys
-from ledger.samples import Owner, NOW, plan
+from ledger.samples import Owner, NOW, all_tags, plan
 from papertape.errors import VolumeError
 from papertape.ledger import ClaimLost, open_ledger
 
@@ -28,7 +28,7 @@ with open_ledger(url) as ledger:
         if not sets:
             break
         try:
-            volumes = ledger.free_volumes(2)
+            volumes = ledger.free_volumes(2, all_tags(ledger))
             dump = ledger.begin(plan(ledger, dump=f"{name}-{len(taken)}-{lost}", sets=sets, volumes=volumes),
                                 Owner("host", 1, name), NOW)
         except ClaimLost:

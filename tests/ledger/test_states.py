@@ -63,7 +63,7 @@ class Life(RuleBasedStateMachine):
     @rule(who=st.integers(0, 1), most=st.integers(0, 4), stale=st.booleans(), data=st.data())
     def begin(self, who: int, most: int, stale: bool, data: st.DataObject) -> None:
         ledger = self.ledgers[who]
-        held = ledger.held()
+        held = next(iter(ledger.held()), None)
         self.clock += 1
         try:
             if held and data.draw(st.booleans()):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ledger.samples import NOW, UUID, archive, begin, fill, plan
+from ledger.samples import NOW, UUID, all_tags, archive, begin, fill, plan
 from papertape.errors import UserError, VolumeError
 from papertape.ledger import Ledger
 
@@ -42,7 +42,7 @@ def test_the_lowest_blank_tag_of_each_copy_is_free(ledger: Ledger) -> None:
     tags = [("B2", 2, 5), ("A9", 1, 7), ("A1", 1, 6), ("B1", 2, 5)]
     ledger.add_volumes(tags, NOW)
     ledger.retire("B1", "broken leader pin")
-    first, second = ledger.free_volumes(2)
+    first, second = ledger.free_volumes(2, all_tags(ledger))
     assert (first.tag, first.copy, first.capacity, second.tag) == ("A1", 1, 6, "B2")
     assert len({first.uuid, second.uuid}) == 2
 
@@ -50,7 +50,7 @@ def test_the_lowest_blank_tag_of_each_copy_is_free(ledger: Ledger) -> None:
 def test_a_copy_without_a_blank_volume_is_named(ledger: Ledger) -> None:
     ledger.add_volumes([("A1", 1, 5)], NOW)
     with pytest.raises(VolumeError, match="copy 2: none is blank; add one with `papertape volumes add`"):
-        ledger.free_volumes(2)
+        ledger.free_volumes(2, all_tags(ledger))
 
 
 def test_a_retired_volume_is_not_free(ledger: Ledger) -> None:
@@ -58,7 +58,7 @@ def test_a_retired_volume_is_not_free(ledger: Ledger) -> None:
     ledger.retire("PAPR1001", "dropped")
     assert (ledger.volume("PAPR1001").state, ledger.volume("PAPR1001").reason) == ("retired", "dropped")
     with pytest.raises(VolumeError):
-        ledger.free_volumes(1)
+        ledger.free_volumes(1, all_tags(ledger))
 
 
 def test_a_claimed_volume_cannot_be_retired(ledger: Ledger) -> None:

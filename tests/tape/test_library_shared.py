@@ -103,6 +103,7 @@ def test_a_second_process_waits_and_says_for_whom(folder: Path, library: Library
     here, there = multiprocessing.Pipe()
     holder = multiprocessing.get_context("spawn").Process(target=hold_both_drives, args=(folder, there))
     holder.start()
+    there.close()  # or a process that dies would be waited for for ever
     assert here.recv() == "reserved"
     got: list[tuple[int, ...]] = []
     waiter = threading.Thread(target=lambda: _reserve_one(library, got))

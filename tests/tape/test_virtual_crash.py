@@ -44,6 +44,7 @@ def tear(folder: Path) -> None:
     here, there = multiprocessing.Pipe()
     writer = multiprocessing.get_context("spawn").Process(target=write_until_killed, args=(folder, there))
     writer.start()
+    there.close()  # or a process that dies would be waited for for ever
     assert here.recv() == "written"
     writer.kill()
     writer.join()
@@ -159,6 +160,7 @@ def test_a_full_host_disk_is_not_a_full_tape_and_the_recording_stays_whole(folde
     here, there = multiprocessing.Pipe()
     writer = multiprocessing.get_context("spawn").Process(target=write_on_a_small_disk, args=(folder, there))
     writer.start()
+    there.close()  # or a process that dies would be waited for for ever
     written, sentence = here.recv()
     writer.join()
     assert writer.exitcode == 0

@@ -13,13 +13,14 @@ from papertape.cli.output import print_json, say, tell_error
 from papertape.cli.text import count, enumerate_names, show_size
 from papertape.cli.verify import describe as describe_verification
 from papertape.cli.verify import show as show_verification
-from papertape.config import Config
+from papertape.config import Config, open_library
 from papertape.errors import Interrupted, NothingToDo, SourceError
 from papertape.jobs.context import MOUNTS, Context, Outcome
 from papertape.jobs.dump import plan_next, run_dump
 from papertape.jobs.recover import recover as see_to_orphans
 from papertape.ledger import DumpState
 from papertape.plan import Batch
+from papertape.report import Reporter
 
 
 @command(
@@ -32,7 +33,7 @@ def plan(app: App) -> None:
 
 def _show_plan(app: App, config: Config) -> None:
     with open_ledger(config) as ledger:
-        batch, resumed = plan_next(ledger, config.settings)
+        batch, resumed = plan_next(ledger, open_library(config, Reporter()), config.settings)
     if app.json:
         print_json(_describe_plan(batch))
         return

@@ -8,7 +8,7 @@ import click
 
 from papertape.cli.app import App, command, open_ledger
 from papertape.cli.output import print_json, say
-from papertape.cli.text import count, show_size, show_table
+from papertape.cli.text import count, enumerate_names, show_size, show_table
 from papertape.jobs.deletable import Candidate, OnDisk, find_deletable
 from papertape.jobs.owner import is_alive
 from papertape.ledger import Ledger
@@ -60,9 +60,9 @@ def _show(ledger: Ledger) -> None:
         say(f"{name}: {said}")
     for orphan in ledger.orphans(is_alive):
         say(f"dump {orphan.id} was left {orphan.state} by a dead process: `papertape recover` sees to it")
-    held = ledger.held()
-    if held:
-        say(f"dump {held.dump} was interrupted while it was written; the next dump begins it anew")
+    for held in ledger.held():
+        names = enumerate_names(volume.tag for volume in held.volumes)
+        say(f"dump {held.dump} was interrupted while it was written; the next dump begins it anew on {names}")
     _show_first("rejected", [f"{item.source}: {item.reason}" for item in ledger.rejected()])
     _show_first("set aside", [f"{item.tag}: {item.reason}" for item in ledger.volumes() if item.state == "aside"])
 

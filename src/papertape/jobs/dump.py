@@ -9,7 +9,15 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from papertape.errors import HostDiskFull, Interrupted, NothingToDo, PapertapeError, SourceError, VolumeError
+from papertape.errors import (
+    HostDiskFull,
+    Interrupted,
+    NothingToDo,
+    PapertapeError,
+    SourceError,
+    VolumeError,
+    VolumeMissing,
+)
 from papertape.jobs.blank import check_writable
 from papertape.jobs.context import IN_PLACE, Context, Outcome, Settings, conclude, run_in_session
 from papertape.jobs.heartbeat import Heartbeat
@@ -18,27 +26,29 @@ from papertape.ledger import ClaimLost, Ledger
 from papertape.plan import Batch, DataSet, plan_batch
 from papertape.report import Reporters
 from papertape.tape.drive import Drive
-from papertape.tape.library import Session
+from papertape.tape.library import Library, Session
 from papertape.transfer.write import Writing, write_volumes
 
 ATTEMPTS = 5
 """How often a plan is made anew because another process was faster with its claims."""
 
 
-def plan_next(ledger: Ledger, settings: Settings) -> tuple[Batch, bool]:
+def plan_next(ledger: Ledger, library: Library, settings: Settings) -> tuple[Batch, bool]:
     """Return what the next dump would do, and whether it takes up one that was interrupted while writing.
 
-    Raises NothingToDo if no data set waits, VolumeError if there is no blank volume for a copy.
+    Raises NothingToDo if no data set waits, VolumeError if there is no blank volume for a copy, or none in the library.
     """
     waiting = ledger.pending()
     first = next(waiting, None)
     if first is None:
         raise NothingToDo("no data set is waiting; register some with `papertape add`")
-    held = ledger.held()
+    loadable = library.loadable()
+    # one whose volumes are away keeps them, and this will be another dump
+    held = next((it for it in ledger.held() if loadable.issuperset(volume.tag for volume in it.volumes)), None)
     batch = plan_batch(
         held.uuid if held else str(uuid4()),
         _chain(first, waiting),
-        held.volumes if held else ledger.free_volumes(settings.copies),
+        held.volumes if held else ledger.free_volumes(settings.copies, loadable),
         archive_size=settings.archive_size,
         block_size=settings.block_size,
     )
@@ -61,7 +71,7 @@ def run_dump(context: Context) -> Outcome:
 
 def _plan_and_run(context: Context, session: Session) -> Outcome:
     for _ in range(ATTEMPTS):
-        batch, resumed = plan_next(context.ledger, context.settings)
+        batch, resumed = plan_next(context.ledger, context.library, context.settings)
         try:
             return _claim(context, session, batch, resumed=resumed)
         except ClaimLost as error:
@@ -150,7 +160,7 @@ class Dump:
         aside = {
             tag: f"writing failed: {why}" for tag, why in self._errors.items() if not isinstance(why, HostDiskFull)
         }
-        if isinstance(error, VolumeError) and error.volume_tag in self._tags:
+        if isinstance(error, VolumeError) and not isinstance(error, VolumeMissing) and error.volume_tag in self._tags:
             aside.setdefault(error.volume_tag, error.reason)
         if aside:
             touched = self._tags if self._touched else ()

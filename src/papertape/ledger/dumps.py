@@ -112,15 +112,16 @@ def hold(connection: Connection, dump: int, mine: Owner | None, reason: str) -> 
     datasets.release(connection, dump)
 
 
-def held(connection: Connection) -> Held | None:
-    """Return the oldest held dump."""
-    row = connection.execute(
-        select(DUMPS).where(DUMPS.c.state == DumpState.PLANNED, _owned_by(None)).order_by(DUMPS.c.id).limit(1)
-    ).first()
-    if row is None:
-        return None
-    mine = volumes.of_dump(connection, row.id)
-    return Held(row.id, row.uuid, row.reason, tuple(Volume(v.tag, v.uuid, v.copy, v.capacity) for v in mine))
+def held(connection: Connection) -> tuple[Held, ...]:
+    """Return the dumps that are held, oldest first."""
+    rows = connection.execute(
+        select(DUMPS).where(DUMPS.c.state == DumpState.PLANNED, _owned_by(None)).order_by(DUMPS.c.id)
+    ).all()
+    return tuple(Held(row.id, row.uuid, row.reason, _volumes_of(connection, row.id)) for row in rows)
+
+
+def _volumes_of(connection: Connection, dump: int) -> tuple[Volume, ...]:
+    return tuple(Volume(row.tag, row.uuid, row.copy, row.capacity) for row in volumes.of_dump(connection, dump))
 
 
 def fail(

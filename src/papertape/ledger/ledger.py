@@ -119,10 +119,13 @@ class Ledger:
         with self._database.reading() as connection:
             return tuple(volumes.show(connection))
 
-    def free_volumes(self, copies: int) -> tuple[Volume, ...]:
-        """Return the lowest blank tag of each copy, with a fresh uuid; raises VolumeError if a copy has none."""
+    def free_volumes(self, copies: int, loadable: Collection[str]) -> tuple[Volume, ...]:
+        """Return the lowest blank tag of each copy that is among the ``loadable`` ones, with a fresh uuid.
+
+        Raises VolumeError if a copy has no blank volume, VolumeMissing if none of them is loadable.
+        """
         with self._database.reading() as connection:
-            return volumes.free(connection, copies)
+            return volumes.free(connection, copies, loadable)
 
     def begin(self, batch: Batch, owner: Owner, now: datetime) -> int:
         """Claim all that ``batch`` names, reject what it refuses, and return the dump's id.
@@ -151,8 +154,8 @@ class Ledger:
             dumps.hold(connection, dump, self._owners.get(dump), reason)
         self._owners.pop(dump, None)
 
-    def held(self) -> Held | None:
-        """Return the oldest dump that is held, None if there is none."""
+    def held(self) -> tuple[Held, ...]:
+        """Return the dumps that are held, oldest first."""
         with self._database.reading() as connection:
             return dumps.held(connection)
 

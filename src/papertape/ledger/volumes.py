@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, Row, insert, or_, select, update
 
-from papertape.errors import UserError, VolumeError
+from papertape.errors import UserError, VolumeError, VolumeMissing
 from papertape.ledger.records import ClaimLost, VolumeStatus
 from papertape.ledger.schema import COPIES, DUMPS, VOLUMES, DumpState, VolumeState
 from papertape.plan import Volume
@@ -77,18 +77,26 @@ def retire(connection: Connection, tag: str, reason: str) -> None:
         raise UserError(f"volume {tag} belongs to dump {dump}, which is not over; run `papertape recover` first")
 
 
-def free(connection: Connection, copies: int) -> tuple[Volume, ...]:
-    """Return the lowest blank volume of each copy, with a fresh uuid; raises VolumeError if a copy has none."""
+def free(connection: Connection, copies: int, loadable: Collection[str]) -> tuple[Volume, ...]:
+    """Return the lowest blank and ``loadable`` volume of each copy, with a fresh uuid.
+
+    Raises VolumeError if a copy has no blank one, VolumeMissing if none of them is loadable.
+    """
     found = []
     for copy in range(1, copies + 1):
-        row = connection.execute(
+        blank = connection.execute(
             select(VOLUMES.c.tag, VOLUMES.c.capacity)
             .where(VOLUMES.c.state == VolumeState.BLANK, VOLUMES.c.copy == copy)
             .order_by(VOLUMES.c.tag)
-            .limit(1)
-        ).first()
-        if row is None:
+        ).all()
+        if not blank:
             raise VolumeError(f"for copy {copy}", "none is blank; add one with `papertape volumes add`")
+        row = next((row for row in blank if row.tag in loadable), None)
+        if row is None:
+            more = " or another blank one" if len(blank) > 1 else ""
+            raise VolumeMissing(
+                f"for copy {copy}", f"no blank one is in the library; put {blank[0].tag}{more} into a slot"
+            )
         found.append(Volume(row.tag, str(uuid4()), copy, row.capacity))
     return tuple(found)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from papertape.errors import DriveError, VolumeError
+from papertape.errors import DriveError, VolumeError, VolumeMissing
 from papertape.report import Reporter
 from papertape.tape.aftermath import afterwards, at_once, one_by_one, raise_first
 from papertape.tape.cartridge import CLEANING_PREFIX
@@ -46,6 +47,16 @@ class Library:
     def inventory(self) -> Inventory:
         """Return what lies where, as the changer reports it now. Raises ChangerError."""
         return self._robot.inventory()
+
+    def loadable(self) -> frozenset[str]:
+        """Return the volume tags that a drive can get: of data cartridges, in slots and drives, none of them twice."""
+        kinds = (ElementKind.STORAGE, ElementKind.DRIVE)
+        elements = self.inventory().elements
+        tags = Counter(status.volume_tag for status in elements if status.volume_tag)
+        within = {status.volume_tag for status in elements if status.element.kind in kinds}
+        return frozenset(
+            tag for tag in tags if tags[tag] == 1 and tag in within and not tag.startswith(CLEANING_PREFIX)
+        )
 
     @contextmanager
     def reserve(self, count: int = 1, numbers: Sequence[int] | None = None) -> Iterator[Session]:
@@ -151,15 +162,15 @@ class Session:
         if not found:
             unread = [str(status.element) for status in inventory.elements if status.full and not status.volume_tag]
             hint = f" (in {' and '.join(unread)} lies a cartridge without a readable label)" if unread else ""
-            raise VolumeError(volume_tag, f"not in the library{hint}; put it into a slot, or name another volume")
+            raise VolumeMissing(volume_tag, f"not in the library{hint}; put it into a slot, or name another volume")
         if len(found) > 1:
             places = " and ".join(str(status.element) for status in found)
-            raise VolumeError(volume_tag, f"in the library more than once, in {places}; take the wrong one out")
+            raise VolumeMissing(volume_tag, f"in the library more than once, in {places}; take the wrong one out")
         place = found[0]
         if place.element.kind is ElementKind.IMPORT_EXPORT:
-            raise VolumeError(volume_tag, f"lies in {place.element}, the door; move it to a storage slot first")
+            raise VolumeMissing(volume_tag, f"lies in {place.element}, the door; move it to a storage slot first")
         if place.element.kind is ElementKind.DRIVE and place.element.number not in self._sources:
-            raise VolumeError(volume_tag, f"is in {place.element}, {self._why_there(place.element.number)}")
+            raise VolumeMissing(volume_tag, f"is in {place.element}, {self._why_there(place.element.number)}")
         return place
 
     def _why_there(self, number: int) -> str:

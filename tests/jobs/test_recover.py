@@ -1,0 +1,225 @@
+"""What dead processes left is finished or undone, once, whoever looks first."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from papertape.errors import VerificationFailed
+from papertape.jobs.context import Outcome
+from papertape.jobs.dump import run_dump
+from papertape.jobs.owner import _started, identify_process, is_alive
+from papertape.jobs.recover import recover
+from papertape.ledger import DumpRecord, Owner
+from papertape.report import Reporter
+from papertape.tape.faults import Faults
+from stories import At, Lab, check_all_archived, check_archived, nobody
+
+from .surgery import flip
+
+TAGS = ("PAPR1001", "PAPR2001")
+
+
+class Killed(BaseException):
+    """Stands for a process that dies: the drives are emptied, which a robot would do later, the ledger is not told."""
+
+
+class Fatal(Reporter):
+    """Dies at the beginning of a phase."""
+
+    def __init__(self, phase: str) -> None:
+        self._phase = phase
+
+    def phase(self, name: str, volumes: tuple[str, ...] = (), total: int = 0) -> None:
+        if name == self._phase:
+            raise Killed
+
+
+def leave_planned(lab: Lab) -> None:
+    lab.ledger.begin(lab.plan(), nobody(), datetime.now(UTC))
+
+
+def leave_writing(lab: Lab) -> None:
+    leave_planned(lab)
+    lab.ledger.start_writing(only_dump(lab).id)
+
+
+def leave_written(lab: Lab) -> None:
+    """Written, and before the reading the robot is stuck."""
+    with Faults().fail("move", at=3, lasting=True) as faults:
+        assert lab.dump(faults=faults).state == "written"
+    assert lab.stranded()
+
+
+def leave_verifying(lab: Lab) -> None:
+    with pytest.raises(Killed):
+        lab.dump(Fatal("verifying"))
+
+
+def only_dump(lab: Lab) -> DumpRecord:
+    (dump,) = lab.ledger.dumps()
+    return dump
+
+
+def check_freed(lab: Lab, outcomes: list[Outcome], state: str) -> None:
+    assert [outcome.state for outcome in outcomes] == [state]
+    assert set(lab.states().values()) == {"waiting"}
+    check_archived(lab)
+
+
+@pytest.mark.parametrize("leave", [leave_planned, leave_writing])
+@pytest.mark.parametrize("undo", [False, True])
+def test_a_dump_that_was_being_written_is_begun_anew_on_its_volumes(lab: Lab, leave: object, undo: bool) -> None:
+    assert callable(leave)
+    leave(lab)
+    outcomes = lab.recover(undo=undo)
+    check_freed(lab, outcomes, "planned")
+    assert outcomes[0].error is None
+    assert lab.dump().volumes == TAGS
+    assert only_dump(lab).state == "archived"
+    check_all_archived(lab)
+
+
+@pytest.mark.parametrize("leave", [leave_written, leave_verifying])
+def test_a_dump_that_was_written_is_read_back_and_archived(lab: Lab, leave: object) -> None:
+    assert callable(leave)
+    leave(lab)
+    check_archived(lab)
+    (outcome,) = lab.recover()
+    assert (outcome.state, outcome.error) == ("archived", None)
+    assert [verification.ok for verification in outcome.verifications] == [True, True]
+    check_all_archived(lab)
+    assert lab.recover() == []
+
+
+@pytest.mark.parametrize("leave", [leave_written, leave_verifying])
+def test_undo_gives_a_written_dump_up_and_sets_its_volumes_aside(lab: Lab, leave: object) -> None:
+    assert callable(leave)
+    leave(lab)
+    check_freed(lab, lab.recover(undo=True), "failed")
+    assert [lab.volumes()[tag] for tag in TAGS] == ["aside", "aside"]
+    assert lab.dump().volumes == ("PAPR1002", "PAPR2002")
+    check_all_archived(lab)
+
+
+def test_a_written_dump_that_does_not_read_back_is_failed_by_recover(lab: Lab) -> None:
+    leave_verifying(lab)
+    flip(lab.tape_files("PAPR1001")[2], 3000)
+    outcomes = lab.recover()
+    assert isinstance(outcomes[0].error, VerificationFailed)
+    check_freed(lab, outcomes, "failed")
+    assert lab.dump().volumes == ("PAPR1002", "PAPR2002")
+
+
+def test_recover_with_a_drive_that_fails_leaves_the_dump_to_the_next_one(lab: Lab) -> None:
+    leave_verifying(lab)
+    with Faults().fail("load", drive=1) as faults:
+        (outcome,) = lab.recover(faults=faults)
+    assert outcome.error is not None
+    assert outcome.error.exit_code == 6
+    assert outcome.state == "verifying"
+    assert [again.state for again in lab.recover()] == ["archived"]
+    check_all_archived(lab)
+
+
+def test_one_copy_failed_and_then_the_process_died(lab: Lab) -> None:
+    with pytest.raises(Killed), Faults().fail("write_block", at=4, drive=1) as faults:
+        lab.dump(Fatal("verifying"), faults=faults)
+    (outcome,) = lab.recover()
+    assert outcome.error is not None
+    assert outcome.error.exit_code == 5
+    assert [(v.volume, v.ok) for v in outcome.verifications] == [("PAPR1001", True)]
+    check_freed(lab, [outcome], "failed")
+    lab.finish()
+    check_all_archived(lab)
+
+
+def test_an_error_with_one_orphan_does_not_keep_the_others_from_their_turn(lab: Lab, tmp_path: Path) -> None:
+    leave_verifying(lab)
+    flip(lab.tape_files("PAPR1001")[2], 3000)
+    (tmp_path / "later").write_bytes(b"later")
+    lab.add(tmp_path / "later")
+    lab.ledger.begin(lab.plan(), nobody(), datetime.now(UTC))
+    assert [outcome.state for outcome in lab.recover()] == ["failed", "planned"]
+
+
+def test_two_recovers_at_once_see_to_an_orphan_once(lab: Lab) -> None:
+    leave_verifying(lab)
+    barrier = threading.Barrier(2)
+
+    def run() -> list[Outcome]:
+        context = lab.context(owner=identify_process())
+        barrier.wait()
+        return recover(context)
+
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = [future.result() for future in [threads.submit(run), threads.submit(run)]]
+    assert sorted(len(each) for each in outcomes) == [0, 1]
+    check_all_archived(lab)
+
+
+def test_a_recover_while_the_dump_is_alive_leaves_it_alone(lab: Lab) -> None:
+    found: list[list[Outcome]] = []
+    alive = dataclasses.replace(lab.context(), owner=identify_process())
+    report = At("verifying", lambda: found.append(recover(alive)))
+    outcome = run_dump(lab.context(report, owner=identify_process()))
+    assert (outcome.state, found) == ("archived", [[]])
+
+
+def test_a_dump_whose_claim_was_taken_over_writes_nothing_into_the_ledger(lab: Lab) -> None:
+    """Its process was taken for dead: what it goes on to say must not count."""
+    other = Lab(lab.folder, lab.settings)
+    report = At("verifying", lambda: recover(other.context(), undo=True))
+    outcome = lab.dump(report)
+    assert outcome.error is not None
+    assert set(lab.states().values()) == {"waiting"}
+    check_archived(lab)
+    other.ledger.close()
+    lab.finish()
+    check_all_archived(lab)
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process
+
+
+def owner_of(pid: int) -> Owner:
+    return Owner(socket.gethostname(), pid, _started(pid))
+
+
+def test_a_process_is_alive_until_it_ends_and_a_zombie_is_not(child: subprocess.Popen[bytes]) -> None:
+    owner = owner_of(child.pid)
+    assert is_alive(owner)
+    assert child.stdin is not None
+    child.stdin.close()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it is over, and nobody has taken note
+    assert not is_alive(owner)
+    child.wait()
+    assert not is_alive(owner)
+
+
+def test_a_later_process_of_the_same_number_is_another_one() -> None:
+    mine = identify_process()
+    assert is_alive(mine)
+    assert not is_alive(dataclasses.replace(mine, started="another boot:17"))
+    assert not is_alive(nobody())
+
+
+def test_a_process_on_another_host_is_taken_to_be_alive(lab: Lab) -> None:
+    elsewhere = Owner("another-host", 1, "its boot:1")
+    assert is_alive(elsewhere)
+    lab.ledger.begin(lab.plan(), elsewhere, datetime.now(UTC))
+    assert lab.recover() == []
+    assert set(lab.states().values()) == {"claimed"}

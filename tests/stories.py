@@ -1,0 +1,241 @@
+"""What the tests of the story have in common: a lab with data on disk, a ledger and a virtual library, all small."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import shutil
+import socket
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+from papertape.errors import NothingToDo
+from papertape.jobs.context import CROSSED, Context, Outcome, Settings
+from papertape.jobs.dump import plan_next, run_dump
+from papertape.jobs.recover import recover
+from papertape.jobs.register import Registered, register
+from papertape.jobs.verify import verify
+from papertape.ledger import DumpState, Ledger, Owner, open_ledger
+from papertape.plan import Batch
+from papertape.report import Reporter
+from papertape.tape.changer import ElementKind, Inventory
+from papertape.tape.faults import Faults
+from papertape.tape.library import Library
+from papertape.tape.virtual import VirtualLibrary, create_library
+from papertape.transfer.stop import Stop
+from papertape.volume.evidence import Verification
+
+KIB = 1024
+BLOCK = 64 * KIB
+HOST = "correlator"
+SETS = 3
+"""How many volumes of each copy a lab has."""
+_NOBODYS = count(2**22 + 1)
+"""Process ids beyond the largest that Linux gives."""
+
+
+def nobody() -> Owner:
+    """A process on this host that is dead, another one each time."""
+    return Owner(socket.gethostname(), next(_NOBODYS), "before the boot")
+
+
+def noise(size: int, seed: int = 0) -> bytes:
+    return random.Random(f"{size} {seed}").randbytes(size)
+
+
+class Lab:
+    """A ledger and a library in ``folder``.
+
+    Whoever runs a job here is dead by the time that the next one looks, so that ``recover`` finds what was left.
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.ledger: Ledger = open_ledger(f"sqlite:///{folder}/ledger.sqlite")
+
+    def copy(self, folder: Path) -> Lab:
+        """The same lab once more, but for the data on disk, which both have."""
+        self.ledger.close()
+        shutil.copytree(self.folder, folder)
+        return Lab(folder, dataclasses.replace(self.settings, spool=folder / "spool"))
+
+    def add(self, *paths: Path, md5s: Mapping[bytes, str] | None = None) -> list[Registered]:
+        return list(register(self.ledger, HOST, [os.fsencode(path) for path in paths], md5s or {}))
+
+    def context(
+        self,
+        report: Reporter | None = None,
+        stop: Stop | None = None,
+        faults: Faults | None = None,
+        owner: Owner | None = None,
+    ) -> Context:
+        report = report or Reporter()
+        library = self.library(report, faults or Faults())
+        return Context(self.ledger, library, self.settings, owner or nobody(), report, stop or Stop())
+
+    def library(self, report: Reporter, faults: Faults) -> Library:
+        virtual = VirtualLibrary(self.folder / "library")
+        drives = [faults.drive(drive) for drive in virtual.drives]
+        return Library(faults.changer(virtual.changer), drives, self.folder / "library" / "locks", report)
+
+    def dump(self, report: Reporter | None = None, stop: Stop | None = None, faults: Faults | None = None) -> Outcome:
+        return run_dump(self.context(report, stop, faults))
+
+    def plan(self) -> Batch:
+        """What the next dump would do."""
+        return plan_next(self.ledger, self.library(Reporter(), Faults()), self.settings)[0]
+
+    def recover(self, *, undo: bool = False, faults: Faults | None = None) -> list[Outcome]:
+        return recover(self.context(faults=faults), undo=undo)
+
+    def finish(self) -> list[Outcome]:
+        """What an operator does the next morning: recover what was left, then dump after dump until all is done."""
+        self.recover()
+        outcomes = []
+        while True:
+            try:
+                outcomes.append(self.dump())
+            except NothingToDo:
+                return outcomes
+            assert outcomes[-1].error is None, outcomes[-1]
+
+    def verify(self, *tags: str) -> list[Verification]:
+        return list(verify(self.context(), tags))
+
+    def cartridge(self, tag: str) -> Path:
+        return self.folder / "library" / "cartridges" / tag
+
+    def tape_files(self, tag: str) -> list[Path]:
+        return sorted(self.cartridge(tag).glob("*.tar"))
+
+    def inventory(self) -> Inventory:
+        return VirtualLibrary(self.folder / "library").changer.inventory()
+
+    def where(self) -> dict[str, str]:
+        return {str(s.volume_tag): str(s.element) for s in self.inventory().elements if s.full}
+
+    def stranded(self) -> list[str]:
+        """The volumes that are not in a slot."""
+        elements = self.inventory().elements
+        return [str(s.volume_tag) for s in elements if s.full and s.element.kind is not ElementKind.STORAGE]
+
+    def states(self) -> dict[str, str]:
+        """What became of each data set (its newest version), by the last part of its name."""
+        return {found.source.rpartition("/")[2]: found.state for found in self.ledger.find("*")}
+
+    def reasons(self) -> dict[str, str]:
+        return {item.source.rpartition("/")[2]: item.reason for item in self.ledger.rejected()}
+
+    def volumes(self) -> dict[str, str]:
+        return {volume.tag: volume.state for volume in self.ledger.volumes()}
+
+    def archived_volumes(self) -> list[str]:
+        return [tag for tag, state in self.volumes().items() if state == "archived"]
+
+
+def make_lab(
+    folder: Path,
+    *,
+    copies: int = 2,
+    drives: int = 2,
+    capacity: int = 16 * KIB * KIB,
+    early_warning: int | None = None,
+    archive_size: int = 256 * KIB,
+    ring: int = 8 * BLOCK,
+    mount: str = CROSSED,
+) -> Lab:
+    """A lab with blank volumes PAPR1001, PAPR1002 … in its slots; every size in bytes."""
+    tags = [(f"PAPR{copy}{number:03}", copy) for copy in range(1, copies + 1) for number in range(1, SETS + 1)]
+    create_library(
+        folder / "library",
+        drives=drives,
+        slots=len(tags) + 1,
+        capacity=capacity,
+        early_warning=early_warning,
+        volume_tags=[tag for tag, _ in tags],
+    )
+    lab = Lab(folder, Settings(copies, archive_size, BLOCK, ring, folder / "spool", mount))
+    lab.ledger.add_volumes([(tag, copy, capacity) for tag, copy in tags], datetime.now(UTC))
+    return lab
+
+
+def make_night(folder: Path, files: int = 5) -> list[Path]:
+    """So many files of 100 kB and a MIRIAD-like directory, two data sets to an archive of 256 KiB."""
+    folder.mkdir(parents=True)
+    for number in range(files):
+        (folder / f"zen.{number}.uvh5").write_bytes(noise(100_000, number))
+    uv = folder / "zen.9.uv"
+    uv.mkdir()
+    (uv / "visdata").write_bytes(noise(150_000))
+    (uv / "header").write_bytes(b"header\n" * 9)
+    (uv / "flags").touch()
+    return sorted(folder.iterdir())
+
+
+def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file below ``folder``: its bytes, and when it was written."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def check_archived(lab: Lab) -> None:
+    """What the ledger calls archived lies whole on every copy, and nothing else is called so."""
+    archived = {dump.id: dump for dump in lab.ledger.dumps() if dump.state == DumpState.ARCHIVED}
+    for found in lab.ledger.find("*"):
+        assert (found.state == "archived") == (found.dump in archived and found.tape_file is not None), found
+    for dump in archived.values():
+        assert len(dump.copies) == lab.settings.copies
+        for copy in dump.copies:
+            assert copy.written_at is not None, copy
+            assert copy.flushed_at is not None, copy
+            assert copy.verified_at is not None, copy
+            assert copy.error is None, copy
+    assert {copy.volume for dump in archived.values() for copy in dump.copies} == set(lab.archived_volumes())
+    for verification in lab.verify(*lab.archived_volumes()) if archived else ():
+        assert verification.ok, verification
+
+
+def check_all_archived(lab: Lab) -> None:
+    """Everything that was registered is archived, everything is at home, and nobody has anything claimed."""
+    assert set(lab.states().values()) == {"archived"}, lab.states()
+    assert not lab.stranded(), lab.where()
+    assert "claimed" not in lab.volumes().values()
+    check_archived(lab)
+
+
+class Telling(Reporter):
+    """Calls ``tell`` with the name of the phase and the bytes written or read in it by then, at every block."""
+
+    def __init__(self, tell: Callable[[str, int], None]) -> None:
+        self._tell = tell
+        self._phase = ""
+        self._bytes = 0
+
+    def phase(self, name: str, volumes: tuple[str, ...] = (), total: int = 0) -> None:
+        self._phase, self._bytes = name, 0
+        self._tell(name, 0)
+
+    def moved(self, volume: str, drive: int, count: int) -> None:
+        self._bytes += count
+        self._tell(self._phase, self._bytes)
+
+
+class At(Telling):
+    """Does something once, at the beginning of a phase or after so many blocks of it on all drives together."""
+
+    def __init__(self, phase: str, action: Callable[[], object], blocks: int = 0) -> None:
+        super().__init__(self._look)
+        self.done = False
+        self._wanted, self._after, self._action = phase, blocks * BLOCK, action
+
+    def _look(self, phase: str, moved: int) -> None:
+        if not self.done and phase == self._wanted and moved >= self._after:
+            self.done = True
+            self._action()
