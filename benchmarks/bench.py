@@ -106,7 +106,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--files", type=int, default=20_000, help="the number of small files, of 32 KiB each")
     parser.add_argument("--runs", type=int, default=3, help="measured runs, after one that is not measured")
-    parser.add_argument("--ring", type=int, default=256, metavar="MIB", help="papertape's buffer")
+    parser.add_argument("--ring", type=int, default=64, metavar="MIB", help="papertape's buffer")
     parser.add_argument("--virtual", action="store_true", help="use a virtual library's drives (see README.md)")
     parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="print JSON, or write it beside the table")
     return parser.parse_args(arguments)

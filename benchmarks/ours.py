@@ -29,9 +29,13 @@ ARCHIVE_SIZE = 5 * 10**9
 
 
 def write(folder: Path, md5: int, ring: int, virtual: int) -> Answer:
-    """Write two copies; with ``md5``, every file has a declared MD5. ``ring`` is in bytes."""
+    """Write two copies of the folder, one data set, as tar does; ``ring`` is in bytes.
+
+    With ``md5``, every file is a data set with a declared MD5.
+    """
     declared = json.loads((folder / "md5s.json").read_bytes())
-    datasets = [scan("bench", os.fsencode(path))._replace(md5=declared[path] if md5 else None) for path in declared]
+    paths = declared if md5 else {str(Path(path).parent): None for path in declared}
+    datasets = [scan("bench", os.fsencode(path))._replace(md5=known) for path, known in paths.items()]
     capacity = sum(dataset.tape_bytes + dataset.catalog_bytes for dataset in datasets) * 2 + 10**9
     volumes = [Volume(tag, f"uuid-{tag}", copy, capacity) for copy, tag in enumerate(TAGS, 1)]
     batch = plan_batch("bench", datasets, volumes, archive_size=ARCHIVE_SIZE, block_size=MIB)

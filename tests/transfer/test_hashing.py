@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papertape.transfer.hashing import Digest, Job, Lanes
+from papertape.transfer.hashing import CHANGE_AFTER, Digest, Job, Lanes
 from papertape.transfer.ring import Block
 
 
@@ -50,7 +51,17 @@ def post_all(lanes: Lanes, pieces: list[bytes], digests: Sequence[Digest]) -> in
 
 def test_work_goes_to_the_lane_with_the_least_to_do() -> None:
     lanes = Lanes(lambda _: None, 3)
-    assert [lanes.start("sha256", size).lane for size in (100, 10, 10, 10, 10, 90)] == [0, 1, 2, 1, 2, 1]
+    sizes = [CHANGE_AFTER * times for times in (10, 2, 2, 2, 2, 9)]
+    assert [lanes.start("sha256", size).lane for size in sizes] == [0, 1, 2, 1, 2, 1]
+    lanes.close()
+
+
+def test_small_files_stay_in_one_lane_for_a_while() -> None:
+    lanes = Lanes(lambda _: None, 2)
+    chosen = [lanes.start("sha256", CHANGE_AFTER // 8).lane for _ in range(64)]
+    changes = sum(one != other for one, other in itertools.pairwise(chosen))
+    assert set(chosen) == {0, 1}
+    assert changes <= 64 // 8
     lanes.close()
 
 

@@ -25,11 +25,11 @@ from papertape.volume.catalog import (
     TapeFile,
     VolumeRecord,
     encode_catalog,
-    member_row,
 )
 from papertape.volume.header import DIRECTORY, FILE, LINK, Attributes
 from papertape.volume.label import Identity, compose_label
 from papertape.volume.layout import ARCHIVE, PLAN
+from papertape.volume.names import quote
 from papertape.volume.sums import sums_line
 
 NOW = datetime(2024, 5, 17, 3, 4, 5, 678901, tzinfo=UTC)
@@ -39,6 +39,10 @@ QUICK = settings(max_examples=100, deadline=None)
 SLOW = settings(max_examples=20, deadline=None)
 TWIN = Identity("PAPR2001", "6f9619ff-8b86-d011-b42d-00cf4fc964fe", 2)
 VOLUME = Identity("PAPR1001", "6f9619ff-8b86-d011-b42d-00cf4fc964ff", 1)
+
+
+def member_row(member: Member) -> tuple[object, ...]:
+    return (quote(member.name), *member[1:])
 
 
 def _as_name(raw: bytes) -> bytes:

@@ -16,6 +16,10 @@ from papertape.transfer.ring import PULSE, Block
 _ALGORITHMS = {"sha256": hashlib.sha256, "md5": hashlib.md5}
 
 
+CHANGE_AFTER = 512 * 1024
+"""Bytes of files after which the lanes are compared again."""
+
+
 class Digest:
     """The digest of one file in one algorithm; ``value`` is None until the last piece went in."""
 
@@ -46,9 +50,9 @@ class Lanes:
         self.count = count or max(2, min(8, os.cpu_count() or 2))
         self._release = release
         self._queues: list[SimpleQueue[_Work]] = [SimpleQueue() for _ in range(self.count)]
+        self._best = self._since = 0
         self._posted = [0] * self.count  # bytes; written by the reader side alone
         self._hashed = [0] * self.count  # bytes; each written by its lane alone
-        self._idle = threading.Condition()
         self._threads = [
             threading.Thread(target=self._run, args=(lane,), name=f"hash-{lane}") for lane in range(self.count)
         ]
@@ -56,11 +60,17 @@ class Lanes:
             thread.start()
 
     def start(self, algorithm: str, size: int) -> Digest:
-        """Return a new digest, of a file of ``size`` bytes, in the lane with the least to do."""
-        backlog = [posted - hashed for posted, hashed in zip(self._posted, self._hashed, strict=True)]
-        lane = backlog.index(min(backlog))
-        self._posted[lane] += size
-        return Digest(algorithm, lane)
+        """Return a new digest, of a file of ``size`` bytes, in the lane with the least to do.
+
+        Small files go to one lane for a while, and then to the other: to look for the best one costs more than to hash.
+        """
+        self._since += size
+        if self._since > CHANGE_AFTER:
+            self._since = 0
+            backlog = [posted - hashed for posted, hashed in zip(self._posted, self._hashed, strict=True)]
+            self._best = backlog.index(min(backlog))
+        self._posted[self._best] += size
+        return Digest(algorithm, self._best)
 
     def post(self, lane: int, block: Block, jobs: Sequence[Job]) -> None:
         """Give a lane its work in ``block``, which it releases when done."""

@@ -17,10 +17,12 @@ from papertape.volume.catalog import (
     SUMS,
     DataSetRecord,
     Member,
-    member_row,
 )
-from papertape.volume.header import FILE
+from papertape.volume.names import quote
 from papertape.volume.sums import sums_line
+
+SETTLE_AT = 64
+"""Items that come together before rows are written: to look at each as it comes costs more than to write it."""
 
 
 class _Pending(NamedTuple):
@@ -81,12 +83,14 @@ class Journal:
     def add(self, member: Member, sha256: Digest | None, md5: Digest | None) -> None:
         """Take in a member whose digests may still be under way."""
         self._pending.append(_Pending(member, sha256, md5))
-        self.settle()
+        if len(self._pending) >= SETTLE_AT:
+            self.settle()
 
     def end_dataset(self, record: DataSetRecord) -> None:
         """Say that the data set of the members added last is over, whole or (with a reason) not."""
         self._pending.append(record)
-        self.settle()
+        if len(self._pending) >= SETTLE_AT:
+            self.settle()
 
     def waiting(self) -> int:
         """Return how many items are not written yet."""
@@ -106,19 +110,17 @@ class Journal:
             pending.popleft()
 
     def _write_member(self, item: _Pending) -> None:
-        member = item.member
+        name, kind, size, sha256, md5, tape_file, offset, dataset, header = item.member
+        if item.md5:
+            md5 = self._md5 = item.md5.value or ""
         if item.sha256:
-            name, kind, size, _, _, tape_file, offset, dataset, header = member
             sha256 = item.sha256.value or ""
-            self._md5 = item.md5.value or "" if item.md5 else self._md5
-            md5 = self._md5 if item.md5 else ""
-            member = Member(name, kind, size, sha256, md5, tape_file, offset, dataset, header)
-            if dataset >= 0 and kind == FILE:
+            if dataset >= 0:
                 self._sums_size += self._sums.write(sums_line(sha256, name))
         if self._keep_own:
-            self.own.append(member)
+            self.own.append(Member(name, kind, size, sha256, md5, tape_file, offset, dataset, header))
         else:
-            self._file_rows.writerow(member_row(member))
+            self._file_rows.writerow((quote(name), kind, size, sha256, md5, tape_file, offset, dataset, header))
 
     def _write_dataset(self, record: DataSetRecord) -> None:
         record = self._judge(record)

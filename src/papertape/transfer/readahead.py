@@ -6,6 +6,8 @@ A disk gives small files slowly one by one, and quickly if it is asked for sever
 from __future__ import annotations
 
 import os
+import resource
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
@@ -18,8 +20,11 @@ from papertape.transfer.source import Entry, Fingerprint, check_unchanged, walk
 from papertape.volume.header import FILE
 from papertape.volume.names import quote
 
-READERS = 3
-"""Threads that open and read files; one more looks through the data sets to come."""
+READERS = 4
+"""Threads that open and read files where that means waiting for a disk. What comes from memory is quicker read by one,
+the one that looks through the data sets to come."""
+SLOW = 2e-3
+"""Seconds a file that mean waiting, too: a network file system need not show in the counts of blocks read."""
 SMALL_FILE = 256 * 1024
 """Bytes up to which a file is read whole ahead of its turn; of a larger one the kernel is told to read ahead."""
 BATCH_FILES = 64
@@ -57,6 +62,7 @@ class ReadAhead:
         self._ahead: Queue[Future[list[Content | End]] | None] = Queue(BATCHES_AHEAD)
         self._current: list[Content | End] = []
         self._over = False
+        self._slow = False
 
     def __enter__(self) -> Self:
         self._threads = ThreadPoolExecutor(READERS + 1, thread_name_prefix="read")
@@ -83,9 +89,25 @@ class ReadAhead:
             for batch in _batches(chain.from_iterable(map(_examine, self._datasets))):
                 if self._over:
                     return
-                self._ahead.put(self._threads.submit(_open_all, batch))
+                self._ahead.put(self._threads.submit(self._open_all, batch) if self._slow else self._open_here(batch))
         finally:
             self._ahead.put(None)
+
+    def _open_here(self, batch: list[Entry | End]) -> Future[list[Content | End]]:
+        future: Future[list[Content | End]] = Future()
+        future.set_result(self._open_all(batch))
+        return future
+
+    def _open_all(self, batch: list[Entry | End]) -> list[Content | End]:
+        began, blocks = time.monotonic(), _blocks_read()
+        contents = [item if isinstance(item, End) else _open(item) for item in batch]
+        self._slow = _blocks_read() > blocks or time.monotonic() - began > SLOW * len(batch)
+        return contents
+
+
+def _blocks_read() -> int:
+    """Return how often this thread had to read from a disk (``ru_inblock``, ``man 2 getrusage``)."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_inblock
 
 
 def _examine(dataset: DataSet) -> Iterator[Entry | End]:
@@ -146,10 +168,6 @@ def _close(contents: Iterable[Content | End]) -> None:
             close_content(content)
 
 
-def _open_all(batch: list[Entry | End]) -> list[Content | End]:
-    return [item if isinstance(item, End) else _open(item) for item in batch]
-
-
 def _open(entry: Entry) -> Content:
     """Open a file, and read it if it is small; a failure is a value, which travels in order with the data."""
     if entry.attributes.kind != FILE:
@@ -160,8 +178,8 @@ def _open(entry: Entry) -> Content:
         return Content(entry, error=SourceError(quote(entry.path), f"cannot be opened ({error.strerror})"))
     keep = False
     try:
-        check_unchanged(descriptor, entry)
         if entry.size > SMALL_FILE:
+            check_unchanged(descriptor, entry)
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
             os.posix_fadvise(descriptor, 0, BATCH_BYTES, os.POSIX_FADV_WILLNEED)
             keep = True
@@ -178,8 +196,7 @@ def _open(entry: Entry) -> Content:
 
 def _read_small(descriptor: int, entry: Entry) -> bytes:
     data = os.read(descriptor, entry.size + 1)
-    if len(data) != entry.size:
-        change = "grew" if len(data) > entry.size else "shrank"
-        raise SourceError(quote(entry.path), f"{change} while it was read")
     check_unchanged(descriptor, entry)
+    if len(data) != entry.size:
+        raise SourceError(quote(entry.path), "changed while it was read")
     return data

@@ -77,18 +77,18 @@ def _list(directory: Entry) -> Iterator[bytes]:
 def _look(path: bytes, relative: bytes) -> Entry:
     try:
         status = os.lstat(path)
+        if stat.S_ISREG(status.st_mode):
+            return Entry(path, relative, status.st_size, _attributes(status, FILE, b""))
         kind = _kind(status.st_mode)
         if kind is None:
             raise SourceError(quote(path), f"is a {_special(status.st_mode)}, which an archive cannot hold")
         target = os.readlink(path) if kind == LINK else b""
     except OSError as error:
         raise SourceError(quote(path), f"cannot be read ({error.strerror})") from error
-    return Entry(path, relative, status.st_size if kind == FILE else 0, _attributes(status, kind, target))
+    return Entry(path, relative, 0, _attributes(status, kind, target))
 
 
 def _kind(mode: int) -> str | None:
-    if stat.S_ISREG(mode):
-        return FILE
     if stat.S_ISDIR(mode):
         return DIRECTORY
     return LINK if stat.S_ISLNK(mode) else None
@@ -185,6 +185,8 @@ def check_unchanged(descriptor: int, entry: Entry) -> None:
     status = os.fstat(descriptor)
     if status.st_size == entry.size and status.st_mtime_ns == entry.attributes.mtime and stat.S_ISREG(status.st_mode):
         return
+    if not stat.S_ISREG(status.st_mode):
+        raise SourceError(quote(entry.path), "was replaced while it was read")
     changes = {-1: "shrank", 0: "changed", 1: "grew"}
     change = changes[(status.st_size > entry.size) - (status.st_size < entry.size)]
     raise SourceError(quote(entry.path), f"{change} while it was read")

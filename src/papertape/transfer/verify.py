@@ -219,11 +219,14 @@ class TapeFileReading:
 
     def _scan(self, block: memoryview) -> None:
         events = self._scanner.feed(block)
+        self._take_small()
         while True:
             try:
                 for event in events:
                     if isinstance(event, MemberData):
                         self._take(event)
+                        if event.last:
+                            self._take_small()
                     elif isinstance(event, MemberKnown):
                         self._expect(event.member)
                     else:
@@ -270,9 +273,17 @@ class TapeFileReading:
 
     def _end(self) -> None:
         member, self._current = self._current, None
-        if member is None:
-            return
-        found = self._hash.hexdigest()
+        if member is not None:
+            self._compare(member, self._hash.hexdigest())
+
+    def _take_small(self) -> None:
+        """Take the files that lie wholly in this block, as long as they are the ones to come."""
+        while self._tape_file.number and self._next and (data := self._scanner.take_whole(self._next)) is not None:
+            member = self._next
+            self._advance()
+            self._compare(member, hashlib.sha256(data).hexdigest())
+
+    def _compare(self, member: Member, found: str) -> None:
         if found == member.sha256:
             self._reading.count_file(member)
         else:

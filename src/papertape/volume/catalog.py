@@ -41,7 +41,8 @@ DATASETS_COLUMNS = (
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _MD5 = re.compile(r"(?:[0-9a-f]{32})?\Z")
 _CRC32 = re.compile(r"[0-9a-f]{8}\Z")
-_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,17})\Z")
+LONGEST_NUMBER = 19
+"""Digits that 64 bits hold."""
 
 
 class Member(NamedTuple):
@@ -227,11 +228,6 @@ def encode_catalog(
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
-def member_row(member: Member) -> tuple[object, ...]:
-    """Return the row of files.csv for ``member``."""
-    return (quote(member.name), *member[1:])
-
-
 def read_files(path: Path) -> Iterator[Member]:
     """Yield the members that a files.csv lists; raises ValueError at the first row that cannot be one."""
     for name, kind, size, sha256, md5, tape_file, offset, dataset, header in _read_rows(path, FILES_COLUMNS):
@@ -268,7 +264,8 @@ def _read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[list[str]]:
 
 def _number(text: str) -> int:
     """Return a number as papertape writes it: ``int`` would take signs, blanks and the digits of any script."""
-    if not _NUMBER.match(text):
+    plain = text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER
+    if not plain or (text[0] == "0" and len(text) > 1):
         raise ValueError(f"{text[:100]!a} is no number")
     return int(text)
 

@@ -20,6 +20,7 @@ _KINDS = {b"0": FILE, b"\0": FILE, b"5": DIRECTORY, b"2": LINK}
 _BACK = struct.Struct("c100s8s32s32s8s8s155s12x")
 """What stands in a ustar header behind the checksum: type, target, magic, user, group, device numbers, prefix."""
 _LARGEST_OWNER = 0o7777777
+_TEN_DIGITS = 10**9
 _BLANK_SUM = b"        "
 _LONGEST_NUMBER = 0o77777777777
 """The largest size or time that twelve bytes of octal digits hold; larger ones go to a pax record."""
@@ -66,7 +67,9 @@ def build_header(name: bytes, size: int, attributes: Attributes) -> bytes:
     plain_seconds = seconds if 0 <= seconds <= _LONGEST_NUMBER else 0
     record = _pack(name[:100], plain_size, plain_seconds, frame)
     pax = _name_records(name, target)
-    if fraction or plain_seconds != seconds:
+    if fraction and _TEN_DIGITS <= seconds < 10 * _TEN_DIGITS:
+        pax += b"30 mtime=%d.%09d\n" % (seconds, fraction)  # of most files, so not built from its parts
+    elif fraction or plain_seconds != seconds:
         pax += _pax_record(b"mtime", _decimal_seconds(mtime))
     if plain_size != size:
         pax += _pax_record(b"size", b"%d" % size)
