@@ -164,7 +164,7 @@ LATER: list[tuple[Callable[[Path], object], str]] = [
     (be_gone, "cannot be opened (No such file"),
     (be_a_pipe, "while it was read"),
     (be_a_link, "cannot be opened"),
-    (be_a_folder, "while it was read"),
+    (be_a_folder, "Is a directory"),
     (grow, "grew while it was read"),
 ]
 

@@ -41,8 +41,8 @@ DATASETS_COLUMNS = (
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _MD5 = re.compile(r"(?:[0-9a-f]{32})?\Z")
 _CRC32 = re.compile(r"[0-9a-f]{8}\Z")
-LONGEST_NUMBER = 19
-"""Digits that 64 bits hold."""
+LONGEST_NUMBER = 18
+"""Digits that 64 bits hold in any case."""
 
 
 class Member(NamedTuple):
