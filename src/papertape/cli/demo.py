@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import fields
@@ -134,7 +135,8 @@ def demo(app: App, folder: str | None, source: str | None) -> int:
     if not app.json:
         with open_ledger(config) as ledger:
             show_deletable(find_deletable(ledger, config.host))
-        say(f"Look around: cd {target} && papertape status; tar tvf library/cartridges/PAPR1001/0002.tar")
+        program = "papertape" if shutil.which("papertape") else Path(sys.argv[0]).absolute()
+        say(f"Look around: cd {target} && {program} status; tar tvf library/cartridges/PAPR1001/0002.tar")
     return exit_code(outcome)
 
 

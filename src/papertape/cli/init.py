@@ -91,8 +91,8 @@ def init(app: App, folder: str, drives: int, slots: int, capacity: int | None, g
         return
     say(
         f"{config.folder}: a virtual library with {count(drives, 'drive')} and {count(slots, 'slot')}, "
-        f"{count(len(tags), 'blank volume')} of {show_size(capacity)} ({tags[0]} to {tags[-1]}), and a ledger\n"
-        f"Next: cd {config.folder} && papertape add PATH... && papertape dump"
+        f"{count(len(tags), 'blank volume')} of {show_size(capacity)} ({tags[0]} to {tags[-1]}), and a ledger",
+        f"Next: cd {config.folder} && papertape add PATH... && papertape dump",
     )
 
 
