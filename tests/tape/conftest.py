@@ -20,7 +20,7 @@ def library_rig(request: pytest.FixtureRequest, tmp_path: Path) -> LibraryRig:
 def drive(library_rig: LibraryRig) -> Iterator[Drive]:
     """Drive 0 with the blank volume AAA001, ready, at BOT."""
     library_rig.changer.move(slot(1), drive_at(0))
-    drive = library_rig.drives[0].open()
+    drive = library_rig.drives[0].open("AAA001")
     drive.load()
     yield drive
     drive.close()

@@ -92,6 +92,6 @@ def open_loaded(folder: Path) -> Drive:
     library = VirtualLibrary(folder)
     if library.changer.inventory().find("A1")[0].element == slot(1):
         library.changer.move(slot(1), drive_at(0))
-    drive = library.drives[0].open()
+    drive = library.drives[0].open("A1")
     drive.load()
     return drive

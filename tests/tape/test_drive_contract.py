@@ -109,7 +109,10 @@ def test_locating_beyond_the_end_is_an_error_and_ends_there(drive: Drive) -> Non
     with pytest.raises(DriveError, match="locating object 99"):
         drive.locate(99)
     assert drive.position() == 2
-    assert read(drive) is EOD
+    with pytest.raises(DriveError, match="EIO"):  # which is never taken for the end of data
+        read(drive)
+    drive.rewind()
+    assert read_all(drive) == [b"0", FM, EOD]
 
 
 def test_spacing_over_filemarks(drive: Drive) -> None:
@@ -252,7 +255,7 @@ def test_the_tape_stays_where_it_is_when_the_drive_is_closed(library_rig: Librar
 def test_a_protected_cartridge_reads_and_refuses_to_be_written(library_rig: LibraryRig) -> None:
     library_rig.protect("AAA002")
     library_rig.changer.move(slot(2), drive_at(1))
-    drive = library_rig.drives[1].open()
+    drive = library_rig.drives[1].open("AAA002")
     drive.load()
     assert drive.status().write_protected
     with pytest.raises(WriteProtected, match="volume AAA002: it is write-protected") as caught:

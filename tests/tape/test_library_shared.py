@@ -42,8 +42,8 @@ class Meeting:
         self._met = met
         self._barrier = barrier
 
-    def open(self) -> Drive:
-        drive = self._source.open()
+    def open(self, volume_tag: str | None = None) -> Drive:
+        drive = self._source.open(volume_tag)
         load, unload = drive.load, drive.unload
         drive.load = lambda: (self._meet("load"), load())[1]  # type: ignore[method-assign]
         drive.unload = lambda: (self._meet("unload"), unload())[1]  # type: ignore[method-assign]

@@ -29,6 +29,7 @@ class Tape(RuleBasedStateMachine):
         self.tape: list[bytes | Mark] = []
         self.place = 0
         self.unmarked = False
+        self.in_doubt = self.lost = False
         self.drive: Drive = self.library.drives[0].open()
         self.drive.load()
 
@@ -47,17 +48,23 @@ class Tape(RuleBasedStateMachine):
 
     @rule(block=BLOCKS)
     def write(self, block: bytes) -> None:
+        if self.in_doubt:
+            return self.fails(lambda: self.drive.write_block(memoryview(block)))
         assert not self.drive.write_block(memoryview(block))
         self.record(block)
 
     @rule(blocks=st.lists(BLOCKS, min_size=2, max_size=6))
     def write_several(self, blocks: list[bytes]) -> None:
+        if self.in_doubt:
+            return
         write(self.drive, *blocks)
         for block in blocks:
             self.record(block)
 
     @rule(flush=st.booleans())
     def write_filemark(self, flush: bool) -> None:
+        if self.in_doubt:
+            return self.fails(lambda: self.drive.write_filemark(flush=flush))
         self.drive.write_filemark(flush=flush)
         self.record(Mark.FILEMARK)
 
@@ -66,7 +73,7 @@ class Tape(RuleBasedStateMachine):
         if self.place < len(self.tape):
             assert read(self.drive) == self.tape[self.place]
             self.place += 1
-        elif self.place and self.tape[self.place - 1] is not Mark.FILEMARK:
+        elif self.lost or (self.place and self.tape[self.place - 1] is not Mark.FILEMARK):
             self.fails(lambda: read(self.drive))
         else:
             assert read(self.drive) is Mark.END_OF_DATA
@@ -75,14 +82,14 @@ class Tape(RuleBasedStateMachine):
     def rewind(self) -> None:
         self.drive.rewind()
         self.end_writing()
-        self.place = 0
+        self.place, self.lost = 0, False
 
     @rule(address=st.integers(0, 12))
     def locate(self, address: int) -> None:
         there = address <= len(self.tape) + self.unmarked
         self.drive.locate(address) if there else self.fails(lambda: self.drive.locate(address))
         self.end_writing()
-        self.place = min(address, len(self.tape))
+        self.place, self.lost = min(address, len(self.tape)), not there
 
     @rule(count=st.integers(1, 4))
     def space_forward(self, count: int) -> None:
@@ -90,7 +97,7 @@ class Tape(RuleBasedStateMachine):
         there = len(ends) >= count
         self.drive.space(count) if there else self.fails(lambda: self.drive.space(count))
         self.end_writing()
-        self.place = ends[count - 1] if there else len(self.tape)
+        self.place, self.lost = ends[count - 1] if there else len(self.tape), False
 
     @rule(count=st.integers(1, 4))
     def space_backward(self, count: int) -> None:
@@ -100,31 +107,33 @@ class Tape(RuleBasedStateMachine):
         there = len(marks) >= count
         self.drive.space(-count) if there else self.fails(lambda: self.drive.space(-count))
         self.end_writing()
-        self.place = marks[-count] if there else 0
+        self.place, self.lost = marks[-count] if there else 0, False
 
     @rule()
     def space_to_the_end(self) -> None:
         self.drive.space(Mark.END_OF_DATA)
         self.end_writing()
-        self.place = len(self.tape)
+        self.place, self.lost = len(self.tape), False
 
     @rule()
     def open_again(self) -> None:
         self.drive.close()
         self.drive = self.library.drives[0].open()
         self.end_writing()
+        self.in_doubt = self.lost = False
 
     @rule()
     def load_again(self) -> None:
         self.drive.unload()
         self.drive.load()
         self.end_writing()
-        self.place = 0
+        self.place, self.in_doubt, self.lost = 0, False, False
 
     def fails(self, call: object) -> None:
         try:
             call()  # type: ignore[operator]
         except DriveError:
+            self.in_doubt = True
             return
         raise AssertionError("did not fail")
 

@@ -60,6 +60,9 @@ def test_a_killed_writers_blocks_are_there_and_the_end_is_torn(folder: Path) -> 
     for _ in range(2):
         with pytest.raises(DriveError, match=r"volume A1: reading a block failed at object 10: medium or drive error"):
             read(drive)
+    with pytest.raises(DriveError, match="volume A1: writing a block is refused after an error"):
+        write(drive, b"more")
+    drive.load()
     drive.space(EOD)
     assert drive.position() == 10
     write(drive, b"more")

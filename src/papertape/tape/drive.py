@@ -39,7 +39,7 @@ class Drive(Protocol):
     serial: str
 
     def load(self) -> None:
-        """Wait until the cartridge that the robot put in is ready, then rewind it.
+        """Wait until the cartridge that is in the drive is ready, lock the door, and rewind the tape.
 
         Nothing is believed of a tape before the first rewind after a load: some kernels answer EIO until then.
         """
@@ -69,6 +69,7 @@ class Drive(Protocol):
         ``st`` tells of the early warning with the block behind the one that met it, so that True may come a block late.
 
         Whatever lay behind the position is gone. Raises VolumeFull at the physical end, WriteProtected, DriveError.
+        After an error of the drive or the medium nothing is written until the next ``load``: the tape may be another.
         """
 
     def write_filemark(self, *, flush: bool) -> bool:

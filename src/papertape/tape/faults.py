@@ -128,10 +128,10 @@ class FaultyDriveSource:
         self._faults = faults
         self._source = source
 
-    def open(self) -> FaultyDrive:
+    def open(self, volume_tag: str | None = None) -> FaultyDrive:
         """See ``DriveSource.open``."""
         self._faults.meet(Call("open", self.number), lambda reason: DriveError(self.number, reason))
-        return FaultyDrive(self._faults, self._source.open())
+        return FaultyDrive(self._faults, self._source.open(volume_tag))
 
 
 class FaultyDrive:

@@ -26,8 +26,11 @@ class DriveSource(Protocol):
     def number(self) -> int:
         """The drive's element number."""
 
-    def open(self) -> Drive:
-        """Open the drive, empty or not. Raises DriveBusy, and DriveError if it is missing or does not answer."""
+    def open(self, volume_tag: str | None = None) -> Drive:
+        """Open the drive, empty or not; ``volume_tag``, of the volume in it, is for its sentences.
+
+        Raises DriveBusy, and DriveError if it is missing or does not answer.
+        """
 
 
 class Library:
@@ -99,10 +102,10 @@ class Session:
         wanted = self._assign(volume_tags, drives)
         opened: dict[int, Drive] = {}
         with afterwards(lambda: self._dismount(wanted, opened, keep=keep)):
-            in_place = self._arrange(wanted)
-            for number in wanted:
-                opened[number] = self._sources[number].open()
-            raise_first(at_once([partial(_make_ready, opened[n], in_place=n in in_place) for n in wanted]))
+            self._arrange(wanted)
+            for number, tag in wanted.items():
+                opened[number] = self._sources[number].open(tag)
+            raise_first(at_once([drive.load for drive in opened.values()]))
             yield tuple(opened[number] for number in wanted)
 
     def load(self, volume_tag: str, drive: int) -> None:
@@ -138,8 +141,8 @@ class Session:
         if number not in self._sources:
             raise DriveError(number, "this session has not reserved it")
 
-    def _arrange(self, wanted: Mapping[int, str]) -> set[int]:
-        """Bring every wanted volume into its drive; return the drives that had theirs already.
+    def _arrange(self, wanted: Mapping[int, str]) -> None:
+        """Bring every wanted volume into its drive, but for those that are there already.
 
         Looks at everything first: if anything is wrong, nothing is moved.
         """
@@ -152,7 +155,6 @@ class Session:
         raise_first(self._empty(sorted({*wanted, *away} - in_place)))
         for number in sorted(set(wanted) - in_place):
             self._robot.fetch(wanted[number], number)
-        return in_place
 
     def _loadable(self, volume_tag: str, inventory: Inventory) -> ElementStatus:
         """Return where the volume is. Raises VolumeError if it must not, or cannot, be loaded."""
@@ -208,13 +210,6 @@ class Session:
         if number in self._unloaded:  # else the robot would tear at a cartridge that the drive holds
             self._unloaded.discard(number)
             self._robot.put_away(number)
-
-
-def _make_ready(drive: Drive, *, in_place: bool) -> None:
-    if in_place and drive.status().ready:
-        drive.rewind()
-    else:
-        drive.load()
 
 
 def _rewind_and_close(drive: Drive) -> None:

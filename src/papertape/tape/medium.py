@@ -111,10 +111,11 @@ class Medium:
         self._go(0, 0)
 
     def locate(self, address: int) -> None:
-        """Go to logical object ``address``; EIO, and at the end of data, if the tape has no such object."""
+        """Go to logical object ``address``; EIO, and at the end of data unknown to st, if the tape has none such."""
         self.end_writing()
         if not self._find(address):
             self._go_to_end()
+            self.end_of_data, self._end_was_read = False, True
             raise fault(errno.EIO)
         if address:
             self.file_number = UNKNOWN
@@ -220,7 +221,7 @@ class Medium:
                 self.file_number = UNKNOWN
             return 0
         if self._block or self._end_was_read:
-            self.end_of_data = not self._block
+            self.end_of_data = self.end_of_data and not self._block
             raise fault(errno.EIO)
         self.end_of_data = self._end_was_read = True
         return 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -30,6 +30,8 @@ class TapeOp(enum.Enum):
     FILEMARK = "MTWEOF"
     FILEMARK_IMMEDIATE = "MTWEOFI"
     LOCATE = "MTSEEK"
+    LOCK = "MTLOCK"
+    UNLOCK = "MTUNLOCK"
     LOAD = "MTLOAD"
     OFFLINE = "MTOFFL"
 
@@ -49,13 +51,9 @@ class DeviceStatus:
 class TapeDevice(Protocol):
     """An open ``st`` device, or something that answers like one; every method may raise ``OSError``.
 
-    ``volume_tag`` is the cartridge's, None where the device cannot know it. A device that runs on the host's own disk
-    raises errors of ``papertape.errors`` for faults of that disk, so that they are not taken for the tape's.
+    A device that runs on the host's own disk raises errors of ``papertape.errors`` for faults of that disk, so that
+    they are not taken for the tape's.
     """
-
-    @property
-    def volume_tag(self) -> str | None:
-        """The volume tag of the cartridge in the drive, if the device knows it."""
 
     def read(self, buffer: memoryview) -> int:
         """Read the next block; 0 at a filemark, which is passed, and at the end of data (``status`` tells which).
@@ -90,21 +88,26 @@ _REASONS = {
 class StDrive:
     """A ``Drive`` (see there) on a ``TapeDevice``.
 
-    ``number`` is the drive's element number, ``serial`` its serial number. Errors name the drive, and the volume where
-    the device knows it.
+    ``number`` is the drive's element number, ``serial`` its serial number, ``volume_tag`` that of the volume that was
+    put into it, where it is known. Errors name the drive, and the volume.
     """
 
-    def __init__(self, number: int, serial: str, device: TapeDevice) -> None:
+    def __init__(self, number: int, serial: str, device: TapeDevice, volume_tag: str | None = None) -> None:
         self.number = number
         self.serial = serial
         self._device = device
+        self._volume_tag = volume_tag
         self._early_warning = False
         self._at_end = False
+        self._in_doubt = False
 
     def load(self) -> None:
         """See ``Drive.load``."""
         self._move(TapeOp.LOAD, 1, "loading")
+        with suppress(OSError):  # not every drive can; what follows an error is refused even so
+            self._device.operate(TapeOp.LOCK, 1)
         self.rewind()
+        self._in_doubt = False
 
     def status(self) -> DriveStatus:
         """See ``Drive.status``."""
@@ -128,6 +131,13 @@ class StDrive:
 
     def space(self, filemarks: int | Literal[Mark.END_OF_DATA]) -> None:
         """See ``Drive.space``."""
+        try:
+            self._space(filemarks)
+        finally:
+            with suppress(OSError):  # the drive's own word, from the sense data of spacing
+                self._at_end = self._device.status().end_of_data
+
+    def _space(self, filemarks: int | Literal[Mark.END_OF_DATA]) -> None:
         if filemarks is Mark.END_OF_DATA:
             self._move(TapeOp.END_OF_DATA, 1, "spacing to the end of data")
         elif filemarks > 0:
@@ -150,6 +160,7 @@ class StDrive:
     def write_block(self, block: memoryview) -> bool:
         """See ``Drive.write_block``."""
         self._at_end = False
+        self._check_trusted("writing a block")
         try:
             self._device.write(block)
         except OSError as error:
@@ -161,6 +172,7 @@ class StDrive:
     def write_filemark(self, *, flush: bool) -> bool:
         """See ``Drive.write_filemark``."""
         self._at_end = False
+        self._check_trusted("writing a filemark")
         op = TapeOp.FILEMARK if flush else TapeOp.FILEMARK_IMMEDIATE
         try:
             self._device.operate(op, 1)
@@ -208,6 +220,12 @@ class StDrive:
         with self._writing("writing a block"):
             self._device.write(block)
 
+    def _check_trusted(self, doing: str) -> None:
+        """After an error the tape may be another one, or stand elsewhere: st would write to it all the same."""
+        if self._in_doubt:
+            reason = f"{self._of_volume()}{doing} is refused after an error: unload it, and load it again"
+            raise DriveError(self.number, reason)
+
     @contextmanager
     def _writing(self, doing: str) -> Iterator[None]:
         try:
@@ -229,7 +247,7 @@ class StDrive:
         return DriveError(self.number, self._sentence(error, "reading a block"))
 
     def _write_error(self, error: OSError, doing: str) -> DriveError | VolumeFull | WriteProtected:
-        tag = self._device.volume_tag or f"in drive {self.number}"
+        tag = self._volume_tag or f"in drive {self.number}"
         if error.errno == errno.ENOSPC:
             return VolumeFull(tag, f"the physical end of the tape was reached in drive {self.number}")
         if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
@@ -237,12 +255,12 @@ class StDrive:
         return DriveError(self.number, self._sentence(error, doing))
 
     def _sentence(self, error: OSError, doing: str) -> str:
+        self._in_doubt |= error.errno != errno.EINVAL  # that one refuses, and does nothing
         reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
         return f"{self._of_volume()}{doing} failed{self._where()}: {reason}"
 
     def _of_volume(self) -> str:
-        tag = self._device.volume_tag
-        return f"volume {tag}: " if tag else ""
+        return f"volume {self._volume_tag}: " if self._volume_tag else ""
 
     def _where(self) -> str:
         try:

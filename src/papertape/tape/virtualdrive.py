@@ -24,8 +24,8 @@ class VirtualDrive:
         self.timing = timing
         self._shelf = shelf
 
-    def open(self) -> StDrive:
-        """Open the drive, empty or not. Raises DriveBusy, and DriveError if the drive is missing."""
+    def open(self, volume_tag: str | None = None) -> StDrive:
+        """Open the drive, empty or not; see ``DriveSource.open``."""
         folder = self._shelf.drive(self.number)
         try:
             lock = try_lock(folder / "lock")
@@ -37,7 +37,7 @@ class VirtualDrive:
             raise drive_error(self.number, error) from error
         if lock is None:
             raise DriveBusy(self.number, "it is in use by another process or thread")
-        return StDrive(self.number, self.serial, VirtualDevice(self.number, self._shelf, self.timing, lock))
+        return StDrive(self.number, self.serial, VirtualDevice(self.number, self._shelf, self.timing, lock), volume_tag)
 
 
 class VirtualDevice:
@@ -53,11 +53,6 @@ class VirtualDevice:
         self._lock: int | None = lock
         self._medium: Medium | None = None
         self._wound = False
-
-    @property
-    def volume_tag(self) -> str | None:
-        """The volume tag of the cartridge that is ready in the drive."""
-        return self._medium.cartridge.name if self._medium else None
 
     def read(self, buffer: memoryview) -> int:
         """See ``TapeDevice.read``."""
@@ -79,6 +74,8 @@ class VirtualDevice:
             self._load()
         elif op is TapeOp.OFFLINE:
             self._unload()
+        elif op in {TapeOp.LOCK, TapeOp.UNLOCK}:
+            self._at_work()  # no robot takes a loaded cartridge out, locked or not
         elif op in {TapeOp.FILEMARK, TapeOp.FILEMARK_IMMEDIATE}:
             self._write_filemarks(count, flush=op is TapeOp.FILEMARK)
         else:
