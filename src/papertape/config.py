@@ -11,7 +11,7 @@ import os
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -20,6 +20,8 @@ from papertape.jobs.context import MOUNTS, Settings
 from papertape.ledger import Ledger, open_ledger
 from papertape.report import Reporter
 from papertape.tape.library import Library
+from papertape.tape.mtx import MtxChanger
+from papertape.tape.stdevice import Patience, ScsiDrive
 from papertape.tape.timing import RealClock
 from papertape.tape.virtual import VirtualLibrary
 from papertape.volume.layout import check_block_size
@@ -51,18 +53,29 @@ def parse_size(text: str) -> int:
     return size
 
 
-class LibraryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The section ``[library]``: ``timing`` slows a virtual library to the real one's pace, times a factor."""
+class VirtualConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="virtual"):
+    """The section ``[library]`` of a library in a folder: ``timing`` slows it to a real one, times a factor."""
 
-    kind: Literal["virtual"]
     path: str
     timing: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+class ScsiConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="scsi"):
+    """The section ``[library]`` of a real one: device nodes, those of the ``drives`` in the changer's element order.
+
+    ``patience`` is how long to wait for a drive that another program has open, in seconds; ``locks`` is a folder.
+    """
+
+    changer: str
+    drives: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    locks: str = "locks"
+    patience: Annotated[float, msgspec.Meta(ge=0)] = 60.0
 
 
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What may stand in the file."""
 
-    library: LibraryConfig
+    library: VirtualConfig | ScsiConfig
     ledger: str = "sqlite:///ledger.sqlite"
     spool: str = "spool"
     host: str = ""
@@ -80,7 +93,7 @@ class Config(msgspec.Struct, frozen=True):
     host: str
     prefixes: tuple[str, ...]
     ledger: str
-    library: LibraryConfig
+    library: VirtualConfig | ScsiConfig
     settings: Settings
 
 
@@ -130,6 +143,8 @@ def _check(document: Document, folder: Path) -> Config:
         raise ValueError(f"ring = {document.ring!r} is too small: {needed}")
     if document.mount not in MOUNTS:
         raise ValueError(f"mount = {document.mount!r} is none of {', '.join(MOUNTS)}")
+    if isinstance(document.library, ScsiConfig):
+        _check_devices(document.library)
     if not document.prefixes or len(set(document.prefixes)) < len(document.prefixes):
         raise ValueError("prefixes must name a volume tag prefix for each copy, each another one")
     for prefix in document.prefixes:
@@ -145,6 +160,15 @@ def _check(document: Document, folder: Path) -> Config:
     )
     host = check_host(document.host or socket.gethostname())
     return Config(folder, host, document.prefixes, _resolve(document.ledger, folder), document.library, settings)
+
+
+def _check_devices(library: ScsiConfig) -> None:
+    """Raise ValueError for what cannot be a device node."""
+    for name, path in (("changer", library.changer), *(("drives", path) for path in library.drives)):
+        if not path.startswith("/dev/"):
+            raise ValueError(f"library: {name}: {path!r} is no device node; name one like /dev/tape/by-id/...")
+    if len(set(library.drives)) < len(library.drives):
+        raise ValueError("library: drives names a device twice")
 
 
 def check_host(host: str) -> str:
@@ -175,8 +199,12 @@ def open_config_ledger(config: Config) -> Ledger:
 
 
 def open_library(config: Config, report: Reporter) -> Library:
-    """Open the library that the config names; raises UserError if there is none."""
-    folder = config.folder / config.library.path
-    clock = RealClock(config.library.timing) if config.library.timing else None
-    virtual = VirtualLibrary(folder, clock=clock)
-    return Library(virtual.changer, virtual.drives, folder / "locks", report)
+    """Open the library that the config names, real or virtual; raises UserError if there is none."""
+    chosen = config.library
+    if isinstance(chosen, VirtualConfig):
+        folder = config.folder / chosen.path
+        virtual = VirtualLibrary(folder, clock=RealClock(chosen.timing) if chosen.timing else None)
+        return Library(virtual.changer, virtual.drives, folder / "locks", report)
+    patience = Patience(busy=chosen.patience)
+    drives = [ScsiDrive(number, Path(path), report, patience) for number, path in enumerate(chosen.drives)]
+    return Library(MtxChanger(Path(chosen.changer)), drives, config.folder / chosen.locks, report)

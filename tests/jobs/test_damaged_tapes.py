@@ -91,7 +91,8 @@ def test_a_blank_cartridge_under_this_label(pair: Lab) -> None:
         path.unlink()
     operate(pair.cartridge("PAPR1001"), lambda record: record.update(tape_files=[]))
     finding = read_back(pair)[0]
-    assert (finding.kind, finding.tape_file) == ("TruncatedVolume", 0)
+    assert (finding.kind, finding.tape_file) == ("ReadFailed", 0)
+    assert "at object 0" in str(finding.found)
 
 
 @pytest.mark.parametrize("size", [512, BLOCK // 2, 2 * BLOCK])

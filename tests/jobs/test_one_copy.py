@@ -46,7 +46,7 @@ def check_next(lab: Lab, *aside: str) -> None:
 @pytest.mark.parametrize("drive", [0, 1])
 @pytest.mark.parametrize(
     ("method", "at"), [("write_block", 1), ("write_block", 2), ("write_block", 7), ("write_filemark", 1),
-                       ("write_filemark", 4), ("write_filemark", 6), ("position", 1)]
+                       ("write_filemark", 4), ("write_filemark", 6), ("position", 2)]
 )  # fmt: skip
 def test_a_drive_that_fails_once_while_writing(lab: Lab, drive: int, method: str, at: int) -> None:
     bad, good = (("PAPR1001", "PAPR2001"), ("PAPR2001", "PAPR1001"))[drive]

@@ -87,6 +87,12 @@ def read_all(drive: Drive) -> list[bytes | Mark]:
     return met
 
 
+def is_blank(drive: Drive) -> bool:
+    """Whether the tape, wherever it stands, has its end of data at BOT."""
+    drive.space(Mark.END_OF_DATA)
+    return drive.position() == 0 and read(drive) is Mark.END_OF_DATA
+
+
 def open_loaded(folder: Path) -> Drive:
     """Drive 0 with A1, put there if it is not there yet."""
     library = VirtualLibrary(folder)

@@ -7,17 +7,24 @@ import pytest
 from papertape.errors import DriveBusy, DriveError, VolumeFull, WriteProtected
 from papertape.tape.drive import Drive, Mark
 
-from .rigs import KIB, LibraryRig, drive_at, read, read_all, slot, write
+from .rigs import KIB, LibraryRig, drive_at, is_blank, read, read_all, slot, write
 
 FM, EOD = Mark.FILEMARK, Mark.END_OF_DATA
 
 
-def test_a_blank_tape_is_all_end_of_data(drive: Drive) -> None:
+def test_a_blank_tape_has_its_end_of_data_at_its_beginning(drive: Drive) -> None:
     status = drive.status()
     assert (status.ready, status.at_bot, status.write_protected) == (True, True, False)
     assert (status.file_number, status.block_number, drive.position()) == (0, 0, 0)
+    drive.space(EOD)
+    assert drive.position() == 0
     assert read(drive) is EOD
     assert read(drive) is EOD
+
+
+def test_reading_a_blank_tape_is_an_error_which_proves_nothing(drive: Drive) -> None:
+    with pytest.raises(DriveError, match="EIO"):
+        read(drive)
 
 
 def test_blocks_come_back_in_their_own_lengths(drive: Drive) -> None:
@@ -30,8 +37,8 @@ def test_blocks_come_back_in_their_own_lengths(drive: Drive) -> None:
 def test_eight_mebibytes_are_the_longest_block_refused_beyond(drive: Drive) -> None:
     with pytest.raises(DriveError):
         drive.write_block(memoryview(bytes(8 * 1024 * KIB + 4)))
-    drive.rewind()
-    assert read(drive) is EOD
+    assert is_blank(drive)
+    write(drive, b"shorter")  # nothing was done, so nothing is in doubt
 
 
 def test_a_filemark_is_passed_by_being_read(drive: Drive) -> None:
@@ -197,18 +204,6 @@ def test_early_warning_is_a_value_and_the_physical_end_an_error(library_rig: Lib
     assert drive.write_block(block) is False
 
 
-def test_nothing_is_believed_before_the_first_rewind(library_rig: LibraryRig) -> None:
-    library_rig.changer.move(slot(1), drive_at(0))
-    drive = library_rig.drives[0].open()
-    assert drive.status().ready
-    for call in (drive.position, lambda: read(drive), lambda: write(drive, b"x"), lambda: drive.space(EOD)):
-        with pytest.raises(DriveError):
-            call()
-    drive.rewind()
-    assert read(drive) is EOD
-    drive.close()
-
-
 def test_an_empty_drive_opens_and_is_not_ready(library_rig: LibraryRig) -> None:
     drive = library_rig.drives[0].open()
     status = drive.status()
@@ -263,7 +258,7 @@ def test_a_protected_cartridge_reads_and_refuses_to_be_written(library_rig: Libr
     assert caught.value.volume_tag == "AAA002"
     with pytest.raises(WriteProtected):
         drive.write_filemark(flush=True)
-    assert read(drive) is EOD
+    assert is_blank(drive)
     drive.close()
 
 

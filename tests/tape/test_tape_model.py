@@ -29,7 +29,7 @@ class Tape(RuleBasedStateMachine):
         self.tape: list[bytes | Mark] = []
         self.place = 0
         self.unmarked = False
-        self.in_doubt = self.lost = False
+        self.in_doubt = self.lost = self.spaced = False
         self.drive: Drive = self.library.drives[0].open()
         self.drive.load()
 
@@ -40,6 +40,7 @@ class Tape(RuleBasedStateMachine):
     def record(self, thing: bytes | Mark) -> None:
         self.tape[self.place :] = [thing]
         self.place += 1
+        self.spaced = False
         self.unmarked = thing is not Mark.FILEMARK
 
     def end_writing(self) -> None:
@@ -49,7 +50,8 @@ class Tape(RuleBasedStateMachine):
     @rule(block=BLOCKS)
     def write(self, block: bytes) -> None:
         if self.in_doubt:
-            return self.fails(lambda: self.drive.write_block(memoryview(block)))
+            self.fails(lambda: self.drive.write_block(memoryview(block)))
+            return
         assert not self.drive.write_block(memoryview(block))
         self.record(block)
 
@@ -64,7 +66,8 @@ class Tape(RuleBasedStateMachine):
     @rule(flush=st.booleans())
     def write_filemark(self, flush: bool) -> None:
         if self.in_doubt:
-            return self.fails(lambda: self.drive.write_filemark(flush=flush))
+            self.fails(lambda: self.drive.write_filemark(flush=flush))
+            return
         self.drive.write_filemark(flush=flush)
         self.record(Mark.FILEMARK)
 
@@ -73,23 +76,27 @@ class Tape(RuleBasedStateMachine):
         if self.place < len(self.tape):
             assert read(self.drive) == self.tape[self.place]
             self.place += 1
-        elif self.lost or (self.place and self.tape[self.place - 1] is not Mark.FILEMARK):
+        elif self.lost or not self.at_known_end():
             self.fails(lambda: read(self.drive))
         else:
             assert read(self.drive) is Mark.END_OF_DATA
+
+    def at_known_end(self) -> bool:
+        """Whether reading here tells the end of data; elsewhere it is an error, as on a blank tape."""
+        return self.spaced or bool(self.place and self.tape[self.place - 1] is Mark.FILEMARK)
 
     @rule()
     def rewind(self) -> None:
         self.drive.rewind()
         self.end_writing()
-        self.place, self.lost = 0, False
+        self.place, self.lost, self.spaced = 0, False, False
 
     @rule(address=st.integers(0, 12))
     def locate(self, address: int) -> None:
         there = address <= len(self.tape) + self.unmarked
         self.drive.locate(address) if there else self.fails(lambda: self.drive.locate(address))
         self.end_writing()
-        self.place, self.lost = min(address, len(self.tape)), not there
+        self.place, self.lost, self.spaced = min(address, len(self.tape)), not there, False
 
     @rule(count=st.integers(1, 4))
     def space_forward(self, count: int) -> None:
@@ -97,7 +104,7 @@ class Tape(RuleBasedStateMachine):
         there = len(ends) >= count
         self.drive.space(count) if there else self.fails(lambda: self.drive.space(count))
         self.end_writing()
-        self.place, self.lost = ends[count - 1] if there else len(self.tape), False
+        self.place, self.lost, self.spaced = ends[count - 1] if there else len(self.tape), False, not there
 
     @rule(count=st.integers(1, 4))
     def space_backward(self, count: int) -> None:
@@ -107,27 +114,27 @@ class Tape(RuleBasedStateMachine):
         there = len(marks) >= count
         self.drive.space(-count) if there else self.fails(lambda: self.drive.space(-count))
         self.end_writing()
-        self.place, self.lost = marks[-count] if there else 0, False
+        self.place, self.lost, self.spaced = marks[-count] if there else 0, False, False
 
     @rule()
     def space_to_the_end(self) -> None:
         self.drive.space(Mark.END_OF_DATA)
         self.end_writing()
-        self.place, self.lost = len(self.tape), False
+        self.place, self.lost, self.spaced = len(self.tape), False, True
 
     @rule()
     def open_again(self) -> None:
         self.drive.close()
         self.drive = self.library.drives[0].open()
         self.end_writing()
-        self.in_doubt = self.lost = False
+        self.in_doubt = self.lost = self.spaced = False
 
     @rule()
     def load_again(self) -> None:
         self.drive.unload()
         self.drive.load()
         self.end_writing()
-        self.place, self.in_doubt, self.lost = 0, False, False
+        self.place, self.in_doubt, self.lost, self.spaced = 0, False, False, False
 
     def fails(self, call: object) -> None:
         try:

@@ -14,7 +14,7 @@ from papertape.errors import ChangerError, DriveError, PapertapeError, UserError
 from papertape.tape.drive import Mark
 from papertape.tape.virtual import VirtualLibrary, add_cartridge, create_library
 
-from .rigs import drive_at, edit, mail, open_loaded, read, slot, write
+from .rigs import drive_at, edit, is_blank, mail, open_loaded, read, slot, write
 
 FM, EOD = Mark.FILEMARK, Mark.END_OF_DATA
 AS_ROOT = os.geteuid() == 0
@@ -29,6 +29,24 @@ def folder(tmp_path: Path) -> Path:
 def record(folder: Path) -> dict[str, object]:
     loaded: dict[str, object] = json.loads((folder / "cartridges/A1/cartridge.json").read_text())
     return loaded
+
+
+def test_nothing_is_believed_before_the_first_rewind(folder: Path) -> None:
+    library = VirtualLibrary(folder)
+    library.changer.move(slot(1), drive_at(0))
+    drive = library.drives[0].open()
+    assert drive.status().ready
+    for call in (
+        drive.position,
+        lambda: read(drive),
+        lambda: write(drive, b"x"),
+        lambda: drive.space(Mark.END_OF_DATA),
+    ):
+        with pytest.raises(DriveError):
+            call()
+    drive.rewind()
+    assert is_blank(drive)
+    drive.close()
 
 
 def test_a_tape_file_is_a_host_file_that_tar_reads(folder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from papertape.cli.app import App, command, json_option, open_ledger
 from papertape.cli.init import SIZE, register_volumes
 from papertape.cli.output import print_json, say
 from papertape.cli.text import count, show_size, show_table
-from papertape.config import Config
+from papertape.config import Config, VirtualConfig
 from papertape.errors import UserError
 from papertape.ledger import CopyRecord, DumpRecord, VolumeStatus
 from papertape.tape.timing import GENERATIONS
@@ -96,7 +96,7 @@ def add(app: App, tags: tuple[str, ...], capacity: int, cartridge: bool) -> None
 
 
 def _lay_cartridges(config: Config, tags: tuple[str, ...], capacity: int) -> None:
-    if config.library.kind != "virtual":
+    if not isinstance(config.library, VirtualConfig):
         raise UserError("--cartridge makes cartridges in a virtual library only")
     for tag in tags:
         add_cartridge(config.folder / config.library.path, tag, capacity=capacity)

@@ -12,13 +12,18 @@ from papertape.volume.layout import MAXIMUM_BLOCK
 def check_writable(drive: Drive, volume: Volume, *, resumed: bool) -> None:
     """Return with the drive rewound if its volume may be written from BOT; raise VolumeNotBlank or WriteProtected.
 
-    It may if it is blank, or, where the dump is ``resumed``, if it bears the label that this very dump gave it.
+    It may if it is blank, or, where the dump is ``resumed``, if it bears the label that this very dump gave it. Blank
+    is what has its end of data at BOT by the drive's own count; a block that cannot be read proves nothing.
     """
     if drive.status().write_protected:
         raise WriteProtected(volume.tag, "its tab forbids writing; move the tab, or use another volume")
     buffer = memoryview(bytearray(MAXIMUM_BLOCK))
+    first: int | Mark = Mark.END_OF_DATA
     try:
-        first = drive.read_block(buffer)
+        drive.space(Mark.END_OF_DATA)
+        if drive.position() > 0:
+            drive.rewind()
+            first = drive.read_block(buffer)
     except DriveError as error:
         raise VolumeNotBlank(volume.tag, f"cannot be told to be blank ({error}); nothing was written to it") from error
     if first is not Mark.END_OF_DATA and not (resumed and _is_own(first, buffer, volume)):

@@ -60,7 +60,8 @@ class Drive(Protocol):
         """Read the next block into ``buffer`` and return its length in bytes, or the mark met instead.
 
         A filemark is passed by being read. Raises DriveError if the block is longer than ``buffer`` or cannot be read;
-        an unreadable block is never taken for the end of data.
+        an unreadable block is never taken for the end of data. A blank tape is unreadable to ``st``, too: to know it,
+        ``space`` to the end of data, which is at BOT.
         """
 
     def write_block(self, block: memoryview) -> bool:

@@ -213,14 +213,14 @@ class Medium:
         self._left -= 1
 
     def _read_mark(self) -> int:
-        """Pass a filemark, or tell the end of data as st does: 0 once behind a filemark, EIO behind a data block."""
+        """Pass a filemark, or tell the end of data as st does: 0 once behind a filemark, EIO elsewhere."""
         if self._file < len(self._files) and self._files[self._file].filemark:
             counted = self.file_number
             self._go(self._file + 1, 0)
             if counted == UNKNOWN:
                 self.file_number = UNKNOWN
             return 0
-        if self._block or self._end_was_read:
+        if self.address == 0 or self._block or self._end_was_read:
             self.end_of_data = self.end_of_data and not self._block
             raise fault(errno.EIO)
         self.end_of_data = self._end_was_read = True

@@ -159,8 +159,8 @@ class StDrive:
 
     def write_block(self, block: memoryview) -> bool:
         """See ``Drive.write_block``."""
-        self._at_end = False
         self._check_trusted("writing a block")
+        self._at_end = False
         try:
             self._device.write(block)
         except OSError as error:
@@ -171,8 +171,8 @@ class StDrive:
 
     def write_filemark(self, *, flush: bool) -> bool:
         """See ``Drive.write_filemark``."""
-        self._at_end = False
         self._check_trusted("writing a filemark")
+        self._at_end = False
         op = TapeOp.FILEMARK if flush else TapeOp.FILEMARK_IMMEDIATE
         try:
             self._device.operate(op, 1)

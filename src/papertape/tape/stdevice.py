@@ -19,7 +19,7 @@ from pathlib import Path
 
 from papertape.errors import DriveBusy, DriveError
 from papertape.report import Reporter
-from papertape.tape.st import DeviceStatus, StDrive, TapeOp
+from papertape.tape.st import MAX_BLOCK, DeviceStatus, StDrive, TapeOp
 
 MTIOCTOP, MTIOCGET, MTIOCPOS = 0x40086D01, 0x80306D02, 0x80086D03
 _MTOP, _MTGET, _MTPOS = struct.Struct("hi"), struct.Struct("lllllii"), struct.Struct("l")
@@ -39,9 +39,12 @@ OPERATIONS = {
 }
 GMT_BOT, GMT_EOD, GMT_WR_PROT = 0x40000000, 0x08000000, 0x04000000
 GMT_ONLINE, GMT_DR_OPEN, GMT_CLN = 0x01000000, 0x00040000, 0x00008000
+UNKNOWN = -1
 BLOCK_SIZE_MASK = 0xFFFFFF
 TAPE_MAJOR, NO_REWIND = 9, 128
 POLL_SECONDS = 0.5
+SHORTEST_LIMIT = 32 * 1024
+"""No adapter is known that takes shorter blocks only; in bytes."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +113,23 @@ class StDevice:
         self._report = report
         self._patience = patience
         self._writable = True
+        self._longest = MAX_BLOCK
         self._descriptor: int | None = None
         self._open()
 
     def read(self, buffer: memoryview) -> int:
-        """See ``TapeDevice.read``."""
-        return os.readv(self._at_work(), [buffer])
+        """See ``TapeDevice.read``.
+
+        st refuses a buffer that is longer than the adapter can take, however short the block is (EINVAL, before
+        anything moves): such a buffer is used in part.
+        """
+        while True:
+            try:
+                return os.readv(self._at_work(), [buffer[: self._longest]])
+            except OSError as error:
+                if error.errno != errno.EINVAL or min(len(buffer), self._longest) <= SHORTEST_LIMIT:
+                    raise
+                self._longest = min(len(buffer), self._longest) // 2
 
     def write(self, block: memoryview) -> int:
         """See ``TapeDevice.write``."""
@@ -156,8 +170,8 @@ class StDevice:
             at_bot=ready and bool(bits & GMT_BOT),
             write_protected=ready and (bool(bits & GMT_WR_PROT) or not self._writable),
             end_of_data=bool(bits & GMT_EOD),
-            file_number=file_number,
-            block_number=block_number,
+            file_number=file_number if ready else UNKNOWN,
+            block_number=block_number if ready else UNKNOWN,
         )
 
     def close(self) -> None:
