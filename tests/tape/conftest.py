@@ -7,13 +7,14 @@ import pytest
 
 from papertape.tape.drive import Drive
 
-from .rigs import LibraryRig, VirtualRig, drive_at, slot
+from .rigs import LibraryRig, drive_at, make_rig, slot
 
 
-@pytest.fixture(params=[VirtualRig])
-def library_rig(request: pytest.FixtureRequest, tmp_path: Path) -> LibraryRig:
-    rig: LibraryRig = request.param(tmp_path / "library")
-    return rig
+@pytest.fixture
+def library_rig(tmp_path: Path) -> Iterator[LibraryRig]:
+    rig = make_rig(tmp_path / "library")
+    yield rig
+    rig.close()
 
 
 @pytest.fixture

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from papertape.report import Reporter
 from papertape.tape.changer import Changer, Element, ElementKind
 from papertape.tape.drive import Drive, Mark
 from papertape.tape.library import DriveSource
+from papertape.tape.mtx import MtxChanger
+from papertape.tape.stdevice import Patience, ScsiDrive
 from papertape.tape.virtual import VirtualLibrary, create_library
 
 KIB = 1024
+SCSI_CHANGER = "PAPERTAPE_SCSI_CHANGER"
 
 
 def slot(number: int) -> Element:
@@ -37,12 +43,19 @@ class LibraryRig(Protocol):
     changer: Changer
     drives: tuple[DriveSource, ...]
 
+    block: int
+    """The size of blocks of which a cartridge holds some dozens."""
+
     def protect(self, volume_tag: str) -> None:
         """Move the write-protect tab of a cartridge that lies in a slot."""
+
+    def close(self) -> None:
+        """End what the rig has open."""
 
 
 class VirtualRig:
     capacity = 256 * KIB
+    block = 4 * KIB
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -57,10 +70,89 @@ class VirtualRig:
         )
         library = VirtualLibrary(folder)
         self.changer: Changer = library.changer
-        self.drives: tuple[DriveSource, ...] = library.drives
+        self._opened: list[Drive] = []
+        self.drives: tuple[DriveSource, ...] = tuple(_Remembering(source, self._opened) for source in library.drives)
 
     def protect(self, volume_tag: str) -> None:
         edit(self.folder / "cartridges" / volume_tag / "cartridge.json", write_protected=True)
+
+    def close(self) -> None:
+        for drive in self._opened:
+            drive.close()
+
+
+class ScsiRig:
+    """The kernel's st driver and mtx, where the environment names a library with scratch cartridges.
+
+    PAPERTAPE_SCSI_CHANGER and PAPERTAPE_SCSI_DRIVES (two device nodes and a blank between them) are the library;
+    PAPERTAPE_SCSI_IMAGES is the folder in which the rig keeps its cartridges, for their tabs.
+    """
+
+    capacity = 24 * KIB * KIB
+    block = 512 * KIB
+
+    def __init__(self, folder: Path) -> None:
+        self._images = Path(os.environ["PAPERTAPE_SCSI_IMAGES"])
+        self.changer: Changer = MtxChanger(Path(os.environ[SCSI_CHANGER]))
+        patience = Patience(busy=0.2, empty=0.2, loading=30)
+        self._nodes = os.environ["PAPERTAPE_SCSI_DRIVES"].split()
+        sources = [ScsiDrive(number, Path(node), Reporter(), patience) for number, node in enumerate(self._nodes)]
+        self._opened: list[Drive] = []
+        self.drives: tuple[DriveSource, ...] = tuple(_Remembering(source, self._opened) for source in sources)
+        self._clear()
+
+    def protect(self, volume_tag: str) -> None:
+        (self._images / volume_tag).chmod(0o444)
+
+    def close(self) -> None:
+        for drive in self._opened:
+            drive.close()
+
+    def _clear(self) -> None:
+        """Bring both cartridges home, blank and writable; a drive looks at the tab when it loads one."""
+        homes = {"AAA001": slot(1), "AAA002": slot(2)}
+        for tag, home in homes.items():
+            (place,) = self.changer.inventory().find(tag)
+            if place.element.kind is ElementKind.DRIVE:
+                self._offline(place.element.number)
+            if place.element != home:
+                self.changer.move(place.element, home)
+        for tag, home in homes.items():
+            (self._images / tag).chmod(0o644)
+            self.changer.move(home, drive_at(0))
+            self._erase(0)
+            self._offline(0)
+            self.changer.move(drive_at(0), home)
+
+    def _offline(self, number: int) -> None:
+        drive = self.drives[number].open()
+        drive.unload()
+        drive.close()
+
+    def _erase(self, number: int) -> None:
+        """Make the cartridge in the drive one that nothing was ever recorded on."""
+        drive = self.drives[number].open()
+        drive.load()
+        drive.close()
+        subprocess.run(["mt", "-f", self._nodes[number], "erase", "0"], check=True)
+
+
+class _Remembering:
+    """A drive source that remembers what it opened: a test that fails leaves its drive open."""
+
+    def __init__(self, source: DriveSource, opened: list[Drive]) -> None:
+        self.number = source.number
+        self._source = source
+        self._opened = opened
+
+    def open(self, volume_tag: str | None = None) -> Drive:
+        self._opened.append(self._source.open(volume_tag))
+        return self._opened[-1]
+
+
+def make_rig(folder: Path) -> LibraryRig:
+    """The library that the environment names, or a virtual one in ``folder``."""
+    return ScsiRig(folder) if SCSI_CHANGER in os.environ else VirtualRig(folder)
 
 
 def edit(path: Path, **values: object) -> None:
@@ -79,11 +171,11 @@ def read(drive: Drive, room: int = 64 * KIB) -> bytes | Mark:
     return met if isinstance(met, Mark) else bytes(buffer[:met])
 
 
-def read_all(drive: Drive) -> list[bytes | Mark]:
+def read_all(drive: Drive, room: int = 64 * KIB) -> list[bytes | Mark]:
     """Everything from here to the end of data."""
-    met = [read(drive)]
+    met = [read(drive, room)]
     while met[-1] is not Mark.END_OF_DATA:
-        met.append(read(drive))
+        met.append(read(drive, room))
     return met
 
 

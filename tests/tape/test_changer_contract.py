@@ -6,6 +6,7 @@ import pytest
 
 from papertape.errors import ChangerError
 from papertape.tape.changer import Element, ElementKind
+from papertape.tape.drive import Drive
 
 from .rigs import LibraryRig, drive_at, mail, read, slot, write
 
@@ -77,8 +78,10 @@ def test_a_move_that_cannot_be_made_is_refused(
     assert where(library_rig) == {"AAA001": "slot 1", "AAA002": "slot 2"}
 
 
-def test_a_cartridge_that_is_not_unloaded_is_not_taken_out(library_rig: LibraryRig) -> None:
-    library_rig.changer.move(slot(1), drive_at(0))
+def test_a_cartridge_that_is_in_use_is_not_taken_out(library_rig: LibraryRig, drive: Drive) -> None:
     with pytest.raises(ChangerError, match="drive 0 has not been unloaded"):
         library_rig.changer.move(drive_at(0), slot(1))
     assert where(library_rig)["AAA001"] == "drive 0"
+    drive.unload()
+    library_rig.changer.move(drive_at(0), slot(1))
+    assert where(library_rig)["AAA001"] == "slot 1"

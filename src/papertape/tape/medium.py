@@ -56,7 +56,8 @@ class Medium:
         return self._block if self._counts_blocks else UNKNOWN
 
     def read(self, buffer: memoryview) -> int:
-        """See ``TapeDevice.read``."""
+        """See ``TapeDevice.read``; who reads after writing gets no filemark there, as with st."""
+        self._unmarked = False
         if self._left == 0 and not self._enter_next_run():
             return self._read_mark()
         size = self._size
@@ -85,6 +86,7 @@ class Medium:
         end = self.used + size
         if self._warned or end > record.capacity:
             self._warned = False
+            self._unmarked = True  # st writes the filemark behind a block that did not fit, too
             raise fault(errno.ENOSPC)
         if not self._appending or size != self._size:
             self._begin_run(size)
@@ -113,9 +115,11 @@ class Medium:
     def locate(self, address: int) -> None:
         """Go to logical object ``address``; EIO, and at the end of data unknown to st, if the tape has none such."""
         self.end_writing()
-        if not self._find(address):
+        found = self._find(address)
+        if not found:
             self._go_to_end()
-            self.end_of_data, self._end_was_read = False, True
+        self.end_of_data, self._end_was_read = False, True  # where st has lost count, it does not know the end either
+        if not found:
             raise fault(errno.EIO)
         if address:
             self.file_number = UNKNOWN
@@ -127,8 +131,11 @@ class Medium:
             self._go_to_end()
 
     def space_forward(self, filemarks: int) -> None:
-        """Go behind the ``filemarks``-th filemark from here; EIO, and at the end of data, if there are fewer."""
-        self.end_writing()
+        """Go behind the ``filemarks``-th filemark from here; EIO, and at the end of data, if there are fewer.
+
+        st writes no filemark before it spaces forward: what was written last stays without one.
+        """
+        self._leave_unmarked()
         target = self._file + filemarks
         if target > len(self._files) or not all(file.filemark for file in self._files[self._file : target]):
             self._go_to_end()
@@ -136,7 +143,11 @@ class Medium:
         self._go(target, 0)
 
     def space_backward(self, filemarks: int) -> None:
-        """Go before the ``filemarks``-th filemark from here, backwards; EIO, and at BOT, if there are fewer."""
+        """Go before the ``filemarks``-th filemark from here, backwards; EIO, and at BOT, if there are fewer.
+
+        The filemark that st writes before, behind what was written last, is not counted.
+        """
+        filemarks += self._unmarked
         self.end_writing()
         target = self._file - filemarks
         if target < 0:
@@ -146,9 +157,13 @@ class Medium:
         self._counts_blocks = False
 
     def go_to_end(self) -> None:
-        """Go to the end of data."""
-        self.end_writing()
+        """Go to the end of data; what was written last stays without a filemark, as with st."""
+        self._leave_unmarked()
         self._go_to_end()
+
+    def _leave_unmarked(self) -> None:
+        self._unmarked = False
+        self.end_writing()
 
     def end_writing(self) -> None:
         """Write the filemark that ``st`` writes before anything else is done with a tape that was written to."""

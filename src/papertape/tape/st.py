@@ -31,7 +31,6 @@ class TapeOp(enum.Enum):
     FILEMARK_IMMEDIATE = "MTWEOFI"
     LOCATE = "MTSEEK"
     LOCK = "MTLOCK"
-    UNLOCK = "MTUNLOCK"
     LOAD = "MTLOAD"
     OFFLINE = "MTOFFL"
 

@@ -33,7 +33,6 @@ OPERATIONS = {
     TapeOp.END_OF_DATA: 12,
     TapeOp.LOCATE: 22,
     TapeOp.LOCK: 28,
-    TapeOp.UNLOCK: 29,
     TapeOp.LOAD: 30,
     TapeOp.FILEMARK_IMMEDIATE: 35,
 }
@@ -193,7 +192,7 @@ class StDevice:
         raise DriveBusy(self._number, f"{self._busy()}; end that, and try again")
 
     def _busy(self) -> str:
-        return f"{self._path} is in use by {find_user(self._path) or 'another process'}"
+        return f"it is in use by {find_user(self._path) or 'another process'} ({self._path})"
 
     def _tries(self, limit: float, what: Callable[[], str]) -> Iterator[float]:
         """Yield the seconds waited so far, until ``limit`` is over; tell the operator once what is waited for."""
@@ -235,8 +234,10 @@ class StDevice:
             self._report.note(f"drive {self._number} asks for cleaning: put a cleaning cartridge in when it is free")
 
     def _unload(self) -> None:
-        with suppress(OSError):  # what another process locked, st may not know of
-            self._order(OPERATIONS[TapeOp.UNLOCK], 1)
+        """Put the tape offline, which unlocks the door as well.
+
+        Unlocking it first would keep st from writing the filemark that belongs behind a block.
+        """
         try:
             self._order(OPERATIONS[TapeOp.OFFLINE], 1)
         except OSError as error:

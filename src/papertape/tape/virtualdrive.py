@@ -74,7 +74,7 @@ class VirtualDevice:
             self._load()
         elif op is TapeOp.OFFLINE:
             self._unload()
-        elif op in {TapeOp.LOCK, TapeOp.UNLOCK}:
+        elif op is TapeOp.LOCK:
             self._at_work()  # no robot takes a loaded cartridge out, locked or not
         elif op in {TapeOp.FILEMARK, TapeOp.FILEMARK_IMMEDIATE}:
             self._write_filemarks(count, flush=op is TapeOp.FILEMARK)
