@@ -147,6 +147,7 @@ def make_lab(
     archive_size: int = 256 * KIB,
     ring: int = 8 * BLOCK,
     mount: str = CROSSED,
+    block_size: int = BLOCK,
 ) -> Lab:
     """A lab with blank volumes PAPR1001, PAPR1002 … in its slots; every size in bytes."""
     tags = [(f"PAPR{copy}{number:03}", copy) for copy in range(1, copies + 1) for number in range(1, SETS + 1)]
@@ -158,7 +159,7 @@ def make_lab(
         early_warning=early_warning,
         volume_tags=[tag for tag, _ in tags],
     )
-    lab = Lab(folder, Settings(copies, archive_size, BLOCK, ring, folder / "spool", mount))
+    lab = Lab(folder, Settings(copies, archive_size, block_size, ring, folder / "spool", mount))
     lab.ledger.add_volumes([(tag, copy, capacity) for tag, copy in tags], datetime.now(UTC))
     return lab
 

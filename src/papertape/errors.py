@@ -15,6 +15,7 @@
     │   └── FormatError       its bytes are not of the format   exit 5
     ├── DriveError            take the drive out of service     exit 6
     │   ├── DriveBusy         another process has it            exit 6
+    │   ├── BlockRefused      it takes shorter blocks only      exit 6
     │   └── HostDiskFull      the virtual library's disk is full  exit 6
     ├── ChangerError          stop, a human looks               exit 7
     ├── VerificationFailed    the volumes named are not good    exit 8
@@ -116,6 +117,10 @@ class DriveError(PapertapeError):
 
 class DriveBusy(DriveError):
     """Another process or thread has the drive open."""
+
+
+class BlockRefused(DriveError):
+    """The drive or its adapter does not take a block of that length; nothing was written."""
 
 
 class HostDiskFull(DriveError):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from papertape.errors import DriveError, HostDiskFull, PapertapeError, VolumeFull
+from papertape.errors import BlockRefused, DriveError, HostDiskFull, PapertapeError, VolumeFull
 from papertape.tape.faults import Faults
 from stories import BLOCK, Lab, check_all_archived, check_archived, snapshot
 
@@ -84,6 +84,29 @@ def test_a_host_disk_that_is_full_for_both_copies_costs_no_volume(lab: Lab) -> N
     assert set(lab.states().values()) == {"waiting"}
     assert lab.dump().volumes == ("PAPR1001", "PAPR2001")
     check_all_archived(lab)
+
+
+@pytest.mark.parametrize("drive", [0, 1])
+def test_a_drive_that_takes_shorter_blocks_only_gets_them(new_lab: MakeLab, night: list[Path], drive: int) -> None:
+    lab = new_lab(block_size=4 * BLOCK, ring=64 * BLOCK)
+    lab.add(*night)
+    refusals = Faults()
+    for at in (1, 2):
+        refusals.fail("write_block", at=at, drive=drive, error=BlockRefused(drive, "it refuses blocks"))
+    with refusals:
+        outcome = lab.dump(faults=refusals)
+    assert (outcome.state, outcome.error) == ("archived", None)
+    (dump,) = lab.ledger.dumps()
+    assert dump.block_size == BLOCK
+    check_all_archived(lab)
+
+
+def test_a_drive_that_takes_no_block_at_all_is_at_fault(lab: Lab) -> None:
+    with failing("write_block", 1, 0, BlockRefused(0, "it refuses blocks of 65536 bytes")) as faults:
+        outcome = lab.dump(faults=faults)
+    assert isinstance(outcome.error, BlockRefused)
+    assert set(lab.states().values()) == {"waiting"}
+    assert not lab.stranded()
 
 
 def test_both_drives_fail(lab: Lab) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -27,7 +28,9 @@ class Tape(RuleBasedStateMachine):
         self.tape: list[bytes | Mark] = []
         self.place = 0
         self.unmarked = False
-        self.in_doubt = self.lost = self.spaced = False
+        self.in_doubt = False
+        self.known: bool | None = False
+        """Whether reading at the end tells it; None after an opening, where st remembers what was done before it."""
         self.drive: Drive = self.rig.drives[0].open()
         self.drive.load()
 
@@ -38,7 +41,7 @@ class Tape(RuleBasedStateMachine):
     def record(self, thing: bytes | Mark) -> None:
         self.tape[self.place :] = [thing]
         self.place += 1
-        self.spaced = False
+        self.known = False
         self.unmarked = thing is not Mark.FILEMARK
 
     def end_writing(self) -> None:
@@ -75,27 +78,28 @@ class Tape(RuleBasedStateMachine):
         if self.place < len(self.tape):
             assert read(self.drive) == self.tape[self.place]
             self.place += 1
-        elif self.lost or not self.at_known_end():
-            self.fails(lambda: read(self.drive))
-        else:
+            self.known = self.tape[self.place - 1] is Mark.FILEMARK
+        elif self.known is None:
+            with suppress(DriveError):
+                assert read(self.drive) is Mark.END_OF_DATA
+                self.known = True
+        elif self.known:
             assert read(self.drive) is Mark.END_OF_DATA
-
-    def at_known_end(self) -> bool:
-        """Whether reading here tells the end of data; elsewhere it is an error, as on a blank tape."""
-        return self.spaced or bool(self.place and self.tape[self.place - 1] is Mark.FILEMARK)
+        else:
+            self.fails(lambda: read(self.drive))
 
     @rule()
     def rewind(self) -> None:
         self.drive.rewind()
         self.end_writing()
-        self.place, self.lost, self.spaced = 0, False, False
+        self.place, self.known = 0, False
 
     @rule(address=st.integers(0, 12))
     def locate(self, address: int) -> None:
         there = address <= len(self.tape) + self.unmarked
         self.drive.locate(address) if there else self.fails(lambda: self.drive.locate(address))
         self.end_writing()
-        self.place, self.lost, self.spaced = min(address, len(self.tape)), True, False
+        self.place, self.known = min(address, len(self.tape)), False
 
     @rule(count=st.integers(1, 4))
     def space_forward(self, count: int) -> None:
@@ -103,7 +107,7 @@ class Tape(RuleBasedStateMachine):
         there = len(ends) >= count
         self.drive.space(count) if there else self.fails(lambda: self.drive.space(count))
         self.unmarked = False
-        self.place, self.lost, self.spaced = ends[count - 1] if there else len(self.tape), False, not there
+        self.place, self.known = ends[count - 1] if there else len(self.tape), True
 
     @rule(count=st.integers(1, 4))
     def space_backward(self, count: int) -> None:
@@ -111,27 +115,27 @@ class Tape(RuleBasedStateMachine):
         there = len(marks) >= count
         self.drive.space(-count) if there else self.fails(lambda: self.drive.space(-count))
         self.end_writing()
-        self.place, self.lost, self.spaced = marks[-count] if there else 0, False, False
+        self.place, self.known = marks[-count] if there else 0, False
 
     @rule()
     def space_to_the_end(self) -> None:
         self.drive.space(Mark.END_OF_DATA)
         self.unmarked = False
-        self.place, self.lost, self.spaced = len(self.tape), False, True
+        self.place, self.known = len(self.tape), True
 
     @rule()
     def open_again(self) -> None:
         self.drive.close()
         self.drive = self.rig.drives[0].open()
         self.end_writing()
-        self.in_doubt = self.lost = self.spaced = False
+        self.in_doubt, self.known = False, None
 
     @rule()
     def load_again(self) -> None:
         self.drive.unload()
         self.drive.load()
         self.end_writing()
-        self.place, self.in_doubt, self.lost, self.spaced = 0, False, False, False
+        self.place, self.in_doubt, self.known = 0, False, False
 
     def fails(self, call: object) -> None:
         try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from papertape.errors import (
+    BlockRefused,
     HostDiskFull,
     Interrupted,
     NothingToDo,
@@ -28,6 +30,7 @@ from papertape.report import Reporters
 from papertape.tape.drive import Drive
 from papertape.tape.library import Library, Session
 from papertape.transfer.write import Writing, write_volumes
+from papertape.volume.layout import MINIMUM_BLOCK
 
 ATTEMPTS = 5
 """How often a plan is made anew because another process was faster with its claims."""
@@ -135,8 +138,23 @@ class Dump:
         self._ledger.start_writing(self._dump)
         self._touched = True
         report = Reporters(self._context.report, Heartbeat(self._ledger, self._dump, self._context.report, self._stop))
-        now = datetime.now(UTC)
-        return write_volumes(self._batch, drives, spool, self._settings.ring, now, report, self._stop)
+        while True:
+            try:
+                return write_volumes(
+                    self._batch, drives, spool, self._settings.ring, datetime.now(UTC), report, self._stop
+                )
+            except BlockRefused as error:
+                self._shorten_blocks(error)
+                for drive in drives:
+                    drive.rewind()
+
+    def _shorten_blocks(self, error: BlockRefused) -> None:
+        """Plan with the next smaller power of two, which needs no more room; raises ``error`` if there is none."""
+        smaller = 1 << (self._batch.block_size - 1).bit_length() - 1
+        if smaller < MINIMUM_BLOCK:
+            raise error
+        self._context.report.note(f"{error}: writing blocks of {smaller} bytes; set block_size to that in the config")
+        self._batch = replace(self._batch, block_size=smaller)
 
     def _record(self, writing: Writing) -> None:
         """Enter what was written; raise what is in the way if there is nothing to be proven."""

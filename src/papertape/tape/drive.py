@@ -69,8 +69,9 @@ class Drive(Protocol):
 
         ``st`` tells of the early warning with the block behind the one that met it, so that True may come a block late.
 
-        Whatever lay behind the position is gone. Raises VolumeFull at the physical end, WriteProtected, DriveError.
-        After an error of the drive or the medium nothing is written until the next ``load``: the tape may be another.
+        Whatever lay behind the position is gone. Raises VolumeFull at the physical end, WriteProtected, DriveError, and
+        BlockRefused if it is too long for the drive. After an error of the drive or the medium nothing is written until
+        the next ``load``: the tape may be another.
         """
 
     def write_filemark(self, *, flush: bool) -> bool:

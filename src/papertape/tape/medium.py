@@ -57,7 +57,8 @@ class Medium:
 
     def read(self, buffer: memoryview) -> int:
         """See ``TapeDevice.read``; who reads after writing gets no filemark there, as with st."""
-        self._unmarked = False
+        if self._unmarked:
+            self._leave_unmarked()
         if self._left == 0 and not self._enter_next_run():
             return self._read_mark()
         size = self._size
@@ -115,11 +116,9 @@ class Medium:
     def locate(self, address: int) -> None:
         """Go to logical object ``address``; EIO, and at the end of data unknown to st, if the tape has none such."""
         self.end_writing()
-        found = self._find(address)
-        if not found:
+        if not self._find(address):
             self._go_to_end()
-        self.end_of_data, self._end_was_read = False, True  # where st has lost count, it does not know the end either
-        if not found:
+            self.end_of_data = False  # st does not know it
             raise fault(errno.EIO)
         if address:
             self.file_number = UNKNOWN
@@ -141,6 +140,7 @@ class Medium:
             self._go_to_end()
             raise fault(errno.EIO)
         self._go(target, 0)
+        self._behind_mark = True
 
     def space_backward(self, filemarks: int) -> None:
         """Go before the ``filemarks``-th filemark from here, backwards; EIO, and at BOT, if there are fewer.
@@ -162,7 +162,11 @@ class Medium:
         self._go_to_end()
 
     def _leave_unmarked(self) -> None:
-        self._unmarked = False
+        """End writing without the filemark that belongs behind it: the tape is torn there."""
+        if self._unmarked and self._appending:
+            self._complete_file(sync=True)
+            self.cartridge.save(sync=True)
+        self._unmarked = self._appending = False
         self.end_writing()
 
     def end_writing(self) -> None:
@@ -184,7 +188,7 @@ class Medium:
     def _go(self, number: int, block: int) -> None:
         """Stand before block ``block`` of tape file ``number``; its filemark counts as one more block."""
         self._close_file()
-        self._appending = self._warned = self.end_of_data = self._end_was_read = False
+        self._appending = self._warned = self.end_of_data = self._behind_mark = False
         self._file = self.file_number = number
         self._counts_blocks = True
         self._objects_before = sum(file.objects for file in self._files[:number])
@@ -228,17 +232,18 @@ class Medium:
         self._left -= 1
 
     def _read_mark(self) -> int:
-        """Pass a filemark, or tell the end of data as st does: 0 once behind a filemark, EIO elsewhere."""
+        """Pass a filemark, or tell the end of data as st does: 0 once behind a filemark that was met, else EIO."""
         if self._file < len(self._files) and self._files[self._file].filemark:
             counted = self.file_number
             self._go(self._file + 1, 0)
+            self._behind_mark = True
             if counted == UNKNOWN:
                 self.file_number = UNKNOWN
             return 0
-        if self.address == 0 or self._block or self._end_was_read:
+        if not self._behind_mark or self._block:
             self.end_of_data = self.end_of_data and not self._block
             raise fault(errno.EIO)
-        self.end_of_data = self._end_was_read = True
+        self.end_of_data, self._behind_mark = True, False
         return 0
 
     def _begin_run(self, size: int) -> None:

@@ -13,11 +13,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from papertape.errors import DriveError, VolumeFull, WriteProtected
+from papertape.errors import BlockRefused, DriveError, VolumeFull, WriteProtected
 from papertape.tape.drive import DriveStatus, Mark
 
 MAX_BLOCK = 8 * 1024 * 1024
 """The longest block, in bytes, that ``st`` takes in variable block mode on LTO drives."""
+
+
+TOO_LONG = {errno.EINVAL, errno.EOVERFLOW, errno.ENOMEM}
+"""What st says to a block that the drive, the adapter or its own buffer is too small for, before it does anything."""
 
 
 class TapeOp(enum.Enum):
@@ -163,6 +167,9 @@ class StDrive:
         try:
             self._device.write(block)
         except OSError as error:
+            if error.errno in TOO_LONG:
+                reason = f"{self._of_volume()}it refuses blocks of {len(block)} bytes"
+                raise BlockRefused(self.number, reason) from error
             if error.errno != errno.ENOSPC:
                 raise self._write_error(error, "writing a block") from error
             self._write_past_early_warning(block)
@@ -254,7 +261,7 @@ class StDrive:
         return DriveError(self.number, self._sentence(error, doing))
 
     def _sentence(self, error: OSError, doing: str) -> str:
-        self._in_doubt |= error.errno != errno.EINVAL  # that one refuses, and does nothing
+        self._in_doubt |= error.errno != errno.EINVAL  # which refuses, and does nothing
         reason = _REASONS.get(error.errno or 0) or error.strerror or str(error)
         return f"{self._of_volume()}{doing} failed{self._where()}: {reason}"
 

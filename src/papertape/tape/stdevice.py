@@ -19,7 +19,7 @@ from pathlib import Path
 
 from papertape.errors import DriveBusy, DriveError
 from papertape.report import Reporter
-from papertape.tape.st import MAX_BLOCK, DeviceStatus, StDrive, TapeOp
+from papertape.tape.st import MAX_BLOCK, TOO_LONG, DeviceStatus, StDrive, TapeOp
 
 MTIOCTOP, MTIOCGET, MTIOCPOS = 0x40086D01, 0x80306D02, 0x80086D03
 _MTOP, _MTGET, _MTPOS = struct.Struct("hi"), struct.Struct("lllllii"), struct.Struct("l")
@@ -126,7 +126,10 @@ class StDevice:
             try:
                 return os.readv(self._at_work(), [buffer[: self._longest]])
             except OSError as error:
-                if error.errno != errno.EINVAL or min(len(buffer), self._longest) <= SHORTEST_LIMIT:
+                if (
+                    error.errno not in {errno.EINVAL, errno.EOVERFLOW}
+                    or min(len(buffer), self._longest) <= SHORTEST_LIMIT
+                ):
                     raise
                 self._longest = min(len(buffer), self._longest) // 2
 
@@ -138,7 +141,7 @@ class StDevice:
         try:
             count = os.write(descriptor, block)
         except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EINVAL}:
+            if error.errno not in {errno.ENOSPC, *TOO_LONG}:
                 self._disarm()
             raise
         if count != len(block):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from papertape.errors import DriveError, PapertapeError
+from papertape.errors import BlockRefused, DriveError, PapertapeError
 from papertape.report import Reporter
 from papertape.tape.drive import Drive
 from papertape.transfer.hashing import Job, Lanes
@@ -152,10 +152,17 @@ class Pump:
         self.check()
 
     def check(self) -> None:
-        """Raise CopyFailed if no writer is left to write for."""
+        """Raise CopyFailed if no writer is left to write for, BlockRefused if it takes shorter blocks to go on."""
+        self.check_blocks()
         errors = [writer.error for writer in self.writers]
         if all(errors):
             raise CopyFailed("every copy failed") from errors[0]
+
+    def check_blocks(self) -> None:
+        """Raise BlockRefused if that is what a copy failed of: with shorter blocks all copies can be whole."""
+        for writer in self.writers:
+            if isinstance(writer.error, BlockRefused):
+                raise writer.error
 
     @property
     def early_warning(self) -> bool:

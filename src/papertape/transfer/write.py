@@ -44,7 +44,7 @@ def write_volumes(
 
     ``spool`` is a folder for the catalog while it grows, emptied first; ``ring`` bounds the memory for blocks, in
     bytes. A copy that fails is left behind, and its error is in its ``Written``. Raises Interrupted when asked to stop
-    at once, HostError if the spool cannot be written.
+    at once, HostError if the spool cannot be written, BlockRefused if a drive takes shorter blocks only.
     """
     identities = [Identity(volume.tag, volume.uuid, volume.copy) for volume in batch.volumes]
     labels = [
@@ -64,6 +64,7 @@ def write_volumes(
             recording = Recording(batch, pump, spool, created, report)
             with contextlib.closing(recording.journal):
                 catalog = _record_all(recording, batch, pump, volumes, stop)
+        pump.check_blocks()
     journal = recording.journal if recording else None
     copies = tuple(_evidence(writer, catalog) for writer in pump.writers)
     return Writing(catalog, copies, tuple(journal.rejected) if journal else ())
