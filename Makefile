@@ -2,6 +2,7 @@
 #
 # PYTHON=python3.13    work with that Python, in an environment of its own (.venv-3.13)
 # TEST_ARGS=...        for pytest          DEMO_ARGS=...  for papertape demo          BENCH_ARGS=...  for the benchmark
+# RIG=required         test-tape fails where it would be skipped for want of a package
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -11,6 +12,8 @@ MAKEFLAGS += --no-builtin-rules
 PYTHONS := 3.11 3.12 3.13
 DEMO_ARGS ?=
 TEST_ARGS ?=
+TAPE_ARGS ?=
+RIG ?=
 BENCH_ARGS ?=
 
 VERSION_OF = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -73,6 +76,14 @@ test-all:  ## all tests with every Python from 3.11 to 3.13 that is installed
 	done; \
 	echo "Tested with Python:$${tested:- none}. Not installed:$${missing:- none}."; \
 	[ -n "$$tested" ]
+
+.PHONY: test-tape
+test-tape: $(READY)  ## the same contracts, and stories, on the kernel's tape driver in a guest (TAPE_ARGS)
+	@lacking=$$(cd tests && ../$(BIN)/python -m rig --check) || { \
+		echo "$$lacking" >&2; \
+		if [ -n "$(RIG)" ]; then exit 1; fi; \
+		echo "The tests on the kernel's tape driver are skipped." >&2; exit 0; }; \
+	PAPERTAPE_RIG=$(RIG) $(BIN)/python -m pytest -n 2 --dist worksteal -m rig tests/scsi $(TAPE_ARGS)
 
 .PHONY: check
 check: $(READY)  ## everything that CI runs: format, lint, types, layers, tests

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -19,7 +20,8 @@ from papertape.errors import ConfigError
 from papertape.jobs.context import MOUNTS, Settings
 from papertape.ledger import Ledger, open_ledger
 from papertape.report import Reporter
-from papertape.tape.library import Library
+from papertape.tape.changer import Changer
+from papertape.tape.library import DriveSource, Library
 from papertape.tape.mtx import MtxChanger
 from papertape.tape.stdevice import Patience, ScsiDrive
 from papertape.tape.timing import RealClock
@@ -198,13 +200,29 @@ def open_config_ledger(config: Config) -> Ledger:
     return open_ledger(config.ledger)
 
 
-def open_library(config: Config, report: Reporter) -> Library:
-    """Open the library that the config names, real or virtual; raises UserError if there is none."""
+class Parts(NamedTuple):
+    """What a library is made of: its changer, its drives, not yet open, and the folder of the lock files."""
+
+    changer: Changer
+    drives: Sequence[DriveSource]
+    locks: Path
+
+
+def open_parts(config: Config, report: Reporter, patience: Patience | None = None) -> Parts:
+    """Return the parts of the library that the config names; raises UserError if there is none.
+
+    ``patience`` is that with real drives, the config's if it is left out.
+    """
     chosen = config.library
     if isinstance(chosen, VirtualConfig):
         folder = config.folder / chosen.path
         virtual = VirtualLibrary(folder, clock=RealClock(chosen.timing) if chosen.timing else None)
-        return Library(virtual.changer, virtual.drives, folder / "locks", report)
-    patience = Patience(busy=chosen.patience)
+        return Parts(virtual.changer, virtual.drives, folder / "locks")
+    patience = patience or Patience(busy=chosen.patience)
     drives = [ScsiDrive(number, Path(path), report, patience) for number, path in enumerate(chosen.drives)]
-    return Library(MtxChanger(Path(chosen.changer)), drives, config.folder / chosen.locks, report)
+    return Parts(MtxChanger(Path(chosen.changer)), drives, config.folder / chosen.locks)
+
+
+def open_library(config: Config, report: Reporter) -> Library:
+    """Open the library that the config names, real or virtual; raises UserError if there is none."""
+    return Library(*open_parts(config, report), report)

@@ -195,6 +195,10 @@ def test_everything_else_prints_json_too(waiting: Lab) -> None:
     assert waiting.json("library") == waiting.json("library", "status")
     assert waiting.json("library", "load", "PAPR1002") == {"loaded": "PAPR1002", "drive": 0}
     assert waiting.json("library", "unload") == {"unloaded": [0]}
+    door = waiting.json("library", "export", "PAPR1002")
+    assert [(move["volume"], move["kind"]) for move in door] == [("PAPR1002", "mail slot")]
+    assert [move["volume"] for move in waiting.json("library", "import")] == ["PAPR1002"]
+    assert waiting.json("library", "move", "PAPR1002", str(door[0]["number"])) == door
     assert waiting.json("volumes", "add", "PAPR1009") == {"added": ["PAPR1009"]}
     assert waiting.json("volumes", "retire", "PAPR1009") == {"retired": "PAPR1009"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from papertape.errors import ChangerError, DriveError, HostError, VolumeError
+from papertape.errors import ChangerError, DriveError, HostError, UserError, VolumeError
 from papertape.report import Reporter
 from papertape.tape.changer import Changer, Element
 from papertape.tape.drive import Drive
@@ -292,3 +292,35 @@ def test_a_drive_is_not_left_open(folder: Path, library: Library) -> None:
     VirtualLibrary(folder).drives[0].open().close()
     with pytest.raises(DriveError):
         read(kept[0])
+
+
+def test_volumes_are_moved_between_slots_and_the_door(folder: Path, library: Library) -> None:
+    assert library.move("A1", 5) == slot(5)
+    assert library.send_out("A2") == mail(6)
+    assert where(folder) == {**HOME, "A1": "slot 5", "A2": "mail slot 6"}
+    assert list(library.bring_in()) == [("A2", slot(1))]
+    assert list(library.bring_in()) == []
+    assert where(folder) == {**HOME, "A1": "slot 5", "A2": "slot 1"}
+
+
+def test_a_move_by_hand_that_cannot_be_made_says_why(folder: Path, library: Library) -> None:
+    with pytest.raises(UserError, match="no slot 7: its slots and mail slots are 1 to 6"):
+        library.move("A1", 7)
+    with pytest.raises(VolumeError, match="nowhere in the library"):
+        library.move("A9", 5)
+    with pytest.raises(ChangerError, match="slot 2 is full"):
+        library.move("A1", 2)
+    library.send_out("A1")
+    with pytest.raises(ChangerError, match="no mail slot is free"):
+        library.send_out("A2")
+    leave_in_drive(folder, 2, 0)
+    with pytest.raises(VolumeError, match="unload it first"):
+        library.move("A2", 5)
+    assert where(folder) == {**HOME, "A1": "mail slot 6", "A2": "drive 0"}
+
+
+def test_a_cartridge_without_a_label_is_left_at_the_door(folder: Path, library: Library) -> None:
+    library.send_out("A1")
+    edit(folder / "cartridges/A1/cartridge.json", barcode=None)
+    with pytest.raises(ChangerError, match="no readable label"):
+        list(library.bring_in())

@@ -1,8 +1,9 @@
-"""``papertape init``: a config, a ledger and a virtual library in a folder."""
+"""``papertape init``: a config and a ledger in a folder, for a virtual library there or for a real one."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -15,8 +16,9 @@ import click
 from papertape.cli.app import App, command
 from papertape.cli.output import print_json, say
 from papertape.cli.text import count, show_size, show_text
-from papertape.config import FILE_NAME, Config, open_config_ledger, parse_config, parse_size
+from papertape.config import FILE_NAME, Config, open_config_ledger, open_library, parse_config, parse_size
 from papertape.errors import UserError
+from papertape.report import Reporter
 from papertape.tape.cartridge import TAG_PATTERN
 from papertape.tape.timing import GENERATIONS
 from papertape.tape.virtual import create_library
@@ -27,7 +29,7 @@ _CONFIG = """\
 
 ledger = "sqlite:///ledger.sqlite"   # what is registered, claimed, written and proven
 spool = "spool"                      # the catalog while it is written: some 300 bytes a file
-prefixes = ["PAPR1", "PAPR2"]        # the volume tags of copy 1, of copy 2: a copy for each
+prefixes = {prefixes}        # the volume tags of copy 1, of copy 2: a copy for each
 archive_size = "5GB"                 # data sets are gathered into tape files of this size
 block_size = "1MiB"                  # tape blocks: a multiple of 512 bytes, 64KiB to 4MiB
 ring = "{ring}"                        # memory for blocks between disk and drives
@@ -35,9 +37,17 @@ mount = "crossed"                    # verify on the other drive; or "reload", o
 # host = "pot1"                      # the name under which paths are registered; this host's, if left out
 
 [library]
+"""
+_VIRTUAL = """\
 kind = "virtual"                     # a library in a folder
 path = "library"
 # timing = 1.0                       # take as long as the real thing, times this factor
+"""
+_SCSI = """\
+kind = "scsi"                        # st drives and a changer that mtx moves; `papertape doctor` proves it right
+changer = {changer}
+drives = {drives}  # in the changer's element order
+patience = 60                        # seconds to wait for a drive that another program has open
 """
 
 
@@ -61,10 +71,12 @@ SIZE = SizeType()
 
 @command(
     "init",
-    short="Make a config, a ledger and a virtual library.",
+    short="Make a config and a ledger, and a virtual library.",
     examples="""
 papertape init /srv/papertape
 papertape init --slots 24 --generation LTO-8 --capacity 12TB
+papertape init /srv/papertape --changer /dev/sg3 --drive /dev/nst0 --drive /dev/nst1
+papertape init --changer /dev/sg3 --drive /dev/nst0 --drive /dev/nst1 --prefix H0C1 --prefix H0C2
 """,
 )
 @click.argument("folder", metavar="[DIR]", default=".")
@@ -79,38 +91,101 @@ papertape init --slots 24 --generation LTO-8 --capacity 12TB
     "--generation", default="LTO-6", show_default=True, type=click.Choice(list(GENERATIONS)), help="Of the drives."
 )
 @click.option("--ring", default="1GiB", show_default=True, metavar="SIZE", help="Memory between disk and drives.")
-def init(app: App, folder: str, drives: int, slots: int, capacity: int | None, generation: str, ring: str) -> None:
+@click.option("--changer", metavar="DEVICE", help="The changer of a real library: no virtual one is made.")
+@click.option("--drive", "nodes", multiple=True, metavar="DEVICE", help="Its drives, in element order; once for each.")
+@click.option(
+    "--prefix", "prefixes", multiple=True, default=PREFIXES, show_default=True, metavar="TAG", help="Of each copy."
+)
+def init(
+    app: App,
+    folder: str,
+    drives: int,
+    slots: int,
+    capacity: int | None,
+    generation: str,
+    ring: str,
+    changer: str | None,
+    nodes: tuple[str, ...],
+    prefixes: tuple[str, ...],
+) -> None:
     """Make a config, a ledger and a virtual library in DIR (default: here), with blank volumes, half of them PAPR1001
     and so on, half of them PAPR2001 and so on, in its slots.
+
+    With --changer and --drive, the library is a real one: the cartridges in it whose tags begin with a prefix are
+    registered as blank. Whether they are is looked up on the tape before anything is written.
     """
     capacity = capacity or GENERATIONS[generation].capacity
-    config = build(Path(folder), drives, slots, capacity, generation, ring)
-    tags = volume_tags(slots)
+    if changer or nodes:
+        config, tags = build_scsi(Path(folder), changer or "", nodes, prefixes, capacity, ring)
+        what = f"the library at {changer} with {count(len(nodes), 'drive')}"
+    else:
+        config = build(Path(folder), drives, slots, capacity, generation, ring, prefixes)
+        tags = volume_tags(slots, prefixes)
+        what = f"a virtual library with {count(drives, 'drive')} and {count(slots, 'slot')}"
     if app.json:
         print_json({"config": show_text(str(config.folder / FILE_NAME)), "volumes": tags, "capacity": capacity})
         return
+    volumes = f"{count(len(tags), 'blank volume')} of {show_size(capacity)}"
+    range_ = f" ({tags[0]} to {tags[-1]})" if tags else ""
     say(
-        f"{config.folder}: a virtual library with {count(drives, 'drive')} and {count(slots, 'slot')}, "
-        f"{count(len(tags), 'blank volume')} of {show_size(capacity)} ({tags[0]} to {tags[-1]}), and a ledger",
+        f"{config.folder}: {what}, {volumes}{range_}, and a ledger",
         f"Next: cd {config.folder} && papertape add PATH... && papertape dump",
     )
 
 
-def volume_tags(slots: int) -> list[str]:
+def volume_tags(slots: int, prefixes: Sequence[str] = PREFIXES) -> list[str]:
     """Return the tags of the volumes in a new library, a set for each copy."""
-    return [f"{prefix}{number:03}" for prefix in PREFIXES for number in range(1, slots // len(PREFIXES) + 1)]
+    return [f"{prefix}{number:03}" for prefix in prefixes for number in range(1, slots // len(prefixes) + 1)]
 
 
-def build(folder: Path, drives: int, slots: int, capacity: int, generation: str, ring: str) -> Config:
-    """Make everything that ``papertape init`` makes, or nothing; raises UserError where it cannot be made."""
+def build_scsi(
+    folder: Path, changer: str, nodes: Sequence[str], prefixes: Sequence[str], capacity: int, ring: str
+) -> tuple[Config, list[str]]:
+    """Make a config and a ledger for a real library; return the config and the volumes that were registered.
+
+    Raises UserError where they cannot be made, ChangerError if the changer does not say what it holds.
+    """
+    if not changer or not nodes:
+        raise UserError("a real library has a changer and drives: name both, with --changer and --drive")
     path = folder / FILE_NAME
-    content = _CONFIG.format(ring=ring)
+    library = _SCSI.format(changer=json.dumps(changer), drives=json.dumps(list(nodes)))
+    content = _CONFIG.format(ring=ring, prefixes=json.dumps(list(prefixes))) + library
     config = parse_config(path, content.encode())
-    tags = volume_tags(slots)
-    made = [folder / "library", *(folder / f"ledger.sqlite{end}" for end in ("", "-wal", "-shm")), path]
-    for place in (path, made[1]):
+    found = open_library(config, Reporter()).loadable()
+    tags = sorted(tag for tag in found if tag.startswith(tuple(prefixes)) and re.fullmatch(TAG_PATTERN, tag))
+    made = _new_files(folder)
+    with _undone(folder, [place for place in made if not os.path.lexists(place)]):
+        folder.mkdir(parents=True, exist_ok=True)
+        register_volumes(config, tags, capacity)
+        path.write_text(content)
+    return config, tags
+
+
+def _new_files(folder: Path) -> list[Path]:
+    """Return what ``init`` makes in any folder; raises UserError if some of it is there."""
+    path = folder / FILE_NAME
+    ledger = [folder / f"ledger.sqlite{end}" for end in ("", "-wal", "-shm")]
+    for place in (path, ledger[0]):
         if os.path.lexists(place):
             raise UserError(f"{place} is there already: nothing was changed; choose another folder")
+    return [*ledger, path]
+
+
+def build(
+    folder: Path,
+    drives: int,
+    slots: int,
+    capacity: int,
+    generation: str,
+    ring: str,
+    prefixes: Sequence[str] = PREFIXES,
+) -> Config:
+    """Make everything that ``papertape init`` makes, or nothing; raises UserError where it cannot be made."""
+    path = folder / FILE_NAME
+    content = _CONFIG.format(ring=ring, prefixes=json.dumps(list(prefixes))) + _VIRTUAL
+    config = parse_config(path, content.encode())
+    tags = volume_tags(slots, prefixes)
+    made = [folder / "library", *_new_files(folder)]
     with _undone(folder, [place for place in made if not os.path.lexists(place)]):
         folder.mkdir(parents=True, exist_ok=True)
         create_library(

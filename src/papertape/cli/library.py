@@ -7,14 +7,14 @@ import click
 from papertape.cli.app import App, command, json_option, open_shelf
 from papertape.cli.output import print_json, say
 from papertape.cli.text import show_table
-from papertape.tape.changer import ElementKind, ElementStatus
+from papertape.tape.changer import Element, ElementKind, ElementStatus
 
 
-@click.group("library", short_help="Show what lies where, load and unload drives.", invoke_without_command=True)
+@click.group("library", short_help="Show what lies where, and move it.", invoke_without_command=True)
 @json_option
 @click.pass_context
 def library(context: click.Context, as_json: bool) -> int | None:
-    """Show the library's elements, load and unload drives; without a command: show them."""
+    """Show the library's elements, and move cartridges; without a command: show them."""
     app = context.find_object(App) or App()
     app.json = app.json or as_json
     return context.invoke(status, as_json=as_json) if context.invoked_subcommand is None else None
@@ -86,5 +86,39 @@ def unload(app: App, drives: tuple[int, ...]) -> None:
         say(f"unloaded: {', '.join(f'drive {number}' for number in numbers)}" if numbers else "all drives are empty")
 
 
-for _subcommand in (status, load, unload):
+@command("move", short="Move a volume to another slot.", examples="papertape library move PAPR1001 12")
+@click.argument("volume")
+@click.argument("slot", type=click.IntRange(1), metavar="SLOT")
+def move(app: App, volume: str, slot: int) -> None:
+    """Move a volume to a slot or a mail slot, by the numbers that `library status` prints."""
+    with open_shelf(app.config()) as shelf:
+        place = shelf.move(volume, slot)
+    _tell_moves(app, [(volume, place)])
+
+
+@command("import", short="Take in what lies in the mail slots.", examples="papertape library import")
+def import_(app: App) -> None:
+    """Move every cartridge in the mail slots to a free slot; `volumes add` registers new ones."""
+    with open_shelf(app.config()) as shelf:
+        moved = list(shelf.bring_in())
+    _tell_moves(app, moved)
+
+
+@command("export", short="Put volumes into the mail slots.", examples="papertape library export PAPR2001 PAPR2002")
+@click.argument("volumes", nargs=-1, required=True, metavar="VOLUME...")
+def export(app: App, volumes: tuple[str, ...]) -> None:
+    """Put volumes into free mail slots, from where they can be taken out of the library."""
+    with open_shelf(app.config()) as shelf:
+        moved = [(volume, shelf.send_out(volume)) for volume in volumes]
+    _tell_moves(app, moved)
+
+
+def _tell_moves(app: App, moved: list[tuple[str, Element]]) -> None:
+    if app.json:
+        print_json([{"volume": volume, "kind": place.kind.value, "number": place.number} for volume, place in moved])
+    else:
+        say(*[f"{volume} is in {place}" for volume, place in moved] or ["the mail slots are empty"])
+
+
+for _subcommand in (status, load, unload, move, import_, export):
     library.add_command(_subcommand)

@@ -20,9 +20,13 @@ from papertape.tape.st import MAX_BLOCK
 from papertape.tape.stdevice import MTIOCPOS, MTIOCTOP
 
 SG_IO, BLKSECTGET = 0x2285, 0x1267
+LEAST_LIMIT = 64 * 1024
+"""No LTO drive takes shorter blocks only: what answers less speaks of the fixed blocks that it was set to, in bytes."""
 READ_BLOCK_LIMITS = bytes((0x05, 0, 0, 0, 0, 0))
 FROM_DEVICE = -3
 TIMEOUT_MILLISECONDS = 10_000
+TOO_LONG = {errno.EINVAL, errno.EOVERFLOW}
+"""What st says to a buffer that is too long for it; ENOMEM, in reading, to one that is shorter than the block."""
 MTREW, MTEOM, MTERASE = 6, 12, 13
 SOFT_LIMIT = 1280 * 1024
 """What the kernel answers at the least for an adapter that takes this much or more (BLK_DEF_MAX_SECTORS), in bytes."""
@@ -65,7 +69,7 @@ def ask_drive_limit(node: Path) -> int | None:
     for path in filter(None, (node, find_generic(node))):
         with suppress(OSError), _opened(path, os.O_RDWR) as descriptor:
             limit = _read_block_limits(descriptor)
-            if limit:
+            if limit and limit >= LEAST_LIMIT:
                 return limit
     return None
 
@@ -91,9 +95,9 @@ def _read_block_limits(descriptor: int) -> int | None:
 
 
 def ask_adapter_limit(node: Path) -> int | None:
-    """Return the longest transfer in bytes that the adapter takes; None if it takes ``SOFT_LIMIT`` or more, or is silent.
+    """Return the longest transfer, in bytes, that the adapter takes; None if it takes ``SOFT_LIMIT`` or more.
 
-    The kernel never says more than its own soft limit, which is not that of tapes.
+    None, too, if this user may not ask. The kernel never says more than its own soft limit, which is not that of tapes.
     """
     generic = find_generic(node)
     if generic is None:
@@ -107,14 +111,14 @@ def ask_adapter_limit(node: Path) -> int | None:
 def takes_block(node: Path, size: int) -> bool | None:
     """Tell whether a block of ``size`` bytes gets through, by reading into such a buffer from the tape in the drive.
 
-    st refuses a buffer that is too long for drive or adapter, however short the block (EINVAL). None if the device
+    st refuses a buffer that is too long for drive or adapter, however short the block. None if the device
     cannot be opened. The tape moves by a block at the most; nothing is written.
     """
     with suppress(OSError), _opened(node, os.O_RDONLY) as descriptor:
         try:
             os.readv(descriptor, [bytearray(size)])
         except OSError as error:
-            return error.errno != errno.EINVAL
+            return error.errno not in TOO_LONG
         return True
     return None
 
@@ -146,7 +150,7 @@ def _read_first(descriptor: int, buffer: bytearray) -> int:
         try:
             return os.readv(descriptor, [memoryview(buffer)[:room]])
         except OSError as error:
-            if error.errno != errno.EINVAL or room <= 64 * 1024:
+            if error.errno not in TOO_LONG or room <= 64 * 1024:
                 raise
             room //= 2
 

@@ -45,7 +45,7 @@ _GENERATION = re.compile(r"(?:TD|HH|ULTRIUM|LTO)[ -]?([0-9]{1,2})\b", re.IGNOREC
 
 
 def find_available_memory() -> int | None:
-    """Return the bytes that programs can still have without swapping (MemAvailable); None if the kernel does not say."""
+    """Return the bytes that programs can have without swapping (MemAvailable); None if the kernel does not say."""
     with suppress(OSError):
         found = re.search(r"^MemAvailable: +([0-9]+) kB$", MEMORY.read_text(), re.MULTILINE)
         return int(found[1]) * 1024 if found else None

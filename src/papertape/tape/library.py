@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from papertape.errors import DriveError, VolumeError, VolumeMissing
+from papertape.errors import ChangerError, DriveError, UserError, VolumeError, VolumeMissing
 from papertape.report import Reporter
 from papertape.tape.aftermath import afterwards, at_once, one_by_one, raise_first
 from papertape.tape.cartridge import CLEANING_PREFIX
-from papertape.tape.changer import Changer, ElementKind, ElementStatus, Inventory
+from papertape.tape.changer import Changer, Element, ElementKind, ElementStatus, Inventory
 from papertape.tape.drive import Drive
 from papertape.tape.reservation import check_drives, is_reserved, owner, reserved
 from papertape.tape.robot import Robot, drive_element
@@ -60,6 +60,48 @@ class Library:
         return frozenset(
             tag for tag in tags if tags[tag] == 1 and tag in within and not tag.startswith(CLEANING_PREFIX)
         )
+
+    def move(self, volume_tag: str, number: int) -> Element:
+        """Move the volume to the slot or mail slot ``number`` and return that; raises VolumeMissing, ChangerError."""
+        places = [
+            status.element for status in self.inventory().elements if status.element.kind is not ElementKind.DRIVE
+        ]
+        destination = next((place for place in places if place.number == number), None)
+        if destination is None:
+            last = max((place.number for place in places), default=0)
+            raise UserError(f"the library has no slot {number}: its slots and mail slots are 1 to {last}")
+        self._robot.transfer(volume_tag, destination)
+        return destination
+
+    def bring_in(self) -> Iterator[tuple[str, Element]]:
+        """Move what lies in the mail slots to free slots; yield each volume and where it went. Raises ChangerError."""
+        for status in tuple(self.inventory().of(ElementKind.IMPORT_EXPORT)):
+            if status.full:
+                tag = self._readable(status)
+                slot = self._free(ElementKind.STORAGE, tag)
+                self._robot.transfer(tag, slot)
+                yield tag, slot
+
+    def send_out(self, volume_tag: str) -> Element:
+        """Move the volume to a free mail slot and return that. Raises VolumeMissing, ChangerError."""
+        door = self._free(ElementKind.IMPORT_EXPORT, volume_tag)
+        self._robot.transfer(volume_tag, door)
+        return door
+
+    def _readable(self, status: ElementStatus) -> str:
+        if status.volume_tag is None:
+            raise ChangerError(
+                str(status.element), "a slot", "the cartridge has no readable label; take it out by hand"
+            )
+        return status.volume_tag
+
+    def _free(self, kind: ElementKind, volume_tag: str) -> Element:
+        free = next((status.element for status in self.inventory().of(kind) if not status.full), None)
+        if free is None:
+            raise ChangerError(
+                f"where {volume_tag} is", f"a {kind.value}", f"no {kind.value} is free; take a cartridge out"
+            )
+        return free
 
     @contextmanager
     def reserve(self, count: int = 1, numbers: Sequence[int] | None = None) -> Iterator[Session]:

@@ -29,7 +29,7 @@ class Medium:
     def __init__(self, cartridge: Cartridge) -> None:
         self.cartridge = cartridge
         self.end_of_data = False
-        self.file_number = 0
+        self._file = self.file_number = 0
         self._files = cartridge.files
         self._counts_blocks = True
         self._descriptor: int | None = None

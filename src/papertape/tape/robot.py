@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from papertape.errors import ChangerError, HostError, PapertapeError
+from papertape.errors import ChangerError, HostError, PapertapeError, VolumeMissing
 from papertape.report import Reporter
 from papertape.tape.changer import Changer, Element, ElementKind, ElementStatus, Inventory
 from papertape.tape.hostfile import locked
@@ -53,6 +53,18 @@ class Robot:
             if status is not None and status.full:
                 self._move(status.volume_tag, status.element, self._home(status, inventory))
             self._fetched.pop(drive, None)
+
+    def transfer(self, volume_tag: str, destination: Element) -> None:
+        """Move the volume from its slot or mail slot to another. Raises VolumeMissing, ChangerError."""
+        with self._alone():
+            found = self.inventory().find(volume_tag)
+            if len(found) != 1:
+                where = " and ".join(str(status.element) for status in found) or "nowhere in the library"
+                raise VolumeMissing(volume_tag, f"is {where}; it must be in one place to be moved")
+            if found[0].element.kind is ElementKind.DRIVE:
+                remedy = f"unload it first ('papertape library unload {found[0].element.number}')"
+                raise VolumeMissing(volume_tag, f"is in {found[0].element}; {remedy}")
+            self._move(volume_tag, found[0].element, destination)
 
     def where(self, volume_tag: str | None) -> str:
         """Say where the volume lies, as a clause."""
@@ -114,6 +126,7 @@ class Robot:
     def _alone(self) -> Iterator[None]:
         with ExitStack() as held:
             try:
+                self._lock.parent.mkdir(parents=True, exist_ok=True)
                 held.enter_context(locked(self._lock))
             except OSError as error:
                 raise HostError(str(self._lock), f"cannot be locked: {error.strerror or error}") from error
