@@ -38,9 +38,9 @@ set -x; . ../step; set +x
 echo "== one file"
 IFS=, read -r T O NAME < <(python3 - <<'PY'
 import csv
-rows = [row for row in csv.DictReader(open("files.csv")) if row["kind"] == "file" and int(row["bytes"]) > 0]
+rows = [row for row in csv.DictReader(open("files.csv")) if row["member"].startswith("data/") and int(row["bytes"]) > 0]
 row = max(rows, key=lambda row: (int(row["tape_file"]), int(row["offset"])))
-print(row["tape_file"], row["offset"], row["path"], sep=",")
+print(row["tape_file"], row["offset"], row["member"], sep=",")
 PY
 )
 B=$((O / 1048576)); R=$((O - B * 1048576))
