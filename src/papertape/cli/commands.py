@@ -3,6 +3,7 @@
 from papertape.cli.add import add
 from papertape.cli.app import papertape, run
 from papertape.cli.demo import demo, testdata
+from papertape.cli.doctor import doctor
 from papertape.cli.dump import dump, plan, recover
 from papertape.cli.find import find
 from papertape.cli.init import init
@@ -11,7 +12,7 @@ from papertape.cli.status import status
 from papertape.cli.verify import verify
 from papertape.cli.volumes import volumes
 
-for _command in (init, add, plan, dump, verify, recover, status, find, volumes, library, testdata, demo):
+for _command in (init, doctor, add, plan, dump, verify, recover, status, find, volumes, library, testdata, demo):
     papertape.add_command(_command)
 
 __all__ = ["papertape", "run"]
