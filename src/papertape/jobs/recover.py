@@ -33,10 +33,12 @@ def _see_to(context: Context, dump: DumpRecord, *, undo: bool) -> Outcome | None
     try:
         if dump.state in UNWRITTEN:
             context.ledger.hold(dump.id, f"process {dump.owner.pid if dump.owner else '?'} died while it wrote")
+            context.library.bring_home([copy.volume for copy in dump.copies])
         elif undo:
             context.ledger.fail(
                 dump.id, "given up before it was verified", now, touched=[c.volume for c in dump.copies]
             )
+            context.library.bring_home([copy.volume for copy in dump.copies])
         else:
             return run_in_session(context, lambda session: prove(context, session, dump.id, (), {}))
     except PapertapeError as error:

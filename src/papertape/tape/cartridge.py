@@ -58,6 +58,9 @@ class LabelRecord(msgspec.Struct):
     barcode: Tag | None
 
 
+_CARTRIDGE, _LABEL = msgspec.json.Decoder(CartridgeRecord), msgspec.json.Decoder(LabelRecord)
+
+
 @dataclass
 class Run:
     """``count`` blocks of ``size`` bytes."""
@@ -122,7 +125,7 @@ def blank_cartridge(folder: Path, capacity: int, generation: str, early_warning:
 def read_label(folder: Path) -> str | None:
     """Return the barcode on the cartridge in ``folder``; None where it cannot be read."""
     try:
-        return read_json(folder / RECORD, LabelRecord).barcode
+        return read_json(folder / RECORD, _LABEL).barcode
     except (OSError, UserError):
         return None
 
@@ -190,7 +193,7 @@ class Cartridge:
 
     def _read(self) -> CartridgeRecord:
         try:
-            record = read_json(self.folder / RECORD, CartridgeRecord)
+            record = read_json(self.folder / RECORD, _CARTRIDGE)
         except OSError as error:
             raise drive_error(self.drive, error) from error
         except UserError as error:

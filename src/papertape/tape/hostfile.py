@@ -41,10 +41,13 @@ def encode(value: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n"
 
 
-def read_json(path: Path, kind: type[T]) -> T:
-    """Return the ``kind`` that ``path`` holds. Raises OSError, and UserError if it is not one."""
+def read_json(path: Path, decoder: msgspec.json.Decoder[T]) -> T:
+    """Return what ``path`` holds. Raises OSError, and UserError if it is not what ``decoder`` wants.
+
+    That one is made when its module is imported: where two threads are the first to use a type, msgspec crashes.
+    """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return decoder.decode(path.read_bytes())
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(
             f"{path}: not what a virtual library keeps there ({error}); restore it or leave it out"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -115,6 +115,18 @@ class Library:
             session = Session({number: self._drives[number] for number in taken}, self._robot, self._locks)
             with afterwards(session.end):
                 yield session
+
+    def bring_home(self, volume_tags: Collection[str]) -> None:
+        """Unload and bring home what of these volumes a process that is dead has left in drives; wait for nobody.
+
+        Raises DriveError, ChangerError, HostError.
+        """
+        drives = self.inventory().of(ElementKind.DRIVE)
+        left = [status.element.number for status in drives if status.volume_tag in volume_tags]
+        free = [number for number in left if not is_reserved(self._locks, number)]
+        if free:
+            with self.reserve(numbers=free):
+                pass  # what is in them is brought home at the end
 
 
 class Session:

@@ -78,6 +78,9 @@ class LibraryRecord(msgspec.Struct, forbid_unknown_fields=True):
         return self.mail_slots, element.number - len(self.slots) - 1
 
 
+_DECODER = msgspec.json.Decoder(LibraryRecord)
+
+
 class Shelf:
     """The virtual library in ``folder``, shared by all processes; raises OSError for the host's disk, or UserError."""
 
@@ -96,7 +99,7 @@ class Shelf:
         """Return the state of the library at this moment."""
         path = self.folder / "library.json"
         try:
-            record = read_json(path, LibraryRecord)
+            record = read_json(path, _DECODER)
         except FileNotFoundError as error:
             raise UserError(f"{self.folder}: no virtual library is here; make one with 'papertape init'") from error
         held = [name for element in record.elements() if (name := record.cartridge_in(element))]

@@ -13,7 +13,7 @@ import stat
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,29 +138,28 @@ class StDevice:
         descriptor = self._at_work()
         if not self._writable:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        try:
+        with self._disarming():
             count = os.write(descriptor, block)
-        except OSError as error:
-            if error.errno not in {errno.ENOSPC, *TOO_LONG}:
-                self._disarm()
-            raise
-        if count != len(block):
-            self._disarm()
-            raise OSError(errno.EIO, f"only {count} of {len(block)} bytes were written")
+            if count != len(block):
+                raise OSError(errno.EIO, f"only {count} of {len(block)} bytes were written")
         return count
 
     def operate(self, op: TapeOp, count: int) -> None:
         """See ``TapeDevice.operate``."""
-        if op is TapeOp.LOAD:
-            self._load()
-        elif op is TapeOp.OFFLINE:
-            self._unload()
-        else:
-            self._order(OPERATIONS[op], count)
+        with self._disarming():
+            if op is TapeOp.LOAD:
+                self._load()
+            elif op is TapeOp.OFFLINE:
+                self._unload()
+            else:
+                if op is TapeOp.END_OF_DATA:  # MTEOM goes on after the one error that tells of another tape
+                    self.position()
+                self._order(OPERATIONS[op], count)
 
     def position(self) -> int:
         """See ``TapeDevice.position``."""
-        answer = fcntl.ioctl(self._at_work(), MTIOCPOS, bytes(_MTPOS.size))
+        with self._disarming():
+            answer = fcntl.ioctl(self._at_work(), MTIOCPOS, bytes(_MTPOS.size))
         return int(_MTPOS.unpack(answer)[0])
 
     def status(self) -> DeviceStatus:
@@ -246,6 +245,16 @@ class StDevice:
         except OSError as error:
             if self._ask()[0] & GMT_DR_OPEN:
                 raise OSError(errno.ENOMEDIUM, os.strerror(errno.ENOMEDIUM)) from error
+            raise
+
+    @contextmanager
+    def _disarming(self) -> Iterator[None]:
+        """Disarm st if the block fails otherwise than by a refusal: whatever comes next would write the filemark."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, *TOO_LONG}:
+                self._disarm()
             raise
 
     def _disarm(self) -> None:

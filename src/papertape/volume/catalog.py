@@ -199,6 +199,9 @@ class CatalogDocument(msgspec.Struct, frozen=True):
     tape_files: tuple[TapeFileDocument, ...]
 
 
+_DECODER = msgspec.json.Decoder(CatalogDocument)
+
+
 def describe_volume(volume: VolumeRecord) -> VolumeDocument:
     """Return the form of ``volume`` in catalog.json."""
     members = tuple((quote(m.name), m.size, m.sha256, m.offset, m.header) for m in volume.label_members)
@@ -287,7 +290,7 @@ def load_catalog(folder: Path, volume_tag: str) -> CatalogDocument:
 
 def parse_catalog(content: bytes, volume_tag: str) -> CatalogDocument:
     """Return what a catalog.json says; raises FormatError for a newer version, ValueError for nonsense."""
-    return decode_document(content, CatalogDocument, volume_tag)
+    return decode_document(content, _DECODER, volume_tag)
 
 
 def _check_sums(folder: Path) -> None:

@@ -1,4 +1,7 @@
-"""The JSON documents on a volume: version first, then everything else (R9)."""
+"""The JSON documents on a volume: version first, then everything else (R9).
+
+Decoders are made when their modules are imported: where two threads are the first to use a type, msgspec crashes.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +27,19 @@ class _Version(msgspec.Struct):
     format_version: float
 
 
-def decode_document(content: bytes, kind: type[D], volume_tag: str) -> D:
+_VERSION = msgspec.json.Decoder(_Version)
+
+
+def decode_document(content: bytes, decoder: msgspec.json.Decoder[D], volume_tag: str) -> D:
     """Return what a document says; raises FormatError for a newer version, ValueError for what is no such document."""
     try:
-        version = msgspec.json.decode(content, type=_Version).format_version
+        version = _VERSION.decode(content).format_version
         if version > FORMAT_VERSION:
             raise FormatError(
                 volume_tag,
                 f"it has format version {version:.0f}, this papertape reads {FORMAT_VERSION}: use a newer one",
             )
-        document = msgspec.json.decode(content, type=kind)
+        document = decoder.decode(content)
     except RecursionError as error:
         raise ValueError("its nesting is too deep") from error
     if document.format != "papertape" or version < FORMAT_VERSION:

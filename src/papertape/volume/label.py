@@ -47,6 +47,9 @@ class Label(msgspec.Struct, frozen=True):
     written_by: str
 
 
+_DECODER = msgspec.json.Decoder(Label)
+
+
 def compose_label(volume: Identity, twins: Sequence[Identity], block_size: int, created: datetime) -> Composed:
     """Return tape file 0 of ``volume``, whose dump also goes to ``twins``."""
     label = Label(
@@ -89,7 +92,7 @@ def read_label(content: bytes, volume_tag: str) -> Label:
 def parse_label(document: bytes, volume_tag: str) -> Label:
     """Return what a ``volume.json`` says; raises FormatError."""
     try:
-        return decode_document(document, Label, volume_tag)
+        return decode_document(document, _DECODER, volume_tag)
     except (msgspec.DecodeError, ValueError) as error:
         raise FormatError(volume_tag, f"its volume.json cannot be read ({error})") from error
 
