@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -482,6 +483,15 @@ def test_the_program_runs_alone_in_the_c_locale_with_nothing_to_read(fake: Fake)
     assert str(fake.device) in (fake.folder / "files").read_text().splitlines()
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, as at a terminal; a shell starts what runs in its background without it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_is_raised_when_the_move_has_ended(fake: Fake) -> None:
     fake.answer(move="sleep 0.1; kill -INT $PPID; sleep 0.1; kill -INT $PPID; sleep 0.1; touch ended")
     with pytest.raises(KeyboardInterrupt):
@@ -489,6 +499,7 @@ def test_ctrl_c_is_raised_when_the_move_has_ended(fake: Fake) -> None:
     assert (fake.folder / "ended").exists()
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_does_not_hide_that_the_state_is_unknown(fake: Fake) -> None:
     fake.answer(move="sleep 0.1; kill -INT $PPID; sleep 1000")
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -80,9 +79,11 @@ class Tape(RuleBasedStateMachine):
             self.place += 1
             self.known = self.tape[self.place - 1] is Mark.FILEMARK
         elif self.known is None:
-            with suppress(DriveError):
+            try:
                 assert read(self.drive) is Mark.END_OF_DATA
-                self.known = True
+            except DriveError:
+                self.in_doubt = True
+            self.known = not self.in_doubt
         elif self.known:
             assert read(self.drive) is Mark.END_OF_DATA
         else:
