@@ -63,18 +63,26 @@ def unlock_door(node: str) -> int:
 
 
 def tear(node: str, tape_file: int, blocks: int) -> None:
-    """Let the tape end behind so many blocks of a tape file, with no filemark, as if the power had failed there."""
+    """Let the tape end behind so many blocks of a tape file, with no filemark, as if the power had failed there.
+
+    What lies before stays as it was: the last of these blocks is written once more.
+    """
     device = StDevice(0, Path(node), Reporter(), Patience())
+    buffer = memoryview(bytearray(BLOCK))
+    _read_blocks(device, tape_file, blocks, buffer)
+    last = bytes(buffer)
+    _read_blocks(device, tape_file, blocks - 1, buffer)
+    device.write(memoryview(last))
+    device._disarm()
+    device.close()
+
+
+def _read_blocks(device: StDevice, tape_file: int, count: int, buffer: memoryview) -> None:
     device.operate(TapeOp.REWIND, 1)
     if tape_file:
         device.operate(TapeOp.SPACE_FORWARD, tape_file)
-    buffer = memoryview(bytearray(BLOCK))
-    for _ in range(blocks):
-        count = device.read(buffer)
-    if blocks:
-        device.write(buffer[:count])
-    device._disarm()
-    device.close()
+    for _ in range(count):
+        assert device.read(buffer) == len(buffer)
 
 
 def load_impatiently(number: int, node: str) -> str:

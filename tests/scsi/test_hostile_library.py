@@ -202,10 +202,8 @@ def test_a_written_volume_under_a_blank_ones_label_is_refused(shelf: Shelf) -> N
     shelf.library.take_out(pair.slots[0])
     shelf.library.put_in(pair.slots[0], full.first, label=pair.first)
     ran = shelf.refuse(VOLUME, [full.first, pair.second])
-    assert (
-        f"volume {pair.first}: the ledger says that it is blank, but it holds papertape's volume {full.first} of"
-        in (ran.error)
-    )
+    holds = f"the ledger says that it is blank, but it holds papertape's volume {full.first} of"
+    assert f"volume {pair.first}: {holds}" in ran.error
     assert ran.error.endswith("nothing was written to it")
     volumes = shelf.machine.volumes()
     assert (volumes[pair.first], volumes[pair.second]) == ("aside", "blank")
