@@ -113,6 +113,7 @@ class StDevice:
         self._patience = patience
         self._writable = True
         self._longest = MAX_BLOCK
+        self._ended = False
         self._descriptor: int | None = None
         self._open()
 
@@ -122,6 +123,7 @@ class StDevice:
         st refuses a buffer that is longer than the adapter can take, however short the block is (EINVAL, before
         anything moves): such a buffer is used in part.
         """
+        self._ended = False
         while True:
             try:
                 return os.readv(self._at_work(), [buffer[: self._longest]])
@@ -138,6 +140,7 @@ class StDevice:
         descriptor = self._at_work()
         if not self._writable:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        self._ended = False
         with self._disarming():
             count = os.write(descriptor, block)
             if count != len(block):
@@ -146,6 +149,7 @@ class StDevice:
 
     def operate(self, op: TapeOp, count: int) -> None:
         """See ``TapeDevice.operate``."""
+        self._ended = False
         with self._disarming():
             if op is TapeOp.LOAD:
                 self._load()
@@ -170,7 +174,7 @@ class StDevice:
             ready=ready,
             at_bot=ready and bool(bits & GMT_BOT),
             write_protected=ready and (bool(bits & GMT_WR_PROT) or not self._writable),
-            end_of_data=bool(bits & GMT_EOD),
+            end_of_data=self._ended or bool(bits & GMT_EOD),
             file_number=file_number if ready else UNKNOWN,
             block_number=block_number if ready else UNKNOWN,
         )
@@ -254,6 +258,8 @@ class StDevice:
             yield
         except OSError as error:
             if error.errno not in {errno.ENOSPC, *TOO_LONG}:
+                with suppress(OSError):  # disarming clears the bit
+                    self._ended = bool(self._ask()[0] & GMT_EOD)
                 self._disarm()
             raise
 
