@@ -253,7 +253,7 @@ class StDevice:
 
     @contextmanager
     def _disarming(self) -> Iterator[None]:
-        """Disarm st if the block fails otherwise than by a refusal: whatever comes next would write the filemark."""
+        """Disarm st if what is done in the block fails, other than by being refused: what comes next would write."""
         try:
             yield
         except OSError as error:
