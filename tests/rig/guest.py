@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -91,6 +92,8 @@ class Guest:
         (orders / "command").write_text("\n".join(lines) + "\n")
         for port in ("out", "err", "status", "console"):
             (folder / port).touch()
+        for end in ("wake.in", "wake.out"):
+            os.mkfifo(folder / end)
 
     def _qemu(self, parts: cache.Parts, folder: Path) -> list[str]:
         modules = cache.BOOT_MODULES + (cache.DISK_MODULES if self.disk is not None else ())
@@ -115,6 +118,8 @@ class Guest:
         for port in ("out", "err", "status"):
             words += ["-chardev", f"file,id={port},path={_quoted(folder)}/{port}"]
             words += ["-device", f"virtserialport,chardev={port},name=rig.{port}"]
+        words += ["-chardev", f"pipe,id=wake,path={_quoted(folder)}/wake"]
+        words += ["-device", "virtserialport,chardev=wake,name=rig.wake"]
         return words
 
 
@@ -134,6 +139,13 @@ class RunningGuest:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def wake(self) -> None:
+        """Let whoever reads RIG_WAKE in the guest, a device, know that there is something to do."""
+        with suppress(OSError):  # it is starting, or gone
+            descriptor = os.open(self._lair.folder / "wake.in", os.O_WRONLY | os.O_NONBLOCK)
+            os.write(descriptor, b"\n")
+            os.close(descriptor)
 
     def kill(self) -> None:
         """Cut the power. What the command has said until then can still be read."""

@@ -5,7 +5,7 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/r
 trap 'busybox poweroff -f' EXIT                      # whatever happens, the guest ends
 . /run/rig/settings
 
-for port in /sys/class/virtio-ports/*; do            # rig.out, rig.err, rig.status become $rig_out ...
+for port in /sys/class/virtio-ports/*; do            # rig.out, rig.err, rig.status, rig.wake become $rig_out ...
     read -r name <"$port/name"
     declare "${name/./_}=/dev/${port##*/}"
 done
@@ -52,7 +52,7 @@ say "devices ready"
 mkfifo -m 666 /run/out /run/err
 busybox cat /run/out >"$rig_out" & out=$!
 busybox cat /run/err >"$rig_err" & err=$!
-bash /run/rig/command </dev/null >/run/out 2>/run/err
+RIG_WAKE=$rig_wake bash /run/rig/command </dev/null >/run/out 2>/run/err
 status=$?
 say "the command ended with status $status"
 for _ in $(seq 100); do                              # what it left running may hold the pipes open for ever

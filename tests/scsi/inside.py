@@ -11,6 +11,7 @@ import importlib
 import io
 import json
 import os
+import select
 import signal
 import sys
 import time
@@ -19,7 +20,9 @@ from typing import Any
 
 from papertape.cli.commands import run
 
-NAP = 0.02
+NAP = 0.1
+LONGEST_NAP = 2.0
+"""Seconds: an emulated machine that looks for orders all the time has little left for doing them."""
 UNEXPECTED = 99
 
 
@@ -42,9 +45,26 @@ class Words(io.TextIOWrapper):
         return count
 
 
+class Bell:
+    """Rings when there is an order, and when a process has ended."""
+
+    def __init__(self, device: str) -> None:
+        self._orders = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._ended, ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
+
+    def wait(self) -> None:
+        """Return when it rings, or after ``LONGEST_NAP``."""
+        for descriptor in select.select([self._orders, self._ended], [], [], LONGEST_NAP)[0]:
+            if not os.read(descriptor, 4096):
+                time.sleep(NAP)
+
+
 def serve(folder: Path) -> None:
     """Do orders as they come, as many at once as there are, until one says that it is the end."""
     running: dict[int, str] = {}
+    bell = Bell(os.environ["RIG_WAKE"])
     (folder / "ready").touch()
     while True:
         for path in sorted(folder.glob("*.order")):
@@ -58,7 +78,7 @@ def serve(folder: Path) -> None:
             if not pid:
                 break
             _tell(folder / f"{running.pop(pid)}.status", os.waitstatus_to_exitcode(status))
-        time.sleep(NAP)
+        bell.wait()
 
 
 def _start(folder: Path, number: str, order: dict[str, Any]) -> int:
@@ -78,6 +98,8 @@ def _tell(path: Path, value: int) -> None:
 def _become(folder: Path, number: str, order: dict[str, Any]) -> None:
     """Do one order in this process, a fork, and end it."""
     code = UNEXPECTED
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         for descriptor, name in ((1, "out"), (2, "err")):
             os.dup2(os.open(folder / f"{number}.{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)

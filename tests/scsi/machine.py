@@ -202,6 +202,7 @@ class Machine:
         new = self.folder / f"{number}.new"
         new.write_text(json.dumps({"kind": kind, "words": words, "pause": pause}))
         new.rename(self.folder / f"{number}.order")
+        self._running.wake()
         return Job(self, number)
 
 

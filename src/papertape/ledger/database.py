@@ -9,11 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -23,6 +19,9 @@ BUSY_SECONDS = 300
 """How long an SQLite transaction waits for another: longer than the largest takes; ``?timeout=5`` says otherwise."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+HEAD = "0002"
+"""The newest migration: with it written down, a ledger that has it opens without alembic, which takes a while to load.
+"""
 
 _TROUBLES = (
     ("database is locked", "another process has kept it locked for too long; run this again when that one is done"),
@@ -167,28 +166,31 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _migrate(database: Database) -> None:
     """Bring the tables to this program's form; looks first, so that opening waits for no writer."""
-    scripts = ScriptDirectory(str(_MIGRATIONS))
     with database.reading() as connection:
-        found = _revision(connection, scripts, database.where)
-    if found == scripts.get_current_head():
+        found = _revision(connection, database.where)
+    if found == HEAD:
         return
     database.use_write_ahead_log()
     with database.writing() as connection:  # another process may have done it meanwhile: look again, now under the lock
-        if _revision(connection, scripts, database.where) != scripts.get_current_head():
+        if _revision(connection, database.where) != HEAD:
             _upgrade(connection)
 
 
-def _revision(connection: Connection, scripts: ScriptDirectory, where: str) -> str | None:
+def _revision(connection: Connection, where: str) -> str | None:
     """Return the revision of the tables, None for an empty database; raises UserError for what is not ours."""
-    found = MigrationContext.configure(connection).get_current_revision()
-    if found is None and inspect(connection).get_table_names():
+    tables = inspect(connection).get_table_names()
+    found = connection.scalar(text("SELECT version_num FROM alembic_version")) if "alembic_version" in tables else None
+    if found is None and tables:
         raise UserError(f"{where}: this database belongs to something else; name another in the config")
-    if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+    if found is not None and found > HEAD:
         raise UserError(f"{where}: a newer papertape made it (revision {found}); install that version")
     return found
 
 
 def _upgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415  seldom needed, and slow to load
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     command.upgrade(config, "head")
