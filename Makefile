@@ -83,7 +83,7 @@ test-tape: $(READY)  ## the same contracts, and stories, on the kernel's tape dr
 		echo "$$lacking" >&2; \
 		if [ -n "$(RIG)" ]; then exit 1; fi; \
 		echo "The tests on the kernel's tape driver are skipped." >&2; exit 0; }; \
-	PAPERTAPE_RIG=$(RIG) $(BIN)/python -m pytest -n 2 --dist worksteal -m rig tests/scsi $(TAPE_ARGS)
+	PAPERTAPE_RIG=$(RIG) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m rig tests/scsi $(TAPE_ARGS)
 
 .PHONY: check
 check: $(READY)  ## everything that CI runs: format, lint, types, layers, tests

@@ -8,6 +8,15 @@ import pytest
 
 from rig import cache
 
+LONGEST_FIRST = ("test_power_cut", "test_hostile_library", "test_killed_process", "test_end_of_tape")
+"""With a file for each of two workers at a time, whatever takes longest must not come last."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the files that take longest first."""
+    order = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def rig_at_hand() -> None:

@@ -1,7 +1,7 @@
 """The hands inside the guest: they do what files of a shared folder ask, each order in a process of its own.
 
 papertape is imported once, which takes ten seconds in there, and a fork of that is a new process all the same.
-``machine.py`` is the other side.
+``machine.py`` is the other side. Who gives orders from within the guest rings the bell with SIGCHLD.
 """
 
 from __future__ import annotations

@@ -38,10 +38,6 @@ def run_in_guest(folder: Path, *tests: str, **variables: str) -> int:
 
 
 @pytest.mark.timeout(600)
-def test_the_contracts_of_drive_and_changer_hold(tmp_path: Path) -> None:
-    assert run_in_guest(tmp_path, "test_drive_contract.py", "test_changer_contract.py") > 40
-
-
-@pytest.mark.timeout(600)
-def test_the_model_of_a_tape_holds(tmp_path: Path) -> None:
-    assert run_in_guest(tmp_path, "test_tape_model.py", PAPERTAPE_EXAMPLES="10") == 1
+def test_the_contracts_of_drive_and_changer_and_the_model_of_a_tape_hold(tmp_path: Path) -> None:
+    suites = ("test_drive_contract.py", "test_changer_contract.py", "test_tape_model.py")
+    assert run_in_guest(tmp_path, *suites, PAPERTAPE_EXAMPLES="10") > 41

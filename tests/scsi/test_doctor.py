@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.rig, pytest.mark.timeout(900)]
 KIB = 1024
 LONGEST = 256 * KIB
 PAPERTAPE = Path(sys.executable).with_name("papertape")
+INSIDE = Path(__file__).with_name("inside.py")
 SCRIPT = """
 mkdir -p /tmp/lab && cd /tmp/lab && chmod a+rwx .
 umask 0
@@ -33,9 +34,20 @@ changer = "$2"
 drives = [$3]
 END
 }
-doctor() {   # NAME CONFIG OPTIONS..., after the words in $AS
+papertape() {   # WORDS..., in a process of its own after the words in $AS, else in a fork that has it loaded
+    if [ "$AS" ]; then $AS PAPERTAPE "$@" >out 2>err; return; fi
+    number=$((number + 1)); order=/run/orders/$number
+    words=$(printf '"%s",' "$@")
+    printf '{"kind":"papertape","words":[[%s]]}' "${words%,}" >$order.new
+    mv $order.new $order.order
+    kill -CHLD $server
+    until [ -e $order.status ]; do sleep 0.05; done
+    cp $order.out out; cp $order.err err
+    return $(cat $order.status)
+}
+doctor() {   # NAME CONFIG OPTIONS...
     name=$1; config=$2; shift 2
-    $AS PAPERTAPE --config $config.toml doctor --json "$@" >out 2>err
+    papertape --config $config.toml doctor --json "$@"
     status=$?
     mtx -f $CHANGER status >status 2>&1 || mtx.away -f $CHANGER status >status
     tail -n +2 status | grep -o 'Data Transfer Element .:Full.*' >loaded
@@ -46,7 +58,10 @@ config right /dev/changer "$RIGHT" 256KiB
 config swapped /dev/changer '"/dev/nst1", "/dev/nst0"' 256KiB
 config tape /dev/sg0 "$RIGHT" 1MiB
 config large /dev/changer "$RIGHT" 1MiB
-PAPERTAPE --config right.toml volumes add PAPR1001 PAPR2001 >/dev/null || exit
+mkdir /run/orders
+PYTHON INSIDE /run/orders & server=$!
+until [ -e /run/orders/ready ]; do sleep 0.1; done
+papertape --config right.toml volumes add PAPR1001 PAPR2001 >/dev/null || exit
 chmod -R a+rwX .
 AS='setpriv --reuid 65534 --regid 65534 --groups tape' doctor right right --load PAPR1001
 doctor swapped swapped --load PAPR1001
@@ -67,6 +82,7 @@ mt -f /dev/nst0 defblksize 512
 mv /usr/sbin/mtx /usr/sbin/mtx.away; rm -f /usr/bin/mt; ln -s /bin/mt-gnu /usr/bin/mt
 doctor nothing right --load PAPR1001
 printf 'tell\\t0\\t\\t\\t%s\\n' "[]"; cat tell >&2
+kill $server
 """
 
 
@@ -93,7 +109,11 @@ class Night(NamedTuple):
 def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
     cartridges = {"PAPR1001": 64, "PAPR2001": 64, "SCR001": 64}
     script = tmp_path_factory.mktemp("doctor") / "script"
-    script.write_text(SCRIPT.replace("PAPERTAPE", str(PAPERTAPE)))
+    words = {"PYTHON": sys.executable, "INSIDE": INSIDE, "PAPERTAPE": PAPERTAPE}
+    text = SCRIPT
+    for word, path in words.items():
+        text = text.replace(word, str(path))
+    script.write_text(text)
     with TapeLibrary(cartridges=cartridges, max_block=LONGEST) as library:
         guest = Guest(library, env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore"})
         done = guest.run(["bash", str(script)], timeout=800)

@@ -29,11 +29,11 @@ cat /tmp/twin0; echo; cat /tmp/twin1
 
 
 def make_data(folder: Path, count: int) -> list[str]:
-    """Make so many data sets of four megabytes, no two alike."""
+    """Make so many data sets of two megabytes, no two alike."""
     data = folder / "data"
     data.mkdir()
     for number in range(count):
-        (data / f"zen.{number:02}.uvh5").write_bytes(f"{number:08}".encode() * 500_000)
+        (data / f"zen.{number:02}.uvh5").write_bytes(f"{number:08}".encode() * 250_000)
     return [str(path) for path in sorted(data.iterdir())]
 
 
@@ -67,21 +67,21 @@ def count_archives(machine: Machine, volume: str) -> int:
 
 
 def test_a_plan_that_fits_never_meets_the_early_warning(tmp_path: Path) -> None:
-    cartridges = dict.fromkeys(["PAPR1001", "PAPR1002", "PAPR2001", "PAPR2002"], 64)
+    cartridges = dict.fromkeys(["PAPR1001", "PAPR1002", "PAPR2001", "PAPR2002"], 24)
     with TapeLibrary(cartridges=cartridges) as library:
-        lab = Lab(tmp_path, library, archive_size="8MB")
-        data = make_data(tmp_path, 20)
+        lab = Lab(tmp_path, library, archive_size="4MB")
+        data = make_data(tmp_path, 16)
         with lab.boot() as machine:
-            machine.ok("volumes", "add", *cartridges, "--capacity", "64MiB")
+            machine.ok("volumes", "add", *cartridges, "--capacity", "24MiB")
             machine.ok("add", *data)
             plan = json.loads(machine.ok("plan", "--json"))
             planned = sum(len(archive["datasets"]) for archive in plan["archives"])
-            assert 14 <= planned < len(data)
+            assert 10 <= planned < len(data)
             (done,) = dump(machine)
             assert (done["state"], done["datasets"]) == ("archived", planned)
             assert machine.states("datasets").count("waiting") == len(data) - planned
             for tag in ("PAPR1001", "PAPR2001"):
-                assert 56 * MIB < lab.library.image(tag).stat().st_size < 64 * MIB
+                assert 20 * MIB < lab.library.image(tag).stat().st_size < 24 * MIB
             check_twins(machine, 1, 3, len(plan["archives"]))
             (rest,) = dump(machine)
             assert (rest["state"], rest["volumes"]) == ("archived", ["PAPR1002", "PAPR2002"])
@@ -89,10 +89,10 @@ def test_a_plan_that_fits_never_meets_the_early_warning(tmp_path: Path) -> None:
 
 
 def test_early_warning_ends_the_dump_behind_a_whole_archive(tmp_path: Path, tell_figure: Callable[[str], None]) -> None:
-    cartridges = {"PAPR1001": 40, "PAPR1002": 64, "PAPR2001": 64, "PAPR2002": 64}
+    cartridges = {"PAPR1001": 16, "PAPR1002": 32, "PAPR2001": 40, "PAPR2002": 32}
     with TapeLibrary(cartridges=cartridges) as library:
-        lab = Lab(tmp_path, library, archive_size="4MB")
-        data = make_data(tmp_path, 15)
+        lab = Lab(tmp_path, library, archive_size="2MB")
+        data = make_data(tmp_path, 14)
         with lab.boot() as machine:
             machine.ok("volumes", "add", *cartridges, "--capacity", "128MiB")
             machine.ok("add", *data)
@@ -101,12 +101,12 @@ def test_early_warning_ends_the_dump_behind_a_whole_archive(tmp_path: Path, tell
             (short,) = dump(machine)
             assert (short["state"], short["volumes"]) == ("archived", ["PAPR1001", "PAPR2001"])
             fitted = int(str(short["datasets"]))
-            assert 10 <= fitted < len(data)
-            assert 40 * MIB < lab.library.image("PAPR1001").stat().st_size < 56 * MIB
+            assert 7 <= fitted < len(data)
+            assert 16 * MIB < lab.library.image("PAPR1001").stat().st_size < 24 * MIB
             assert machine.states("datasets").count("waiting") == len(data) - fitted
             assert check_nothing_unproven(machine) == {"PAPR1001", "PAPR2001"}
             check_twins(machine, 1, 3, fitted)
-            tell_figure(f"early warning at 40 MiB: {fitted} of {len(data)} archives of 4 MB were written")
+            tell_figure(f"early warning at 16 MiB: {fitted} of {len(data)} archives of 2 MB were written")
             (rest,) = dump(machine, "--until-done")
             assert (rest["state"], rest["volumes"]) == ("archived", ["PAPR1002", "PAPR2002"])
             assert rest["datasets"] == len(data) - fitted
