@@ -32,6 +32,10 @@ def put_random_bytes(lab: Lab, tag: str) -> None:
     record(lab, tag, noise(10_240))
 
 
+def put_one_byte(lab: Lab, tag: str) -> None:
+    record(lab, tag, b"x")
+
+
 def put_a_foreign_tar(lab: Lab, tag: str) -> None:
     record(lab, tag, foreign_tar(), Mark.FILEMARK)
 
@@ -62,7 +66,8 @@ def tape_files_of(other: Lab) -> list[object]:
 
 
 FOREIGN = [
-    (put_random_bytes, "bytes of someone else's data"),
+    (put_random_bytes, "it holds 10240 bytes of someone else's data"),
+    (put_one_byte, "it holds 1 byte of someone else's data"),
     (put_a_foreign_tar, "a tar archive of someone else's"),
     (put_a_filemark, "a filemark"),
     (put_an_unreadable_block, "cannot be told to be blank"),

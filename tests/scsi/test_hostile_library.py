@@ -213,7 +213,7 @@ FOREIGN = {
     "tar": ("tar -C /etc -cf /dev/nst0 fstab", "it holds a tar archive of someone else's"),
     "random": ("dd if=/dev/urandom of=/dev/nst0 bs=32k count=20 status=none", "it holds 32768 bytes of someone"),
     "filemark": ("mt -f /dev/nst0 weof 1", "it holds a filemark"),
-    "tiny": ("dd if=/dev/urandom of=/dev/nst0 bs=1 count=1 status=none", "it holds 1 bytes of someone else's data"),
+    "tiny": ("dd if=/dev/urandom of=/dev/nst0 bs=1 count=1 status=none", "it holds 1 byte of someone else's data"),
 }
 
 

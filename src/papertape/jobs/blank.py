@@ -56,4 +56,4 @@ def _describe(first: int | Mark, buffer: memoryview) -> str:
         return f"papertape's volume {label.volume_tag} of {label.created:%Y-%m-%d}"
     if bytes(buffer[257:262]) == b"ustar":
         return "a tar archive of someone else's"
-    return f"{first} bytes of someone else's data"
+    return f"{first} byte{'' if first == 1 else 's'} of someone else's data"
