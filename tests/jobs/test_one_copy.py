@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from papertape.errors import BlockRefused, DriveError, HostDiskFull, PapertapeError, VolumeFull
+from papertape.report import Reporter
 from papertape.tape.faults import Faults
 from stories import BLOCK, Lab, check_all_archived, check_archived, snapshot
 
@@ -127,6 +128,16 @@ def test_one_copy_cannot_be_written_and_the_other_does_not_read_back(lab: Lab) -
     check_next(lab, "PAPR1001", "PAPR2001")
 
 
+class Notes(Reporter):
+    """What the operator would want to read later."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
 @pytest.fixture
 def close_lab(new_lab: MakeLab, night: list[Path]) -> Lab:
     """A lab whose reader side is never far ahead of its drives."""
@@ -135,15 +146,25 @@ def close_lab(new_lab: MakeLab, night: list[Path]) -> Lab:
     return made
 
 
+def told_rest(states: list[str]) -> str:
+    count = states.count("waiting")
+    assert count
+    return "1 data set of it waits" if count == 1 else f"{count} data sets of it wait"
+
+
 def test_the_early_warning_ends_the_dump_at_that_archive_and_the_rest_waits(close_lab: Lab) -> None:
     lab = close_lab
     for tag in ("PAPR1001", "PAPR2001"):
         operate(lab.cartridge(tag), lambda record: record.update(early_warning=200_000))
-    outcome = lab.dump()
+    notes = Notes()
+    outcome = lab.dump(notes)
     assert (outcome.state, outcome.error) == ("archived", None)
     states = list(lab.states().values())
     assert 0 < states.count("archived") < 6
     assert states.count("archived") + states.count("waiting") == 6
+    (said,) = notes.said
+    assert said.endswith(f"the end of the tape came before that of the plan; {told_rest(states)} for the next dump")
+    assert "PAPR1001" in said or "PAPR2001" in said
     check_archived(lab)
     assert lab.dump().volumes == ("PAPR1002", "PAPR2002")
     check_all_archived(lab)
@@ -152,8 +173,11 @@ def test_the_early_warning_ends_the_dump_at_that_archive_and_the_rest_waits(clos
 def test_the_early_warning_of_one_copy_ends_both_in_the_same_way(close_lab: Lab) -> None:
     lab = close_lab
     operate(lab.cartridge("PAPR2001"), lambda record: record.update(early_warning=200_000))
-    assert lab.dump().error is None
-    assert "waiting" in lab.states().values()
+    notes = Notes()
+    assert lab.dump(notes).error is None
+    rest = told_rest(list(lab.states().values()))
+    ended = "PAPR2001: the end of the tape came before that of the plan"
+    assert notes.said == [f"{ended}; {rest} for the next dump"]
     one, other = lab.tape_files("PAPR1001"), lab.tape_files("PAPR2001")
     assert [path.read_bytes() for path in one[1:]] == [path.read_bytes() for path in other[1:]]
 

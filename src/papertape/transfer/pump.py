@@ -164,10 +164,9 @@ class Pump:
             if isinstance(writer.error, BlockRefused):
                 raise writer.error
 
-    @property
-    def early_warning(self) -> bool:
-        """Whether a volume is near its end, so that the dump has to come to its own."""
-        return any(writer.early_warning for writer in self.writers)
+    def find_ending(self) -> tuple[str, ...]:
+        """Return the volumes that are near their end, so that the dump has to come to its own."""
+        return tuple(writer.target.volume for writer in self.writers if writer.early_warning)
 
     def publish(self, block: Block, jobs: Sequence[Sequence[Job]]) -> None:
         """Hand a filled block to the writers, and to the lanes what is to be hashed in it (a sequence a lane)."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from papertape.errors import HostError
-from papertape.plan import Batch
+from papertape.plan import Batch, DataSet
 from papertape.report import Reporter
 from papertape.tape.drive import Drive
 from papertape.transfer.pump import CopyFailed, Pump, Target, Writer
@@ -63,7 +63,7 @@ def write_volumes(
         with contextlib.suppress(CopyFailed), pump:
             recording = Recording(batch, pump, spool, created, report)
             with contextlib.closing(recording.journal):
-                catalog = _record_all(recording, batch, pump, volumes, stop)
+                catalog = _record_all(recording, batch, pump, volumes, report, stop)
         pump.check_blocks()
     journal = recording.journal if recording else None
     copies = tuple(_evidence(writer, catalog) for writer in pump.writers)
@@ -75,16 +75,27 @@ def _record_all(
     batch: Batch,
     pump: Pump,
     volumes: tuple[VolumeRecord, ...],
+    report: Reporter,
     stop: Stop,
 ) -> Catalog | None:
     sizes = [sum(dataset.tape_bytes for dataset in archive) for archive in batch.archives]
     recording.write_plan(sizes[0])
-    for archive, next_size in zip(batch.archives, [*sizes[1:], 0], strict=True):
-        if stop.soon or pump.early_warning:
+    for number, (archive, next_size) in enumerate(zip(batch.archives, [*sizes[1:], 0], strict=True)):
+        ending = pump.find_ending()
+        if ending:
+            report.note(_tell_rest(ending, batch.archives[number:]))
+        if ending or stop.soon:
             break
         recording.write_archive(archive, next_size)
         pump.pulse()
     return recording.write_catalog(volumes) if recording.journal.datasets else None
+
+
+def _tell_rest(ending: Sequence[str], archives: Sequence[Sequence[DataSet]]) -> str:
+    """Say what the early warning of these volumes leaves to the next dump."""
+    count = sum(len(archive) for archive in archives)
+    rest = "1 data set of it waits" if count == 1 else f"{count:,} data sets of it wait"
+    return f"{' and '.join(ending)}: the end of the tape came before that of the plan; {rest} for the next dump"
 
 
 def _record(identity: Identity, drive: Drive, label: Composed) -> VolumeRecord:
