@@ -22,9 +22,12 @@ from papertape.jobs.owner import _started, identify_process, is_alive
 from papertape.jobs.recover import recover
 from papertape.ledger import DumpRecord, Owner
 from papertape.report import Reporter
+from papertape.tape.changer import Element, ElementKind
 from papertape.tape.faults import Faults
+from papertape.tape.virtual import VirtualLibrary
 from stories import At, Lab, check_all_archived, check_archived, nobody
 
+from .conftest import MakeLab
 from .surgery import flip
 
 TAGS = ("PAPR1001", "PAPR2001")
@@ -151,6 +154,22 @@ def test_an_error_with_one_orphan_does_not_keep_the_others_from_their_turn(lab: 
     lab.add(tmp_path / "later")
     lab.ledger.begin(lab.plan(), nobody(), datetime.now(UTC))
     assert [outcome.state for outcome in lab.recover()] == ["failed", "planned"]
+
+
+@pytest.mark.parametrize("taken", [{TAGS[0]: 2}, {TAGS[0]: 2, TAGS[1]: 3}, {TAGS[1]: 0}])
+def test_volumes_that_were_left_in_drives_beyond_the_first_are_read_back(
+    new_lab: MakeLab, night: list[Path], taken: dict[str, int]
+) -> None:
+    lab = new_lab(drives=4)
+    lab.add(*night)
+    leave_verifying(lab)
+    changer = VirtualLibrary(lab.folder / "library").changer
+    for tag, drive in taken.items():
+        (place,) = changer.inventory().find(tag)
+        changer.move(place.element, Element(ElementKind.DRIVE, drive))
+    (outcome,) = lab.recover()
+    assert (outcome.state, outcome.error) == ("archived", None)
+    check_all_archived(lab)
 
 
 def test_two_recovers_at_once_see_to_an_orphan_once(lab: Lab) -> None:

@@ -11,6 +11,7 @@ from papertape.jobs.prove import prove
 from papertape.ledger import ClaimLost, DumpRecord, DumpState
 
 UNWRITTEN = (DumpState.PLANNED, DumpState.WRITING)
+UNPROVEN = (DumpState.WRITTEN, DumpState.VERIFYING)
 
 
 def recover(context: Context, *, undo: bool = False) -> list[Outcome]:
@@ -18,29 +19,45 @@ def recover(context: Context, *, undo: bool = False) -> list[Outcome]:
 
     One that was still being written is undone: its data sets wait again, and its volumes stay with it, for the next
     dump to begin it anew. One that was written is read back and committed; with ``undo`` it is given up in place of
-    that, and its volumes are set aside. An error with one does not keep the others from their turn.
+    that, and its volumes are set aside. Its volumes that lie in drives which nobody has reserved are brought home
+    first. An error with one does not keep the others from their turn.
     """
     return [outcome for dump in context.ledger.orphans(is_alive) if (outcome := _see_to(context, dump, undo=undo))]
 
 
 def _see_to(context: Context, dump: DumpRecord, *, undo: bool) -> Outcome | None:
-    now = datetime.now(UTC)
     try:
-        context.ledger.take_over(dump, context.owner, now)
+        context.ledger.take_over(dump, context.owner, datetime.now(UTC))
     except ClaimLost as error:
         context.report.note(str(error))
         return None
     try:
-        if dump.state in UNWRITTEN:
-            context.ledger.hold(dump.id, f"process {dump.owner.pid if dump.owner else '?'} died while it wrote")
-            context.library.bring_home([copy.volume for copy in dump.copies])
-        elif undo:
-            context.ledger.fail(
-                dump.id, "given up before it was verified", now, touched=[c.volume for c in dump.copies]
-            )
-            context.library.bring_home([copy.volume for copy in dump.copies])
-        else:
+        try:
+            _bring_home(context, dump)
+        finally:  # the ledger is put in order even if the robot is stuck
+            _undo(context, dump, undo=undo)
+        if dump.state in UNPROVEN and not undo:
             return run_in_session(context, lambda session: prove(context, session, dump.id, (), {}))
     except PapertapeError as error:
         return conclude(context.ledger, dump.id, (), error=error)
     return conclude(context.ledger, dump.id, ())
+
+
+def _bring_home(context: Context, dump: DumpRecord) -> None:
+    """Bring the dump's volumes home from drives, and say so."""
+    home = context.library.bring_home([copy.volume for copy in dump.copies])
+    if home:
+        context.report.note(f"brought home what process {_pid(dump)} had left in drives: {' and '.join(home)}")
+
+
+def _undo(context: Context, dump: DumpRecord, *, undo: bool) -> None:
+    """Undo what was not written to its end and, with ``undo``, what was not verified."""
+    if dump.state in UNWRITTEN:
+        context.ledger.hold(dump.id, f"process {_pid(dump)} died while it wrote")
+    elif dump.state in UNPROVEN and undo:
+        touched = [copy.volume for copy in dump.copies]
+        context.ledger.fail(dump.id, "given up before it was verified", datetime.now(UTC), touched=touched)
+
+
+def _pid(dump: DumpRecord) -> str:
+    return str(dump.owner.pid) if dump.owner else "?"

@@ -116,17 +116,18 @@ class Library:
             with afterwards(session.end):
                 yield session
 
-    def bring_home(self, volume_tags: Collection[str]) -> None:
-        """Unload and bring home what of these volumes a process that is dead has left in drives; wait for nobody.
+    def bring_home(self, volume_tags: Collection[str]) -> tuple[str, ...]:
+        """Unload and bring home those of the volumes that lie in drives which nobody has reserved; return which.
 
         Raises DriveError, ChangerError, HostError.
         """
         drives = self.inventory().of(ElementKind.DRIVE)
-        left = [status.element.number for status in drives if status.volume_tag in volume_tags]
-        free = [number for number in left if not is_reserved(self._locks, number)]
+        lying = {status.element.number: tag for status in drives if (tag := status.volume_tag) in volume_tags and tag}
+        free = {number: tag for number, tag in lying.items() if not is_reserved(self._locks, number)}
         if free:
-            with self.reserve(numbers=free):
+            with self.reserve(numbers=list(free)):
                 pass  # what is in them is brought home at the end
+        return tuple(free.values())
 
 
 class Session:
