@@ -75,6 +75,33 @@ def test_what_kill_nine_leaves_is_made_whole(
     tell_figure(f"kill -9, seed {seed}: the dump was {state}")
 
 
+@pytest.mark.parametrize("command", ["recover", "dump"])
+def test_what_a_dump_has_left_in_drives_that_was_archived_is_brought_home(
+    full_lab: Lab, tmp_path: Path, command: str
+) -> None:
+    lab = copy_lab(full_lab, tmp_path / "lab")
+    slots = lab.homes()[1]
+    lab.configure(library__timing="0.02")  # a robot's move then takes 0.3 s
+    process = lab.start("dump")
+    assert process.stderr
+    for words in ("verifying", "moving"):
+        while not process.stderr.readline().startswith(words):
+            pass
+    process.kill()
+    finish(process)
+    assert lab.states("dumps") == ["archived"]
+    left = [tag for tag in lab.homes()[0] if tag]
+    assert left
+    lab.configure(library__timing="0")
+    ran = lab.run(command)
+    assert ran.code == 0, ran
+    assert f"note: brought home what process {process.pid} had left in drives: {' and '.join(left)}" in ran.err
+    assert "dump 1 is archived on PAPR1001 and PAPR2001" in ran.out
+    check_at_rest(lab, slots)
+    assert lab.run("recover").code == 3
+    assert check_archived(lab) == 6
+
+
 @pytest.mark.parametrize(
     "signals",
     [[signal.SIGINT], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM], [signal.SIGHUP]],

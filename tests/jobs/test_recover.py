@@ -8,14 +8,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from papertape.errors import VerificationFailed
+from papertape.errors import ChangerError, VerificationFailed
 from papertape.jobs.context import Outcome
 from papertape.jobs.dump import run_dump
 from papertape.jobs.owner import _started, identify_process, is_alive
@@ -67,6 +67,20 @@ def leave_written(lab: Lab) -> None:
 def leave_verifying(lab: Lab) -> None:
     with pytest.raises(Killed):
         lab.dump(Fatal("verifying"))
+
+
+def leave_archived(lab: Lab) -> None:
+    """Archived, and then the robot is stuck before the first cartridge is home."""
+    with Faults().fail("move", at=7, lasting=True) as faults:
+        assert lab.dump(faults=faults).state == "archived"
+    assert lab.stranded() == list(reversed(TAGS))
+
+
+def leave_failed(lab: Lab) -> None:
+    """A copy did not read back, and then the robot is stuck."""
+    with Faults().fail("read_block", at=9).fail("move", at=7, lasting=True) as faults:
+        assert lab.dump(faults=faults).state == "failed"
+    assert lab.stranded() == list(reversed(TAGS))
 
 
 def only_dump(lab: Lab) -> DumpRecord:
@@ -154,6 +168,46 @@ def test_an_error_with_one_orphan_does_not_keep_the_others_from_their_turn(lab: 
     lab.add(tmp_path / "later")
     lab.ledger.begin(lab.plan(), nobody(), datetime.now(UTC))
     assert [outcome.state for outcome in lab.recover()] == ["failed", "planned"]
+
+
+@pytest.mark.parametrize(("leave", "state"), [(leave_archived, "archived"), (leave_failed, "failed")])
+@pytest.mark.parametrize("undo", [False, True])
+def test_what_a_dump_that_is_over_has_left_in_drives_is_brought_home(
+    lab: Lab, leave: Callable[[Lab], None], state: str, undo: bool
+) -> None:
+    leave(lab)
+    (outcome,) = lab.recover(undo=undo)
+    assert (outcome.state, outcome.error) == (state, None)
+    assert not lab.stranded()
+    assert lab.recover() == []
+    check_archived(lab)
+
+
+def test_what_cannot_be_brought_home_is_left_to_the_next_recover(lab: Lab) -> None:
+    leave_archived(lab)
+    with Faults().fail("move", at=2) as faults:
+        (outcome,) = lab.recover(faults=faults)
+    assert isinstance(outcome.error, ChangerError)
+    (left,) = lab.stranded()
+    assert left in str(outcome.error)
+    assert [again.error for again in lab.recover()] == [None]
+    assert not lab.stranded()
+
+
+def test_what_was_brought_home_by_hand_is_not_told_of(lab: Lab) -> None:
+    leave_archived(lab)
+    with lab.context().library.reserve(2):
+        pass
+    assert lab.recover() == []
+    assert lab.ledger.undismissed(is_alive) == []
+
+
+def test_a_volume_that_was_put_into_a_drive_on_purpose_stays_there(lab: Lab) -> None:
+    assert lab.dump().error is None
+    with lab.context().library.reserve(numbers=[1]) as session:
+        session.load("PAPR1001", 1)
+    assert lab.recover() == []
+    assert lab.stranded() == ["PAPR1001"]
 
 
 @pytest.mark.parametrize("taken", [{TAGS[0]: 2}, {TAGS[0]: 2, TAGS[1]: 3}, {TAGS[1]: 0}])

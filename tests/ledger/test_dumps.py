@@ -236,6 +236,29 @@ def test_a_dump_of_a_dead_process_is_an_orphan(ledger: Ledger) -> None:
     assert orphan == ledger.dump(dump)
 
 
+def test_a_dump_that_is_over_belongs_to_its_process_until_it_is_dismissed(ledger: Ledger, url: str) -> None:
+    fill(ledger)
+    dump, _ = archive(ledger)
+    assert ledger.orphans(lambda owner: False) == ledger.undismissed(lambda owner: True) == []
+    with open_ledger(url) as second:
+        (left,) = second.undismissed(lambda owner: False)
+        assert left == ledger.dump(dump)
+        second.dismiss(dump)  # which is not its own
+        second.take_over(left, OTHER, LATER)
+        ledger.dismiss(dump)  # which is not its own any more
+        assert ledger.dump(dump).owner == OTHER
+        second.dismiss(dump)
+    assert (ledger.dump(dump).owner, ledger.dump(dump).state) == (None, "archived")
+    assert ledger.undismissed(lambda owner: False) == []
+
+
+def test_a_dump_that_is_not_over_cannot_be_dismissed(ledger: Ledger) -> None:
+    fill(ledger)
+    dump = write(ledger, plan(ledger))
+    ledger.dismiss(dump)
+    assert ledger.dump(dump).owner == ME
+
+
 def test_an_orphan_is_taken_over_once(ledger: Ledger, url: str) -> None:
     fill(ledger)
     batch = plan(ledger)

@@ -136,7 +136,8 @@ def exit_code(outcome: Outcome) -> int:
 @click.option("--undo", is_flag=True, help="Give up what was written and not verified; its volumes are set aside.")
 def recover(app: App, undo: bool) -> int:
     """Finish or undo what dead processes left: a dump that was written is verified and recorded; one that was still
-    being written is undone, and the next dump begins it anew on the same volumes.
+    being written is undone, and the next dump begins it anew on the same volumes. What they left in drives is brought
+    home.
     """
     code = 0
     with open_context(app.config()) as context:

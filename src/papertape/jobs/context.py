@@ -87,6 +87,7 @@ def run_in_session(context: Context, work: Callable[[Session], Outcome]) -> Outc
     try:
         with context.library.reserve(_count_drives(context)) as session:
             outcome = work(session)
+        context.ledger.dismiss(outcome.dump)  # its volumes are home
     except PapertapeError as error:
         if outcome is None:
             raise

@@ -19,10 +19,15 @@ def recover(context: Context, *, undo: bool = False) -> list[Outcome]:
 
     One that was still being written is undone: its data sets wait again, and its volumes stay with it, for the next
     dump to begin it anew. One that was written is read back and committed; with ``undo`` it is given up in place of
-    that, and its volumes are set aside. Its volumes that lie in drives which nobody has reserved are brought home
-    first. An error with one does not keep the others from their turn.
+    that, and its volumes are set aside. One that was over before its volumes were home is returned if one still had to
+    be brought there. An error with one does not keep the others from their turn.
+
+    The volumes of such a dump that lie in drives which nobody has reserved are brought home first, even if an operator
+    has put one there since. Whatever else lies in drives stays there.
     """
-    return [outcome for dump in context.ledger.orphans(is_alive) if (outcome := _see_to(context, dump, undo=undo))]
+    left = context.ledger.orphans(is_alive) + context.ledger.undismissed(is_alive)
+    outcomes = [_see_to(context, dump, undo=undo) for dump in sorted(left, key=lambda dump: dump.id)]
+    return [outcome for outcome in outcomes if outcome is not None]
 
 
 def _see_to(context: Context, dump: DumpRecord, *, undo: bool) -> Outcome | None:
@@ -33,21 +38,23 @@ def _see_to(context: Context, dump: DumpRecord, *, undo: bool) -> Outcome | None
         return None
     try:
         try:
-            _bring_home(context, dump)
+            home = _bring_home(context, dump)
         finally:  # the ledger is put in order even if the robot is stuck
             _undo(context, dump, undo=undo)
         if dump.state in UNPROVEN and not undo:
             return run_in_session(context, lambda session: prove(context, session, dump.id, (), {}))
+        context.ledger.dismiss(dump.id)
     except PapertapeError as error:
         return conclude(context.ledger, dump.id, (), error=error)
-    return conclude(context.ledger, dump.id, ())
+    return conclude(context.ledger, dump.id, ()) if home or dump.state in {*UNWRITTEN, *UNPROVEN} else None
 
 
-def _bring_home(context: Context, dump: DumpRecord) -> None:
-    """Bring the dump's volumes home from drives, and say so."""
+def _bring_home(context: Context, dump: DumpRecord) -> bool:
+    """Bring the dump's volumes home from drives and say so; tell whether there were any."""
     home = context.library.bring_home([copy.volume for copy in dump.copies])
     if home:
         context.report.note(f"brought home what process {_pid(dump)} had left in drives: {' and '.join(home)}")
+    return bool(home)
 
 
 def _undo(context: Context, dump: DumpRecord, *, undo: bool) -> None:

@@ -17,6 +17,7 @@ from papertape.ledger.schema import COPIES, DUMPS, VOLUMES, DumpState
 from papertape.plan import Batch, Volume
 
 OPEN = (DumpState.PLANNED, DumpState.WRITING, DumpState.WRITTEN, DumpState.VERIFYING)
+OVER = (DumpState.ARCHIVED, DumpState.FAILED, DumpState.ABANDONED)
 _NOBODY: dict[str, Any] = {"owner_host": None, "owner_pid": None, "owner_started": None}
 
 
@@ -150,12 +151,19 @@ def abandon(connection: Connection, dump: int, mine: Owner | None, reason: str, 
     datasets.release(connection, dump)
 
 
-def owned(connection: Connection) -> list[DumpRecord]:
-    """Return the dumps that are not over and belong to a process, oldest first."""
+def owned(connection: Connection, states: Collection[str]) -> list[DumpRecord]:
+    """Return the dumps in ``states`` that belong to a process, oldest first."""
     rows = connection.execute(
-        select(DUMPS).where(DUMPS.c.state.in_(OPEN), DUMPS.c.owner_host.is_not(None)).order_by(DUMPS.c.id)
+        select(DUMPS).where(DUMPS.c.state.in_(states), DUMPS.c.owner_host.is_not(None)).order_by(DUMPS.c.id)
     )
     return [_record(connection, row) for row in rows.all()]
+
+
+def dismiss(connection: Connection, dump: int, mine: Owner | None) -> None:
+    """Let a dump of one's own that is over belong to nobody; one that is not over stays as it is."""
+    connection.execute(
+        update(DUMPS).where(DUMPS.c.id == dump, DUMPS.c.state.in_(OVER), _owned_by(mine)).values(**_NOBODY)
+    )
 
 
 def take_over(connection: Connection, dump: DumpRecord, owner: Owner, now: datetime) -> None:

@@ -215,10 +215,22 @@ class Ledger:
         with self._database.writing() as connection:
             return proof.record(connection, verification, now)
 
+    def dismiss(self, dump: int) -> None:
+        """Say that nothing is left to be done for a dump that is over; one that is not over stays as it is."""
+        with self._database.writing() as connection:
+            dumps.dismiss(connection, dump, self._owners.get(dump))
+
     def orphans(self, alive: Callable[[Owner], bool]) -> list[DumpRecord]:
         """Return the dumps that are not over and whose owner is not ``alive``, oldest first."""
+        return self._ownerless(dumps.OPEN, alive)
+
+    def undismissed(self, alive: Callable[[Owner], bool]) -> list[DumpRecord]:
+        """Return the dumps that are over and were never dismissed, and whose owner is not ``alive``, oldest first."""
+        return self._ownerless(dumps.OVER, alive)
+
+    def _ownerless(self, states: Collection[str], alive: Callable[[Owner], bool]) -> list[DumpRecord]:
         with self._database.reading() as connection:
-            found = dumps.owned(connection)
+            found = dumps.owned(connection, states)
         return [dump for dump in found if dump.owner is not None and not alive(dump.owner)]
 
     def take_over(self, dump: DumpRecord, owner: Owner, now: datetime) -> None:

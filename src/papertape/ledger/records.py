@@ -82,7 +82,7 @@ class CopyRecord:
 
 @dataclass(frozen=True)
 class DumpRecord:
-    """One dump; ``owner`` is None where it is held.
+    """One dump; ``owner`` is None where it is held, and where it is over and nothing is left to be done for it.
 
     ``datasets``, ``files`` and ``size`` (bytes) are those of the plan until it is written, then those of the catalog.
     """
