@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from papertape.errors import HostError, Interrupted, UserError
+from papertape.errors import HostError, Interrupted, UserError, VolumeMissing
 from papertape.jobs import sourcespeed, whichdrive
 from papertape.jobs.checkup import Check, Devices, SetUp, Verdict, exit_code, guarded, ok, problem
 from papertape.jobs.doctor import Wishes, examine
@@ -146,6 +146,16 @@ def test_a_full_drive_and_a_volume_that_is_not_there_are_told_before_anything_mo
     assert exit_code(checks) == 2
     assert wrong(checks)[0].startswith("which drive: PAPR2001 lies in drive 1, and all must be empty for this: ")
     assert lab.stranded() == ["PAPR2001"]
+
+
+def test_a_volume_whose_label_may_be_unreadable_is_missed_in_the_words_of_a_dump(lab: Lab) -> None:
+    _label(lab, "PAPR1001", "")
+    checks = look(set_up(lab), Wishes(load="PAPR1001"))
+    with lab.context().library.reserve(1) as session, pytest.raises(VolumeMissing) as missed:  # noqa: SIM117
+        with session.mounted(["PAPR1001"]):
+            pytest.fail("mounted")
+    assert "(in slot 1 lies a cartridge without a readable label)" in str(missed.value)
+    assert wrong(checks) == [f"which drive: {missed.value}"]
 
 
 def test_a_cartridge_that_cannot_be_unloaded_stays_and_the_sentence_says_where(lab: Lab) -> None:

@@ -11,12 +11,12 @@ from papertape.errors import DriveError, Interrupted, PapertapeError, UserError,
 from papertape.jobs.checkup import Check, Devices, SetUp, fault, guarded, ok, problem, show_block, skipped, warning
 from papertape.tape.aftermath import afterwards, one_by_one
 from papertape.tape.blocklimits import ask_drive_limit, takes_block
-from papertape.tape.cartridge import CLEANING_PREFIX
 from papertape.tape.changer import ElementKind
 from papertape.tape.drive import Drive
 from papertape.tape.library import DriveSource
 from papertape.tape.reservation import reserved
 from papertape.tape.robot import Robot, drive_element
+from papertape.tape.whereabouts import find_volume
 from papertape.transfer.stop import Stop
 
 READY_SECONDS = 180.0
@@ -217,16 +217,9 @@ def _is_ready(drive: DriveSource) -> bool:
 def _find_elements(devices: Devices, robot: Robot, volume_tag: str) -> list[int]:
     """Return the drives to visit. Raises VolumeError for a volume that cannot be loaded, UserError for full drives."""
     inventory = robot.inventory()
-    if volume_tag.startswith(CLEANING_PREFIX):
-        raise VolumeError(volume_tag, "a cleaning cartridge, which is never loaded: name a data cartridge")
-    found = inventory.find(volume_tag)
-    if not found:
-        raise VolumeMissing(volume_tag, "not in the library; put it into a slot, or name another volume")
-    places = " and ".join(str(status.element) for status in found)
-    if len(found) > 1:
-        raise VolumeMissing(volume_tag, f"in the library more than once, in {places}; take the wrong one out")
-    if found[0].element.kind is not ElementKind.STORAGE:
-        raise VolumeMissing(volume_tag, f"lies in {places}; bring it into a slot first")
+    place = find_volume(inventory, volume_tag).element
+    if place.kind is not ElementKind.STORAGE:
+        raise VolumeMissing(volume_tag, f"lies in {place}; bring it into a slot first")
     drives = list(inventory.of(ElementKind.DRIVE))
     for status in drives:
         if status.full:

@@ -17,6 +17,7 @@ from papertape.tape.changer import Changer, Element, ElementKind, ElementStatus,
 from papertape.tape.drive import Drive
 from papertape.tape.reservation import check_drives, is_reserved, owner, reserved
 from papertape.tape.robot import Robot, drive_element
+from papertape.tape.whereabouts import find_volume
 
 
 class DriveSource(Protocol):
@@ -213,17 +214,7 @@ class Session:
 
     def _loadable(self, volume_tag: str, inventory: Inventory) -> ElementStatus:
         """Return where the volume is. Raises VolumeError if it must not, or cannot, be loaded."""
-        if volume_tag.startswith(CLEANING_PREFIX):
-            raise VolumeError(volume_tag, "a cleaning cartridge, which is never loaded: name a data cartridge")
-        found = inventory.find(volume_tag)
-        if not found:
-            unread = [str(status.element) for status in inventory.elements if status.full and not status.volume_tag]
-            hint = f" (in {' and '.join(unread)} lies a cartridge without a readable label)" if unread else ""
-            raise VolumeMissing(volume_tag, f"not in the library{hint}; put it into a slot, or name another volume")
-        if len(found) > 1:
-            places = " and ".join(str(status.element) for status in found)
-            raise VolumeMissing(volume_tag, f"in the library more than once, in {places}; take the wrong one out")
-        place = found[0]
+        place = find_volume(inventory, volume_tag)
         if place.element.kind is ElementKind.IMPORT_EXPORT:
             raise VolumeMissing(volume_tag, f"lies in {place.element}, the door; move it to a storage slot first")
         if place.element.kind is ElementKind.DRIVE and place.element.number not in self._sources:
