@@ -183,8 +183,8 @@ def test_a_cartridge_taken_out_before_it_is_read_leaves_it_to_recover(shelf: She
     job.paused()
     shelf.library.take_out(pair.slots[0])
     ran = job.go().wait()
-    assert ran.code == CHANGER
-    assert f"volume {pair.first} has been moved meanwhile" in ran.sentences
+    assert ran.code == VOLUME
+    assert f"volume {pair.first}: not in the library; put it into a slot, or name another volume" in ran.sentences
     missing = shelf.machine.papertape("recover")
     assert missing.code == VOLUME
     assert f"volume {pair.first}: not in the library; put it into a slot, or name another volume" in missing.error

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from papertape.errors import ChangerError, DriveError, HostError, UserError, VolumeError
+from papertape.errors import ChangerError, DriveError, HostError, UserError, VolumeError, VolumeMissing
 from papertape.report import Reporter
 from papertape.tape.changer import Changer, Element
 from papertape.tape.drive import Drive
@@ -245,6 +246,50 @@ def test_a_failed_move_says_where_the_cartridge_is(folder: Path) -> None:
         with library.reserve(2) as session, session.mounted(["A1", "A2"]):
             pytest.fail("mounted")
     assert where(folder) == HOME
+
+
+class Thief(Reporter):
+    """Takes a cartridge out of its slot while the robot sets off for one."""
+
+    def __init__(self, folder: Path, number: int, during: str) -> None:
+        self._folder = folder
+        self._number = number
+        self._during = during
+
+    def robot(self, volume: str, source: str, destination: str) -> None:
+        if volume == self._during:
+            self._during = ""
+            slots = msgspec.json.decode((self._folder / "library.json").read_bytes())["slots"]
+            edit(self._folder / "library.json", slots=[*slots[: self._number - 1], None, *slots[self._number :]])
+
+
+@pytest.mark.parametrize(
+    ("during", "reason"),
+    [
+        ("A1", "volume A2: not in the library; put it into a slot, or name another volume"),
+        ("A2", "volume A2: has been taken out of slot 2; put it into a slot, or name another volume"),
+    ],
+)
+def test_a_volume_that_is_taken_out_at_the_last_moment_is_missing(folder: Path, during: str, reason: str) -> None:
+    library = open_library(folder, Thief(folder, 2, during))
+    with pytest.raises(VolumeMissing) as caught, library.reserve(2) as session, session.mounted(["A1", "A2"]):
+        pytest.fail("mounted")
+    assert str(caught.value) == reason
+    assert where(folder) == {tag: place for tag, place in HOME.items() if tag != "A2"}
+
+
+def test_a_volume_that_is_taken_out_at_the_last_moment_is_not_moved(folder: Path) -> None:
+    with pytest.raises(VolumeMissing, match="volume A1: has been taken out of slot 1; put it into a slot"):
+        open_library(folder, Thief(folder, 1, "A1")).move("A1", 5)
+
+
+def test_an_empty_slot_is_the_changers_fault_if_the_volume_is_elsewhere(folder: Path) -> None:
+    class Mover(Reporter):
+        def robot(self, volume: str, source: str, destination: str) -> None:
+            changer(folder).move(slot(1), slot(5))
+
+    with pytest.raises(ChangerError, match="slot 1 is empty; volume A1 is now in slot 5"):
+        open_library(folder, Mover()).move("A1", 2)
 
 
 class Liar:

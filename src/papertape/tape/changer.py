@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from papertape.errors import ChangerError
+
 
 class ElementKind(enum.Enum):
     """The element types of SMC that hold cartridges."""
@@ -60,6 +62,13 @@ class Inventory:
         return tuple(status for status in self.elements if status.volume_tag == volume_tag)
 
 
+class SourceEmpty(ChangerError):
+    """There was no cartridge to be moved, and nothing was done."""
+
+    def __init__(self, source: Element, destination: Element) -> None:
+        super().__init__(str(source), str(destination), f"{source} is empty")
+
+
 class Changer(Protocol):
     """A robot with storage elements and drives."""
 
@@ -67,4 +76,7 @@ class Changer(Protocol):
         """Return what lies where, as the changer reports it now. Raises ChangerError."""
 
     def move(self, source: Element, destination: Element) -> None:
-        """Move the cartridge in ``source`` to the empty ``destination``. Raises ChangerError; then nothing is known."""
+        """Move the cartridge in ``source`` to the empty ``destination``.
+
+        Raises SourceEmpty if there was none before anything moved, and ChangerError; then nothing is known.
+        """

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from papertape.errors import ChangerError, PapertapeError, UserError
-from papertape.tape.changer import Element, ElementKind, ElementStatus, Inventory
+from papertape.tape.changer import Element, ElementKind, ElementStatus, Inventory, SourceEmpty
 from papertape.tape.sense import explain, means_no_changer
 
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -179,12 +179,12 @@ class MtxChanger:
         """
         try:
             with self._alone() as lock:
-                objection = _objection(self._look(lock), source, destination)
-                if objection:
-                    raise InventoryUnknown(objection)
+                _check(self._look(lock), source, destination)
                 answer = self._run(lock, self._limits.move, *_command(source, destination))
                 if answer.code != 0:
                     raise answer.failure(self._device, source, destination)
+        except SourceEmpty:
+            raise
         except ChangerError as error:
             raise ChangerError(str(source), str(destination), error.reason) from error
 
@@ -250,19 +250,18 @@ class MtxChanger:
             time.sleep(0.05)
 
 
-def _objection(inventory: Inventory, source: Element, destination: Element) -> str | None:
-    """Say why the move cannot be made, None if it can; mtx would take a slot's number for a mail slot's."""
+def _check(inventory: Inventory, source: Element, destination: Element) -> None:
+    """Raise ChangerError if the move cannot be made; mtx would take a slot's number for a mail slot's."""
     for element in (source, destination):
         if inventory.at(element) is None:
-            return f"the library has no {element}"
+            raise InventoryUnknown(f"the library has no {element}")
     full = {status.element for status in inventory.elements if status.full}
     if source not in full:
-        return f"{source} is empty"
+        raise SourceEmpty(source, destination)
     if destination in full:
-        return f"{destination} is full"
+        raise InventoryUnknown(f"{destination} is full")
     if source.kind is destination.kind is DRIVE:
-        return "mtx cannot move from drive to drive: move it to a slot first"
-    return None
+        raise InventoryUnknown("mtx cannot move from drive to drive: move it to a slot first")
 
 
 def _command(source: Element, destination: Element) -> tuple[str, str, str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from papertape.errors import ChangerError, HostError, PapertapeError, VolumeMissing
 from papertape.report import Reporter
-from papertape.tape.changer import Changer, Element, ElementKind, ElementStatus, Inventory
+from papertape.tape.changer import Changer, Element, ElementKind, ElementStatus, Inventory, SourceEmpty
 from papertape.tape.hostfile import locked
+from papertape.tape.whereabouts import PUT_BACK, find_volume
 
 NO_LABEL = "without a readable label"
 
@@ -34,16 +35,12 @@ class Robot:
         return self._changer.inventory()
 
     def fetch(self, volume_tag: str, drive: int) -> None:
-        """Move the volume from its slot into the empty ``drive``. Raises ChangerError."""
+        """Move the volume from its slot into the empty ``drive``. Raises VolumeMissing, ChangerError."""
         with self._alone():
-            found = self.inventory().find(volume_tag)
-            if len(found) != 1:
-                raise ChangerError(
-                    "its slot", str(drive_element(drive)), f"volume {volume_tag} has been moved meanwhile"
-                )
-            self._came_from[volume_tag] = found[0].element
+            place = find_volume(self.inventory(), volume_tag).element
+            self._came_from[volume_tag] = place
             self._fetched[drive] = volume_tag
-            self._move(volume_tag, found[0].element, drive_element(drive))
+            self._move(volume_tag, place, drive_element(drive))
 
     def put_away(self, drive: int) -> None:
         """Move what lies in the unloaded ``drive`` to its home slot, or any free one. Raises ChangerError."""
@@ -104,12 +101,20 @@ class Robot:
         try:
             self._changer.move(source, destination)
         except ChangerError as error:
+            if isinstance(error, SourceEmpty) and volume_tag and self._is_taken_out(volume_tag, source):
+                raise VolumeMissing(volume_tag, f"has been taken out of {source}; {PUT_BACK}") from error
             reason = f"{error.reason}; {self.where(volume_tag)}"
             raise ChangerError(str(source), str(destination), reason) from error
         arrived = self.inventory().at(destination)
         if arrived is None or not arrived.full or arrived.volume_tag != volume_tag:
             reason = f"the changer reports success, but {self.where(volume_tag)}: look into the library"
             raise ChangerError(str(source), str(destination), reason)
+
+    def _is_taken_out(self, volume_tag: str, source: Element) -> bool:
+        """Tell whether someone took the volume out: it is nowhere any more, and ``source`` was no drive."""
+        with suppress(PapertapeError):
+            return source.kind is not ElementKind.DRIVE and not self.inventory().find(volume_tag)
+        return False
 
     def _home(self, status: ElementStatus, inventory: Inventory) -> Element:
         """Return the slot that the cartridge came from if it is free, else a free one, at best nobody else's home."""

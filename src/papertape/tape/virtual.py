@@ -20,7 +20,7 @@ from pathlib import Path
 
 from papertape.errors import ChangerError, UserError
 from papertape.tape.cartridge import TAG_PATTERN, blank_cartridge, read_label
-from papertape.tape.changer import Element, ElementKind, ElementStatus, Inventory
+from papertape.tape.changer import Element, ElementKind, ElementStatus, Inventory, SourceEmpty
 from papertape.tape.hostfile import keep_spare, locked, write_json
 from papertape.tape.shelf import DriveRecord, LibraryRecord, Shelf
 from papertape.tape.timing import GENERATIONS, ROBOT_MOVE_SECONDS, Clock, DriveTiming
@@ -175,24 +175,34 @@ class VirtualChanger:
         return ElementStatus(element, True, read_label(self._shelf.cartridge(name)), slot)
 
     def _move(self, record: LibraryRecord, source: Element, destination: Element) -> None:
-        reason = self._objection(record, source, destination)
-        if reason:
-            raise ChangerError(str(source), str(destination), reason)
+        self._check(record, source, destination)
         home = source.number if source.kind is ElementKind.STORAGE else None
         if source.kind is ElementKind.DRIVE:
             home = record.drives[source.number].home
         record.put(destination, record.take(source), home)
 
-    def _objection(self, record: LibraryRecord, source: Element, destination: Element) -> str | None:
-        """Say why the robot cannot do it; None if it can."""
+    def _check(self, record: LibraryRecord, source: Element, destination: Element) -> None:
+        """Raise ChangerError if the robot cannot do it."""
+        reason = self._find_missing(record, source, destination)
+        if not reason and record.cartridge_in(source) is None:
+            raise SourceEmpty(source, destination)
+        reason = reason or self._find_obstacle(record, source, destination)
+        if reason:
+            raise ChangerError(str(source), str(destination), reason)
+
+    def _find_missing(self, record: LibraryRecord, *places: Element) -> str | None:
+        """Say which of the elements is not there, None if all are."""
         elements = set(record.elements())
-        for element in (source, destination):
+        for element in places:
             if element not in elements:
                 return f"the library has no {element}"
             if element.kind is ElementKind.DRIVE and not self._shelf.drive(element.number).is_dir():
                 return f"{element} is missing: the folder {self._shelf.drive(element.number)} is gone"
-        if record.cartridge_in(source) is None:
-            return f"{source} is empty"
+        return None
+
+    @staticmethod
+    def _find_obstacle(record: LibraryRecord, source: Element, destination: Element) -> str | None:
+        """Say what is in the way at either end, None if nothing is."""
         if record.cartridge_in(destination) is not None:
             return f"{destination} is full"
         if source.kind is ElementKind.DRIVE and record.drives[source.number].loaded:
