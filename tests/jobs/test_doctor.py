@@ -128,6 +128,9 @@ def test_a_drive_that_the_config_does_not_name_keeps_the_cartridge_and_the_sente
     assert [check.code for check in checks if check.verdict is Verdict.PROBLEM] == [6, 7]
     none, stuck = wrong(checks)
     assert "became ready at none of the drives" in none
+    remedy = next(check.remedy for check in checks if check.sentence in none)
+    assert remedy.startswith("name the device of this drive in `drives`; or, if the cartridge is a new LTO-9 one, ")
+    assert remedy.endswith("wait for that and run this again, or take one that was loaded before")
     assert stuck.endswith("drive 1 has not been unloaded; volume PAPR1001 is now in drive 1")
     assert "the config names 2 drives, the changer has 3" in str(sentences(checks, Verdict.WARNING))
     assert lab.stranded() == ["PAPR1001"]

@@ -21,6 +21,11 @@ from papertape.transfer.stop import Stop
 
 READY_SECONDS = 180.0
 """How long a cartridge may take to become ready: loading takes some 20 s, with a rewind of a whole tape some 100 s."""
+NEVER_READY = (
+    "name the device of this drive in `drives`; or, if the cartridge is a new LTO-9 one, whose first load takes up to "
+    "two hours, wait for that and run this again, or take one that was loaded before"
+)
+"""What to do about a cartridge that became ready nowhere."""
 POLL_SECONDS = 0.5
 NAME = "which drive"
 
@@ -251,8 +256,7 @@ def _judge_one(devices: Devices, volume_tag: str, element: int, number: int | No
     if number is None:
         named = "the devices in `drives`" if devices.nodes else "the drives"
         sentence = f"{put} became ready at none of {named} within {READY_SECONDS:.0f} s"
-        remedy = "name the device of this drive in `drives`, or try another cartridge"
-        return problem(NAME, sentence, remedy, DriveError.exit_code)
+        return problem(NAME, sentence, NEVER_READY, DriveError.exit_code)
     sentence = f"{put} became ready at {devices.name(number)}, which the config calls drive {number}"
     return problem(NAME, sentence, remedy)
 
