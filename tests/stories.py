@@ -13,8 +13,9 @@ from itertools import count
 from pathlib import Path
 
 from papertape.errors import NothingToDo
-from papertape.jobs.context import CROSSED, Context, Outcome, Settings
+from papertape.jobs.context import CROSSED, Context, Outcome, Settings, find_lacking
 from papertape.jobs.dump import plan_next, run_dump
+from papertape.jobs.recopy import run_recopy
 from papertape.jobs.recover import recover
 from papertape.jobs.register import Registered, register
 from papertape.jobs.verify import verify
@@ -92,10 +93,18 @@ class Lab:
     def recover(self, *, undo: bool = False, faults: Faults | None = None) -> list[Outcome]:
         return recover(self.context(faults=faults), undo=undo)
 
+    def recopy(self, tag: str, report: Reporter | None = None, faults: Faults | None = None) -> Outcome:
+        return run_recopy(self.context(report, faults=faults), tag)
+
+    def lacking(self) -> list[str]:
+        """The volumes whose copies are to be made again."""
+        return [tag for dump in self.ledger.incomplete() for tag in find_lacking(self.ledger, dump)]
+
     def finish(self) -> list[Outcome]:
-        """What an operator does the next morning: recover what was left, then dump after dump until all is done."""
+        """What an operator does the next morning: recover, make missing copies again, dump until all is done."""
         self.recover()
-        outcomes = []
+        outcomes = [self.recopy(tag) for tag in self.lacking()]
+        assert [outcome.error for outcome in outcomes] == [None] * len(outcomes), outcomes
         while True:
             try:
                 outcomes.append(self.dump())

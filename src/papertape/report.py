@@ -14,6 +14,9 @@ class Reporter:
     def phase(self, name: str, volumes: tuple[str, ...] = (), total: int = 0) -> None:
         """Begin a phase (``writing``, ``verifying`` …) that will move ``total`` bytes on each of ``volumes``."""
 
+    def began(self, volume: str, drive: int, total: int) -> None:
+        """One more volume joins the phase under way, and will move ``total`` bytes."""
+
     def moved(self, volume: str, drive: int, count: int) -> None:
         """``count`` more bytes were written to, or read from, ``volume`` in ``drive``."""
 
@@ -49,6 +52,11 @@ class Reporters(Reporter):
         """See ``Reporter.phase``."""
         for subscriber in self._subscribers:
             subscriber.phase(name, volumes, total)
+
+    def began(self, volume: str, drive: int, total: int) -> None:
+        """See ``Reporter.began``."""
+        for subscriber in self._subscribers:
+            subscriber.began(volume, drive, total)
 
     def moved(self, volume: str, drive: int, count: int) -> None:
         """See ``Reporter.moved``."""

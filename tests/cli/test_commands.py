@@ -113,6 +113,7 @@ class Dumped(msgspec.Struct, forbid_unknown_fields=True):
     datasets: int
     files: int
     bytes: int
+    lacking: list[str]
     rejected: list[Rejected]
     verifications: list[Verified]
 
@@ -316,10 +317,12 @@ def test_a_byte_that_flips_before_it_is_verified_archives_nothing(waiting: Lab) 
     flip(waiting.cartridge("PAPR2001") / "0003.tar")
     ran = finish(process)
     assert ran.code == 8, ran
-    assert waiting.states("datasets") == ["waiting"] * 6
-    assert waiting.states("volumes") == ["aside"] * 2 + ["blank"] * 4
+    assert "`papertape recopy PAPR2001` makes that copy again" in ran.out
+    assert waiting.states("datasets") == ["claimed"] * 6
+    assert sorted(waiting.states("volumes")) == ["aside", *["blank"] * 4, "claimed"]
+    assert "papertape recopy PAPR2001" in waiting.ok("status")
     waiting.configure(library__timing="0")
-    assert "PAPR1002 and PAPR2002" in waiting.ok("dump")
+    assert "archived on PAPR1001 and PAPR2002" in waiting.ok("recopy", "PAPR2001")
     assert check_archived(waiting) == 6
 
 

@@ -113,11 +113,16 @@ def test_a_byte_flipped_between_writing_and_verifying_leaves_nothing_archived(
     outcome = lab.dump(At("verifying", lambda: flip(lab.tape_files(tag)[tape_file], offset)))
     assert isinstance(outcome.error, VerificationFailed)
     assert tag in str(outcome.error)
-    assert outcome.state == "failed"
-    assert set(lab.states().values()) == {"waiting"}
-    assert [lab.volumes()[each] for each in TAGS] == ["aside", "aside"]
+    assert (outcome.state, outcome.lacking) == ("incomplete", (tag,))
+    assert set(lab.states().values()) == {"claimed"}
+    assert {each: lab.volumes()[each] for each in TAGS} == {
+        each: "aside" if each == tag else "claimed" for each in TAGS
+    }
     assert not lab.stranded()
-    check_next_dump_leaves_alone(lab)
+    before = [snapshot(lab.cartridge(each)) for each in TAGS]
+    assert [outcome.error for outcome in lab.finish()] == [None]
+    check_all_archived(lab)
+    assert [snapshot(lab.cartridge(each)) for each in TAGS] == before
 
 
 def check_next_dump_leaves_alone(lab: Lab) -> None:

@@ -23,18 +23,31 @@ def failing(method: str, at: int, drive: int, error: PapertapeError | None = Non
 
 
 def check_other_copy(lab: Lab, bad: str, good: str, kind: type[PapertapeError]) -> None:
-    """The evidence of the good copy is complete; nothing is archived, nothing is claimed."""
+    """The evidence of the good copy is complete, and the dump keeps it; nothing is archived."""
     (dump,) = lab.ledger.dumps()
-    assert dump.state == "failed"
+    assert dump.is_incomplete
     copies = {copy.volume: copy for copy in dump.copies}
     assert copies[bad].error
     assert (copies[bad].flushed_at, copies[bad].verified_at) == (None, None)
     assert copies[good].error is None
     assert None not in (copies[good].written_at, copies[good].flushed_at, copies[good].verified_at)
-    assert [lab.volumes()[tag] for tag in (bad, good)] == ["aside", "aside"]
-    assert set(lab.states().values()) == {"waiting"}
+    assert [lab.volumes()[tag] for tag in (bad, good)] == ["aside", "claimed"]
+    assert set(lab.states().values()) == {"claimed"}
     assert not lab.stranded()
     check_archived(lab)
+
+
+def check_copied(lab: Lab, bad: str, good: str) -> None:
+    """The missing copy is made from the good one, which is not written to again."""
+    before = [snapshot(lab.cartridge(tag)) for tag in (bad, good)]
+    new = {"PAPR1001": "PAPR1002", "PAPR2001": "PAPR2002"}[bad]
+    outcome = lab.recopy(bad)
+    assert (outcome.state, outcome.error, set(outcome.volumes)) == ("archived", None, {good, new})
+    check_all_archived(lab)
+    assert [snapshot(lab.cartridge(tag)) for tag in (bad, good)] == before
+    one, other = lab.tape_files(good), lab.tape_files(new)
+    assert [path.read_bytes() for path in one[1:]] == [path.read_bytes() for path in other[1:]]
+    assert one[0].read_bytes() != other[0].read_bytes()
 
 
 def check_next(lab: Lab, *aside: str) -> None:
@@ -57,7 +70,7 @@ def test_a_drive_that_fails_once_while_writing(lab: Lab, drive: int, method: str
     assert outcome.error.drive == drive
     assert [(v.volume, v.ok) for v in outcome.verifications] == [(good, True)]
     check_other_copy(lab, bad, good, DriveError)
-    check_next(lab, bad, good)
+    check_copied(lab, bad, good)
 
 
 def test_a_volume_that_is_physically_full_before_its_capacity(lab: Lab) -> None:
@@ -66,7 +79,7 @@ def test_a_volume_that_is_physically_full_before_its_capacity(lab: Lab) -> None:
     assert isinstance(outcome.error, VolumeFull)
     assert outcome.error.volume_tag == "PAPR2001"
     check_other_copy(lab, "PAPR2001", "PAPR1001", VolumeFull)
-    check_next(lab, "PAPR1001", "PAPR2001")
+    check_copied(lab, "PAPR2001", "PAPR1001")
 
 
 def test_a_host_disk_that_is_full_for_one_copy(lab: Lab) -> None:
@@ -74,7 +87,7 @@ def test_a_host_disk_that_is_full_for_one_copy(lab: Lab) -> None:
         outcome = lab.dump(faults=faults)
     assert isinstance(outcome.error, HostDiskFull)
     check_other_copy(lab, "PAPR1001", "PAPR2001", HostDiskFull)
-    check_next(lab)
+    check_copied(lab, "PAPR1001", "PAPR2001")
 
 
 def test_a_host_disk_that_is_full_for_both_copies_costs_no_volume(lab: Lab) -> None:
@@ -188,7 +201,7 @@ def test_with_one_of_three_copies_bad_the_other_two_are_verified(new_lab: MakeLa
     with failing("write_block", 4, 1) as faults:
         outcome = three.dump(faults=faults)
     assert [(v.volume, v.ok) for v in outcome.verifications] == [("PAPR1001", True), ("PAPR3001", True)]
-    assert set(three.states().values()) == {"waiting"}
+    assert set(three.states().values()) == {"claimed"}
     three.finish()
     check_all_archived(three)
 

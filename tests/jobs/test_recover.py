@@ -76,10 +76,10 @@ def leave_archived(lab: Lab) -> None:
     assert lab.stranded() == list(reversed(TAGS))
 
 
-def leave_failed(lab: Lab) -> None:
+def leave_incomplete(lab: Lab) -> None:
     """A copy did not read back, and then the robot is stuck."""
     with Faults().fail("read_block", at=9).fail("move", at=7, lasting=True) as faults:
-        assert lab.dump(faults=faults).state == "failed"
+        assert lab.dump(faults=faults).state == "incomplete"
     assert lab.stranded() == list(reversed(TAGS))
 
 
@@ -131,11 +131,22 @@ def test_undo_gives_a_written_dump_up_and_sets_its_volumes_aside(lab: Lab, leave
 
 def test_a_written_dump_that_does_not_read_back_is_failed_by_recover(lab: Lab) -> None:
     leave_verifying(lab)
-    flip(lab.tape_files("PAPR1001")[2], 3000)
+    for tag in TAGS:
+        flip(lab.tape_files(tag)[2], 3000)
     outcomes = lab.recover()
     assert isinstance(outcomes[0].error, VerificationFailed)
     check_freed(lab, outcomes, "failed")
     assert lab.dump().volumes == ("PAPR1002", "PAPR2002")
+
+
+def test_a_written_dump_of_which_one_copy_does_not_read_back_keeps_the_other(lab: Lab) -> None:
+    leave_verifying(lab)
+    flip(lab.tape_files("PAPR1001")[2], 3000)
+    (outcome,) = lab.recover()
+    assert isinstance(outcome.error, VerificationFailed)
+    assert (outcome.state, outcome.lacking) == ("incomplete", ("PAPR1001",))
+    assert lab.recopy("PAPR1001").error is None
+    check_all_archived(lab)
 
 
 def test_recover_with_a_drive_that_fails_leaves_the_dump_to_the_next_one(lab: Lab) -> None:
@@ -156,7 +167,8 @@ def test_one_copy_failed_and_then_the_process_died(lab: Lab) -> None:
     assert outcome.error is not None
     assert outcome.error.exit_code == 5
     assert [(v.volume, v.ok) for v in outcome.verifications] == [("PAPR1001", True)]
-    check_freed(lab, [outcome], "failed")
+    assert (outcome.state, outcome.lacking) == ("incomplete", ("PAPR2001",))
+    check_archived(lab)
     lab.finish()
     check_all_archived(lab)
 
@@ -167,10 +179,10 @@ def test_an_error_with_one_orphan_does_not_keep_the_others_from_their_turn(lab: 
     (tmp_path / "later").write_bytes(b"later")
     lab.add(tmp_path / "later")
     lab.ledger.begin(lab.plan(), nobody(), datetime.now(UTC))
-    assert [outcome.state for outcome in lab.recover()] == ["failed", "planned"]
+    assert [outcome.state for outcome in lab.recover()] == ["incomplete", "planned"]
 
 
-@pytest.mark.parametrize(("leave", "state"), [(leave_archived, "archived"), (leave_failed, "failed")])
+@pytest.mark.parametrize(("leave", "state"), [(leave_archived, "archived"), (leave_incomplete, "incomplete")])
 @pytest.mark.parametrize("undo", [False, True])
 def test_what_a_dump_that_is_over_has_left_in_drives_is_brought_home(
     lab: Lab, leave: Callable[[Lab], None], state: str, undo: bool

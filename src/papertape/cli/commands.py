@@ -8,11 +8,27 @@ from papertape.cli.dump import dump, plan, recover
 from papertape.cli.find import find
 from papertape.cli.init import init
 from papertape.cli.library import library
+from papertape.cli.recopy import recopy
 from papertape.cli.status import status
 from papertape.cli.verify import verify
 from papertape.cli.volumes import volumes
 
-for _command in (init, doctor, add, plan, dump, verify, recover, status, find, volumes, library, testdata, demo):
+for _command in (
+    init,
+    doctor,
+    add,
+    plan,
+    dump,
+    verify,
+    recover,
+    recopy,
+    status,
+    find,
+    volumes,
+    library,
+    testdata,
+    demo,
+):
     papertape.add_command(_command)
 
 __all__ = ["papertape", "run"]

@@ -165,6 +165,7 @@ def describe(outcome: Outcome) -> dict[str, object]:
         "datasets": outcome.datasets,
         "files": outcome.files,
         "bytes": outcome.size,
+        "lacking": list(outcome.lacking),
         "rejected": [{"source": source, "reason": reason} for source, reason in outcome.rejected],
         "verifications": [describe_verification(item) for item in outcome.verifications],
     }
@@ -189,11 +190,24 @@ def _show(outcome: Outcome) -> None:
         say(f"dump {outcome.dump} is archived on {names}: {what}")
     elif outcome.state == DumpState.PLANNED:
         say(f"dump {outcome.dump} is not archived; the next dump begins it anew on {names}")
+    elif outcome.lacking:
+        _show_lacking(outcome)
     elif outcome.state in {DumpState.WRITTEN, DumpState.VERIFYING}:
         say(f"dump {outcome.dump} is written to {names} and not verified yet: `papertape recover` goes on with it")
     elif outcome.dump:
         word = "was abandoned" if outcome.state == DumpState.ABANDONED else outcome.state
         say(f"dump {outcome.dump} {word}: nothing of it is archived, its data sets wait again")
+    _show_rejected(outcome)
+
+
+def _show_lacking(outcome: Outcome) -> None:
+    bad = enumerate_names(outcome.lacking)
+    good = enumerate_names(volume for volume in outcome.volumes if volume not in outcome.lacking) or "no volume"
+    remedy = f"`papertape recopy {outcome.lacking[0]}` makes that copy again"
+    say(f"dump {outcome.dump} is not archived: it is good on {good} and not on {bad}; {remedy}")
+
+
+def _show_rejected(outcome: Outcome) -> None:
     if outcome.rejected:
         say(f"{count(len(outcome.rejected), 'data set')} rejected; mend what is wrong and `papertape add` again:")
         for source, reason in outcome.rejected:

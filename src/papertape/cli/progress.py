@@ -62,6 +62,8 @@ class Lines(Reporter):
         with self._lock:
             self._phase = name
             self._moves = {volume: _Move(total, now, now) for volume in volumes}
+        if not volumes:
+            return
         each = " each" if len(volumes) > 1 else ""
         self.say(f"{' '.join(filter(None, [name, enumerate_names(volumes)]))}: {show_size(total)}{each}")
 

@@ -9,6 +9,7 @@ import click
 from papertape.cli.app import App, command, open_ledger
 from papertape.cli.output import print_json, say
 from papertape.cli.text import count, enumerate_names, show_size, show_table
+from papertape.jobs.context import find_lacking
 from papertape.jobs.deletable import Candidate, OnDisk, find_deletable
 from papertape.jobs.owner import is_alive
 from papertape.ledger import Ledger
@@ -63,6 +64,10 @@ def _show(ledger: Ledger) -> None:
     for held in ledger.held():
         names = enumerate_names(volume.tag for volume in held.volumes)
         say(f"dump {held.dump} was interrupted while it was written; the next dump begins it anew on {names}")
+    for dump in ledger.incomplete():
+        bad = find_lacking(ledger, dump)
+        remedy = f"; `papertape recopy {bad[0]}` makes it again" if bad else ""
+        say(f"dump {dump.id} is not archived, for want of a good copy on {enumerate_names(bad)}{remedy}")
     _show_first("rejected", [f"{item.source}: {item.reason}" for item in ledger.rejected()])
     _show_first("set aside", [f"{item.tag}: {item.reason}" for item in ledger.volumes() if item.state == "aside"])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from papertape.errors import PapertapeError
-from papertape.ledger import Ledger, Owner
+from papertape.ledger import DumpRecord, Ledger, Owner, VolumeState
 from papertape.report import Reporter
 from papertape.tape.library import Library, Session
 from papertape.transfer.stop import Stop
@@ -49,7 +49,8 @@ class Context:
 class Outcome:
     """What became of one dump; ``size`` in bytes. ``error`` is why it is not archived, or None.
 
-    ``rejected`` are sources and reasons.
+    ``rejected`` are sources and reasons; ``lacking`` the volumes whose copies have to be made again, where another copy
+    is good.
     """
 
     dump: int
@@ -62,6 +63,7 @@ class Outcome:
     rejected: tuple[tuple[str, str], ...]
     verifications: tuple[Verification, ...] = ()
     error: PapertapeError | None = None
+    lacking: tuple[str, ...] = ()
 
 
 def conclude(
@@ -75,17 +77,25 @@ def conclude(
     record = ledger.dump(dump)
     volumes = tuple(copy.volume for copy in record.copies)
     counts = (record.datasets, record.files, record.size)
-    return Outcome(dump, record.uuid, record.state, volumes, *counts, rejected, verifications, error)
+    lacking = find_lacking(ledger, record)
+    return Outcome(dump, record.uuid, record.state, volumes, *counts, rejected, verifications, error, lacking)
 
 
-def run_in_session(context: Context, work: Callable[[Session], Outcome]) -> Outcome:
-    """Return what ``work`` came to with a drive reserved for each copy, and one more to cross to where there is one.
+def find_lacking(ledger: Ledger, dump: DumpRecord) -> tuple[str, ...]:
+    """Return the volumes of an incomplete dump whose copies are not good."""
+    if not dump.is_incomplete:
+        return ()
+    return tuple(copy.volume for copy in dump.copies if ledger.volume(copy.volume).state != VolumeState.CLAIMED)
+
+
+def run_in_session(context: Context, work: Callable[[Session], Outcome], drives: int | None = None) -> Outcome:
+    """Return what ``work`` came to with ``drives`` drives; by default one for each copy, and one more to cross to.
 
     Where only putting the cartridges away failed, that is the outcome's error, or a note on it: what was done is done.
     """
     outcome: Outcome | None = None
     try:
-        with context.library.reserve(_count_drives(context)) as session:
+        with context.library.reserve(drives or _count_drives(context)) as session:
             outcome = work(session)
         context.ledger.dismiss(outcome.dump)  # its volumes are home
     except PapertapeError as error:

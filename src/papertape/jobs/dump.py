@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from uuid import uuid4
 
@@ -41,26 +43,25 @@ def plan_next(ledger: Ledger, library: Library, settings: Settings) -> tuple[Bat
 
     Raises NothingToDo if no data set waits, VolumeError if there is no blank volume for a copy, or none in the library.
     """
-    waiting = ledger.pending()
-    first = next(waiting, None)
-    if first is None:
-        raise NothingToDo("no data set is waiting; register some with `papertape add`")
+    with contextlib.closing(ledger.pending()) as waiting:
+        first = next(waiting, None)
+        if first is None:
+            raise NothingToDo("no data set is waiting; register some with `papertape add`")
+        return _plan(ledger, library, settings, chain([first], waiting))
+
+
+def _plan(ledger: Ledger, library: Library, settings: Settings, waiting: Iterable[DataSet]) -> tuple[Batch, bool]:
     loadable = library.loadable()
     # one whose volumes are away keeps them, and this will be another dump
     held = next((it for it in ledger.held() if loadable.issuperset(volume.tag for volume in it.volumes)), None)
     batch = plan_batch(
         held.uuid if held else str(uuid4()),
-        _chain(first, waiting),
+        waiting,
         held.volumes if held else ledger.free_volumes(settings.copies, loadable),
         archive_size=settings.archive_size,
         block_size=settings.block_size,
     )
     return batch, held is not None
-
-
-def _chain(first: DataSet, rest: Iterable[DataSet]) -> Iterable[DataSet]:
-    yield first
-    yield from rest
 
 
 def run_dump(context: Context) -> Outcome:

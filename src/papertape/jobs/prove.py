@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from papertape.errors import PapertapeError, VerificationFailed, VolumeError
 from papertape.jobs.context import CROSSED, Context, Outcome, add_notes, conclude
 from papertape.jobs.heartbeat import Heartbeat
-from papertape.ledger import CopyRecord
+from papertape.ledger import CopyRecord, VolumeState
 from papertape.report import Reporters
 from papertape.tape.drive import Drive
 from papertape.tape.library import Session
@@ -23,7 +23,7 @@ def prove(
     rejected: tuple[tuple[str, str], ...],
     errors: Mapping[str, PapertapeError],
 ) -> Outcome:
-    """Read every whole copy of a written dump back, all at once, and commit it, or fail it if one is not good.
+    """Read every whole copy of a written dump back, all at once, and commit it, or say which one is not good.
 
     ``errors`` are those of copies that could not be written, by volume tag. What hinders the reading itself (a robot
     that is stuck, an interruption) is in the outcome too, and leaves the dump to `papertape recover`.
@@ -33,14 +33,25 @@ def prove(
     try:
         context.ledger.start_verifying(dump, context.owner, datetime.now(UTC))
         copies = context.ledger.dump(dump).copies
-        whole = [copy for copy in copies if not copy.error]
+        sick = _find_sick(context, copies)
+        whole = [copy for copy in copies if copy.volume not in sick]
         drives = choose_drives(session.drives, whole, context.settings.mount)
         with session.mounted([copy.volume for copy in whole], drives) as mounted:
             results += _read_back(context, dump, whole, mounted)
-            error = _judge(context, dump, copies, results, errors)  # a robot that is stuck later takes nothing back
+            error = judge(context, dump, copies, results, errors)  # a robot that is stuck later takes nothing back
     except PapertapeError as hindrance:
         error = add_notes(error, hindrance)
     return conclude(context.ledger, dump, rejected, tuple(results), error)
+
+
+def _find_sick(context: Context, copies: Sequence[CopyRecord]) -> dict[str, str]:
+    """Return the volumes whose copies are not to be read back, each with the reason."""
+    sick = {copy.volume: f"could not be written: {copy.error}" for copy in copies if copy.error}
+    for copy in copies:
+        volume = context.ledger.volume(copy.volume)
+        if volume.state != VolumeState.CLAIMED:
+            sick.setdefault(volume.tag, volume.reason)
+    return sick
 
 
 def _read_back(
@@ -64,33 +75,38 @@ def choose_drives(drives: Sequence[int], copies: Sequence[CopyRecord], mount: st
     return list(drives[: len(copies)])
 
 
-def _judge(
+def judge(
     context: Context,
     dump: int,
     copies: Sequence[CopyRecord],
     verifications: Sequence[Verification],
     errors: Mapping[str, PapertapeError],
 ) -> PapertapeError | None:
-    """Commit the dump if every copy is good; else set its volumes aside and return the reason."""
+    """Commit the dump if every copy is good; else set the bad ones aside and return the reason.
+
+    ``errors`` are those of copies that could not be written. With a good copy the dump keeps it, and its data sets, and
+    the others are made again; with none they wait for another dump, unless only tapes may still hold them.
+    """
     now = datetime.now(UTC)
-    bad = {copy.volume: f"could not be written: {copy.error}" for copy in copies if copy.error}
+    bad = _find_sick(context, copies)
     bad |= {item.volume: f"verification failed: {item.findings[0].sentence()}" for item in verifications if not item.ok}
     if not bad:
         context.ledger.commit(dump, verifications, now)
         return None
-    twins = " and ".join(bad)
-    good = {item.volume: f"it read back whole, but its twin {twins} is not good" for item in verifications if item.ok}
-    error = _why(copies, verifications, errors)
-    context.ledger.fail(dump, str(error), now, aside=bad | good)
+    error = _why(bad, verifications, errors)
+    if any(item.ok for item in verifications) or context.ledger.dump(dump).ended_at:
+        context.ledger.leave_incomplete(dump, str(error), bad)
+    else:
+        context.ledger.fail(dump, str(error), now, aside=bad)
     for verification in verifications:  # once the dump is over: a process that dies here leaves nothing half judged
         context.ledger.record(verification, now)
     return error
 
 
 def _why(
-    copies: Sequence[CopyRecord], verifications: Sequence[Verification], errors: Mapping[str, PapertapeError]
+    bad: Mapping[str, str], verifications: Sequence[Verification], errors: Mapping[str, PapertapeError]
 ) -> PapertapeError:
     if not all(verification.ok for verification in verifications):
         return VerificationFailed(verifications)
-    unwritten = next(copy for copy in copies if copy.error)
-    return errors.get(unwritten.volume) or VolumeError(unwritten.volume, f"could not be written ({unwritten.error})")
+    tag, reason = next(iter(bad.items()))
+    return errors.get(tag) or VolumeError(tag, reason)

@@ -8,7 +8,7 @@ from papertape.errors import PapertapeError
 from papertape.jobs.context import Context, Outcome, conclude, run_in_session
 from papertape.jobs.owner import is_alive
 from papertape.jobs.prove import prove
-from papertape.ledger import ClaimLost, DumpRecord, DumpState
+from papertape.ledger import UNFINISHED, ClaimLost, DumpRecord, DumpState
 
 UNWRITTEN = (DumpState.PLANNED, DumpState.WRITING)
 UNPROVEN = (DumpState.WRITTEN, DumpState.VERIFYING)
@@ -19,8 +19,9 @@ def recover(context: Context, *, undo: bool = False) -> list[Outcome]:
 
     One that was still being written is undone: its data sets wait again, and its volumes stay with it, for the next
     dump to begin it anew. One that was written is read back and committed; with ``undo`` it is given up in place of
-    that, and its volumes are set aside. One that was over before its volumes were home is returned if one still had to
-    be brought there. An error with one does not keep the others from their turn.
+    that, and its volumes are set aside. Where a copy was being made again, the good ones are kept, and that one is
+    still to be made. One that was over before its volumes were home is returned if one still had to be brought there.
+    An error with one does not keep the others from their turn.
 
     The volumes of such a dump that lie in drives which nobody has reserved are brought home first, even if an operator
     has put one there since. Whatever else lies in drives stays there.
@@ -41,7 +42,7 @@ def _see_to(context: Context, dump: DumpRecord, *, undo: bool) -> Outcome | None
             home = _bring_home(context, dump)
         finally:  # the ledger is put in order even if the robot is stuck
             _undo(context, dump, undo=undo)
-        if dump.state in UNPROVEN and not undo:
+        if context.ledger.dump(dump.id).state in UNPROVEN and not _is_cut_off(dump):
             return run_in_session(context, lambda session: prove(context, session, dump.id, (), {}))
         context.ledger.dismiss(dump.id)
     except PapertapeError as error:
@@ -58,12 +59,26 @@ def _bring_home(context: Context, dump: DumpRecord) -> bool:
 
 
 def _undo(context: Context, dump: DumpRecord, *, undo: bool) -> None:
-    """Undo what was not written to its end and, with ``undo``, what was not verified."""
-    if dump.state in UNWRITTEN:
+    """Undo what was not written to its end and, with ``undo``, what was not verified.
+
+    A dump that was archived before is never given up: its tapes may be all that there is of it.
+    """
+    if _is_cut_off(dump):
+        context.ledger.leave_incomplete(dump.id, f"process {_pid(dump)} died while it copied", _unfinished(dump))
+    elif dump.state in UNWRITTEN:
         context.ledger.hold(dump.id, f"process {_pid(dump)} died while it wrote")
-    elif dump.state in UNPROVEN and undo:
+    elif dump.state in UNPROVEN and undo and not dump.ended_at:
         touched = [copy.volume for copy in dump.copies]
         context.ledger.fail(dump.id, "given up before it was verified", datetime.now(UTC), touched=touched)
+
+
+def _is_cut_off(dump: DumpRecord) -> bool:
+    """Whether its process died while it made a copy again."""
+    return dump.state in UNPROVEN and bool(_unfinished(dump))
+
+
+def _unfinished(dump: DumpRecord) -> dict[str, str]:
+    return {copy.volume: str(copy.error) for copy in dump.copies if copy.error == UNFINISHED}
 
 
 def _pid(dump: DumpRecord) -> str:

@@ -18,9 +18,11 @@ from papertape.ledger.records import (
     VolumeStatus,
     WrongState,
 )
-from papertape.ledger.schema import DataSetState, DumpState, VolumeState
+from papertape.ledger.replacement import UNFINISHED
+from papertape.ledger.schema import DataSetState, DumpState, Format, VolumeState
 
 __all__ = [
+    "UNFINISHED",
     "ClaimLost",
     "CopyRecord",
     "DataSetState",
@@ -28,6 +30,7 @@ __all__ = [
     "DumpRecord",
     "DumpState",
     "EvidenceMissing",
+    "Format",
     "Found",
     "FoundCopy",
     "FoundFile",

@@ -17,18 +17,20 @@ from papertape.ledger.schema import COPIES, DUMPS, VOLUMES, DumpState
 from papertape.plan import Batch, Volume
 
 OPEN = (DumpState.PLANNED, DumpState.WRITING, DumpState.WRITTEN, DumpState.VERIFYING)
-OVER = (DumpState.ARCHIVED, DumpState.FAILED, DumpState.ABANDONED)
+OVER = (DumpState.ARCHIVED, DumpState.INCOMPLETE, DumpState.FAILED, DumpState.ABANDONED)
+WHOLE = (DumpState.WRITTEN, DumpState.VERIFYING)
 _NOBODY: dict[str, Any] = {"owner_host": None, "owner_pid": None, "owner_started": None}
 
 
-def _owner_values(owner: Owner) -> dict[str, Any]:
+def owner_values(owner: Owner) -> dict[str, Any]:
+    """Return what a dump's row says of its owner."""
     return {"owner_host": owner.host, "owner_pid": owner.pid, "owner_started": owner.started}
 
 
 def _owned_by(owner: Owner | None) -> ColumnElement[bool]:
     if owner is None:
         return DUMPS.c.owner_host.is_(None)
-    return and_(*(DUMPS.c[name] == value for name, value in _owner_values(owner).items()))
+    return and_(*(DUMPS.c[name] == value for name, value in owner_values(owner).items()))
 
 
 def move(
@@ -65,7 +67,7 @@ def begin(connection: Connection, batch: Batch, owner: Owner, now: datetime) -> 
         "block_size": batch.block_size,
         "version": __version__,
     }
-    dump = _claim_dump(connection, batch.dump, {**counts, **_owner_values(owner), "heartbeat_at": now}, now)
+    dump = _claim_dump(connection, batch.dump, {**counts, **owner_values(owner), "heartbeat_at": now}, now)
     _claim_volumes(connection, batch.volumes, dump)
     datasets.claim(connection, chain.from_iterable(batch.archives), dump)
     datasets.reject(connection, batch.refused)
@@ -143,6 +145,23 @@ def fail(
     datasets.release(connection, dump)
 
 
+def leave_incomplete(
+    connection: Connection, dump: int, mine: Owner | None, reason: str, aside: Mapping[str, str]
+) -> None:
+    """Say that a dump has good copies and lacks those on ``aside`` (tag: reason), which can be made again from them."""
+    move(connection, dump, mine, WHOLE, DumpState.INCOMPLETE, reason=reason)
+    for volume in volumes.of_dump(connection, dump):
+        if volume.tag in aside:
+            volumes.set_aside(connection, volume.id, aside[volume.tag])
+
+
+def incomplete(connection: Connection) -> list[DumpRecord]:
+    """Return the dumps that lack a good copy and have one, oldest first."""
+    its = select(DUMPS).where(DUMPS.c.state == DumpState.INCOMPLETE)
+    rows = connection.execute(its.order_by(DUMPS.c.id)).all()
+    return [_record(connection, row) for row in rows]
+
+
 def abandon(connection: Connection, dump: int, mine: Owner | None, reason: str, now: datetime) -> None:
     """End a dump that never touched a tape: its data sets wait again, its volumes are blank again."""
     begun = (DumpState.PLANNED, DumpState.WRITING)
@@ -171,7 +190,7 @@ def take_over(connection: Connection, dump: DumpRecord, owner: Owner, now: datet
     taken = connection.execute(
         update(DUMPS)
         .where(DUMPS.c.id == dump.id, DUMPS.c.state == dump.state, _owned_by(dump.owner))
-        .values(heartbeat_at=now, **_owner_values(owner))
+        .values(heartbeat_at=now, **owner_values(owner))
     )
     if taken.rowcount != 1:
         raise ClaimLost(f"dump {dump.id}", "another process has taken it up already")
@@ -179,8 +198,7 @@ def take_over(connection: Connection, dump: DumpRecord, owner: Owner, now: datet
 
 def start_verifying(connection: Connection, dump: int, mine: Owner | None, owner: Owner, now: datetime) -> None:
     """Say that the dump's copies are being read back by ``owner``; once more, if a reading was cut short."""
-    whole = (DumpState.WRITTEN, DumpState.VERIFYING)
-    move(connection, dump, mine, whole, DumpState.VERIFYING, heartbeat_at=now, **_owner_values(owner))
+    move(connection, dump, mine, WHOLE, DumpState.VERIFYING, heartbeat_at=now, **owner_values(owner))
 
 
 def one(connection: Connection, dump: int) -> DumpRecord:

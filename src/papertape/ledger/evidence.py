@@ -18,6 +18,7 @@ from papertape.ledger.schema import (
     MEMBERS,
     REJECTIONS,
     TAPE_FILES,
+    VOLUMES,
     DataSetState,
     DumpState,
     source_key,
@@ -57,14 +58,19 @@ def _enter_copies(
         raise EvidenceMissing(dump, "the catalog names other volumes than the dump has claimed")
     if sorted(copy.volume for copy in copies) != sorted(volume.tag for volume in claimed):
         raise EvidenceMissing(dump, "not every volume that the dump has claimed was written once")
-    ids = {volume.tag: volume.id for volume in claimed}
-    labels = {volume.tag: _label(volume) for volume in catalog.volumes}
+    records = {volume.tag: volume for volume in catalog.volumes}
     for copy in copies:
-        connection.execute(
-            update(COPIES)
-            .where(COPIES.c.dump_id == dump, COPIES.c.volume_id == ids[copy.volume])
-            .values(label=labels[copy.volume], **_copy_values(copy, now))
-        )
+        enter_copy(connection, dump, records[copy.volume], copy, now)
+
+
+def enter_copy(connection: Connection, dump: int, record: VolumeRecord, copy: Written, now: datetime) -> None:
+    """Enter how one copy was written, and what its label is."""
+    volume = select(VOLUMES.c.id).where(VOLUMES.c.tag == record.tag).scalar_subquery()
+    connection.execute(
+        update(COPIES)
+        .where(COPIES.c.dump_id == dump, COPIES.c.volume_id == volume)
+        .values(label=describe_label(record), **_copy_values(copy, now))
+    )
 
 
 def _copy_values(copy: Written, now: datetime) -> dict[str, Any]:
@@ -81,7 +87,8 @@ def _copy_values(copy: Written, now: datetime) -> dict[str, Any]:
     }
 
 
-def _label(volume: VolumeRecord) -> dict[str, Any]:
+def describe_label(volume: VolumeRecord) -> dict[str, Any]:
+    """Return a volume's label as the ledger keeps it."""
     members = [[quote(member.name), *member[1:]] for member in volume.label_members]
     return {"drive_serial": volume.drive_serial, "label": list(volume.label), "members": members}
 

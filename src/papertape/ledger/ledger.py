@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from types import TracebackType
 
-from papertape.ledger import contents, datasets, dumps, evidence, proof, search, volumes
+from papertape.ledger import contents, datasets, dumps, evidence, proof, replacement, search, volumes
 from papertape.ledger.database import Database, open_database
 from papertape.ledger.records import (
     Deletable,
@@ -84,7 +84,7 @@ class Ledger:
                     tell(dataset, result)
         return counts
 
-    def pending(self) -> Iterator[DataSet]:
+    def pending(self) -> Generator[DataSet, None, None]:
         """Yield the data sets that wait, ordered by source."""
         with self._database.reading() as connection:
             yield from datasets.pending(connection)
@@ -126,6 +126,21 @@ class Ledger:
         """
         with self._database.reading() as connection:
             return volumes.free(connection, copies, loadable)
+
+    def free_volume(self, copy: int, loadable: Collection[str]) -> Volume:
+        """Return the lowest blank tag of one copy that is among the ``loadable`` ones; raises like ``free_volumes``."""
+        with self._database.reading() as connection:
+            return volumes.free_one(connection, copy, loadable)
+
+    def set_aside(self, tag: str, reason: str) -> None:
+        """Say that a volume that no dump has is not to be used, and why."""
+        with self._database.writing() as connection:
+            volumes.set_aside_blank(connection, tag, reason)
+
+    def place(self, tag: str, location: str) -> None:
+        """Note where a volume lies outside the library; raises UserError if it is unknown."""
+        with self._database.writing() as connection:
+            volumes.place(connection, tag, location)
 
     def begin(self, batch: Batch, owner: Owner, now: datetime) -> int:
         """Claim all that ``batch`` names, reject what it refuses, and return the dump's id.
@@ -177,8 +192,9 @@ class Ledger:
     def commit(self, dump: int, verifications: Sequence[Verification], now: datetime) -> None:
         """Say that a dump is archived: its data sets, its volumes and itself, or nothing at all.
 
-        Raises EvidenceMissing unless every copy was written and flushed without error and read back whole and equal:
-        as many bytes as its label and tape files have, as many files as its catalog has. Raises WrongState, ClaimLost.
+        Raises EvidenceMissing unless every copy was written and flushed without error and read back whole and equal,
+        now or before: as many bytes as its label and tape files have, as many files as its catalog has. Raises
+        WrongState, ClaimLost.
         """
         with self._database.writing() as connection:
             proof.commit(connection, dump, self._owners.get(dump), verifications, now)
@@ -200,6 +216,39 @@ class Ledger:
         with self._database.writing() as connection:
             mine = self._owners.get(dump)
             dumps.fail(connection, dump, mine, reason, now, aside=aside or {}, touched=touched)
+
+    def leave_incomplete(self, dump: int, reason: str, aside: Mapping[str, str]) -> None:
+        """Say that a dump has a good copy and lacks those on ``aside`` (tag: reason); raises WrongState, ClaimLost.
+
+        Its data sets stay with it: `papertape recopy` makes the copies that it lacks.
+        """
+        with self._database.writing() as connection:
+            dumps.leave_incomplete(connection, dump, self._owners.get(dump), reason, aside)
+
+    def incomplete(self) -> list[DumpRecord]:
+        """Return the dumps that have a good copy and lack another, oldest first."""
+        with self._database.reading() as connection:
+            return dumps.incomplete(connection)
+
+    def lacking(self, tag: str) -> DumpRecord:
+        """Return the dump whose copy on the volume is to be made again; raises UserError if there is none such."""
+        with self._database.reading() as connection:
+            return replacement.find_lacking(connection, tag)
+
+    def replace(self, old: str, new: Volume, owner: Owner, now: datetime) -> int:
+        """Give the blank volume ``new`` to a dump in the place of ``old``, and return the dump's id.
+
+        The dump is as if written and not verified yet, ``owner``'s. Raises UserError, ClaimLost.
+        """
+        with self._database.writing() as connection:
+            dump = replacement.begin(connection, old, new, owner, now)
+        self._owners[dump] = owner
+        return dump
+
+    def replaced(self, dump: int, record: VolumeRecord, copy: Written, now: datetime) -> None:
+        """Enter how the copy that was made again was written; raises WrongState, ClaimLost."""
+        with self._database.writing() as connection:
+            replacement.written(connection, dump, self._owners.get(dump), record, copy, now)
 
     def abandon(self, dump: int, reason: str, now: datetime) -> None:
         """End a dump that never touched a tape: all it had claimed is free again; raises WrongState, ClaimLost."""

@@ -84,7 +84,8 @@ class CopyRecord:
 class DumpRecord:
     """One dump; ``owner`` is None where it is held, and where it is over and nothing is left to be done for it.
 
-    ``datasets``, ``files`` and ``size`` (bytes) are those of the plan until it is written, then those of the catalog.
+    ``ended_at`` is set once it was archived, whatever came later. ``datasets``, ``files`` and ``size`` (bytes) are the
+    plan's until it is written, then those of the catalog.
     """
 
     id: int
@@ -101,7 +102,13 @@ class DumpRecord:
     files: int
     size: int
     block_size: int
+    format: str
     copies: tuple[CopyRecord, ...]
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether it has a good copy and lacks another, which `papertape recopy` makes."""
+        return self.state == "incomplete"
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,10 @@ class Held:
 
 @dataclass(frozen=True)
 class VolumeStatus:
-    """One volume in the ledger; ``uuid`` and ``dump`` (a uuid) are None for a blank one. ``capacity`` in bytes."""
+    """One volume in the ledger; ``uuid`` and ``dump`` (a uuid) are None for a blank one. ``capacity`` in bytes.
+
+    ``location`` is where it lies outside the library, as far as anybody said.
+    """
 
     tag: str
     uuid: str | None
@@ -126,6 +136,7 @@ class VolumeStatus:
     reason: str
     dump: str | None
     registered_at: datetime
+    location: str
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator
@@ -52,15 +53,27 @@ class VolumeState(StrEnum):
 
 
 class DumpState(StrEnum):
-    """Where a dump stands; a planned one without owner is held: it will be written again on the same volumes."""
+    """Where a dump stands.
+
+    A planned one without owner is held: it will be written again on the same volumes. An incomplete one has a good copy
+    and lacks another, which is to be made from that.
+    """
 
     PLANNED = "planned"
     WRITING = "writing"
     WRITTEN = "written"
     VERIFYING = "verifying"
+    INCOMPLETE = "incomplete"
     ARCHIVED = "archived"
     FAILED = "failed"
     ABANDONED = "abandoned"
+
+
+class Format(StrEnum):
+    """Whose tapes a dump is on."""
+
+    PAPERTAPE = "papertape"
+    PREDECESSOR = "predecessor"
 
 
 class Moment(TypeDecorator[datetime]):
@@ -151,6 +164,7 @@ VOLUMES = Table(
     Column("reason", Text, nullable=False, default=""),
     Column("registered_at", Moment, nullable=False),
     _dump(index=True),
+    Column("location", String(255), nullable=False, server_default=text("''")),
     Index(None, "state", "copy", "tag"),
 )
 
@@ -173,6 +187,7 @@ DUMPS = Table(
     Column("files", BigInteger, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("block_size", Integer, nullable=False),
+    Column("format", String(16), nullable=False, server_default=text("'papertape'")),
 )
 
 COPIES = Table(

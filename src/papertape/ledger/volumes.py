@@ -37,7 +37,7 @@ def add(connection: Connection, volumes: Iterable[tuple[str, int, int]], now: da
 
 def _bring_back(connection: Connection, tag: str, copy: int, capacity: int) -> bool:
     """Make a volume blank again that is set aside and holds no finished dump; return whether it is one."""
-    finished = (DumpState.WRITTEN, DumpState.VERIFYING, DumpState.ARCHIVED)
+    finished = (DumpState.WRITTEN, DumpState.VERIFYING, DumpState.INCOMPLETE, DumpState.ARCHIVED)
     dumped = select(COPIES.c.volume_id).join(DUMPS, COPIES.c.dump_id == DUMPS.c.id).where(DUMPS.c.state.in_(finished))
     done = connection.execute(
         update(VOLUMES)
@@ -54,7 +54,15 @@ def show(connection: Connection, tag: str | None = None) -> Iterator[VolumeStatu
     query = select(VOLUMES, DUMPS.c.uuid.label("dump")).select_from(joined).order_by(VOLUMES.c.tag)
     for row in connection.execute(query if tag is None else query.where(VOLUMES.c.tag == tag)):
         yield VolumeStatus(
-            row.tag, row.uuid, row.copy, row.capacity, row.state, row.reason, row.dump, row.registered_at
+            row.tag,
+            row.uuid,
+            row.copy,
+            row.capacity,
+            row.state,
+            row.reason,
+            row.dump,
+            row.registered_at,
+            row.location,
         )
 
 
@@ -78,27 +86,27 @@ def retire(connection: Connection, tag: str, reason: str) -> None:
 
 
 def free(connection: Connection, copies: int, loadable: Collection[str]) -> tuple[Volume, ...]:
-    """Return the lowest blank and ``loadable`` volume of each copy, with a fresh uuid.
+    """Return the lowest blank and ``loadable`` volume of each copy, with a fresh uuid; raises like ``free_one``."""
+    return tuple(free_one(connection, copy, loadable) for copy in range(1, copies + 1))
 
-    Raises VolumeError if a copy has no blank one, VolumeMissing if none of them is loadable.
+
+def free_one(connection: Connection, copy: int, loadable: Collection[str]) -> Volume:
+    """Return the lowest blank and ``loadable`` volume of one copy, with a fresh uuid.
+
+    Raises VolumeError if the copy has no blank one, VolumeMissing if none of them is loadable.
     """
-    found = []
-    for copy in range(1, copies + 1):
-        blank = connection.execute(
-            select(VOLUMES.c.tag, VOLUMES.c.capacity)
-            .where(VOLUMES.c.state == VolumeState.BLANK, VOLUMES.c.copy == copy)
-            .order_by(VOLUMES.c.tag)
-        ).all()
-        if not blank:
-            raise VolumeError(f"for copy {copy}", "none is blank; add one with `papertape volumes add`")
-        row = next((row for row in blank if row.tag in loadable), None)
-        if row is None:
-            more = " or another blank one" if len(blank) > 1 else ""
-            raise VolumeMissing(
-                f"for copy {copy}", f"no blank one is in the library; put {blank[0].tag}{more} into a slot"
-            )
-        found.append(Volume(row.tag, str(uuid4()), copy, row.capacity))
-    return tuple(found)
+    blank = connection.execute(
+        select(VOLUMES.c.tag, VOLUMES.c.capacity)
+        .where(VOLUMES.c.state == VolumeState.BLANK, VOLUMES.c.copy == copy)
+        .order_by(VOLUMES.c.tag)
+    ).all()
+    if not blank:
+        raise VolumeError(f"for copy {copy}", "none is blank; add one with `papertape volumes add`")
+    row = next((row for row in blank if row.tag in loadable), None)
+    if row is None:
+        more = " or another blank one" if len(blank) > 1 else ""
+        raise VolumeMissing(f"for copy {copy}", f"no blank one is in the library; put {blank[0].tag}{more} into a slot")
+    return Volume(row.tag, str(uuid4()), copy, row.capacity)
 
 
 def claim(connection: Connection, volumes: Iterable[Volume], dump: int) -> None:
@@ -124,6 +132,19 @@ def of_dump(connection: Connection, dump: int) -> list[Row[Any]]:
 def set_aside(connection: Connection, volume: int, reason: str) -> None:
     """Say that the volume with this id is not to be used, and why."""
     connection.execute(update(VOLUMES).where(VOLUMES.c.id == volume).values(state=VolumeState.ASIDE, reason=reason))
+
+
+def set_aside_blank(connection: Connection, tag: str, reason: str) -> None:
+    """Say that a volume that no dump has is not to be used, and why."""
+    idle = VOLUMES.c.state.in_((VolumeState.BLANK, VolumeState.ASIDE))
+    change = {"state": VolumeState.ASIDE, "reason": reason}
+    connection.execute(update(VOLUMES).where(VOLUMES.c.tag == tag, idle).values(**change))
+
+
+def place(connection: Connection, tag: str, location: str) -> None:
+    """Note where a volume lies outside the library; raises UserError if it is unknown."""
+    one(connection, tag)
+    connection.execute(update(VOLUMES).where(VOLUMES.c.tag == tag).values(location=location))
 
 
 def release(connection: Connection, dump: int, reason: str, aside: Mapping[str, str], touched: set[str]) -> None:

@@ -15,6 +15,7 @@ from papertape.tape.drive import Drive
 from papertape.transfer.hashing import Job, Lanes
 from papertape.transfer.ring import Block, Filemark, Ring
 from papertape.transfer.stop import Stop
+from papertape.volume.evidence import Written
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,21 @@ class Writer:
                 if isinstance(item, Block):
                     self._ring.release(item)
             self._report.finished(self.target.volume, self.target.drive.number)
+
+    def tell(self, files: int | None) -> Written:
+        """Return how the copy was written, with so many files; None if it did not come to its end."""
+        drive = self.target.drive
+        return Written(
+            self.target.volume,
+            drive.number,
+            drive.serial,
+            self.bytes,
+            files or 0,
+            self.started,
+            None if files is None else self.flushed,
+            self.touched,
+            self.error,
+        )
 
     def _write_label(self) -> None:
         self.touched = True

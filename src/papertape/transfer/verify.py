@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Protocol
 
 from papertape.errors import FormatError, Interrupted, PapertapeError
 from papertape.report import Reporter
@@ -80,16 +81,39 @@ class _Over(Exception):
     """What lies behind on this volume is not looked at."""
 
 
+class Tap(Protocol):
+    """Gets all that a reading reads from tape file 1 on; what it raises ends the reading, and goes through."""
+
+    def block(self, block: memoryview) -> None:
+        """Take the next block, which is valid until this returns."""
+
+    def filemark(self, tape_file: int) -> None:
+        """The tape file with this number is over."""
+
+
+class Untapped(Exception):
+    """The tap takes no more."""
+
+
 class Reading:
     """One volume, read back once; ``total`` is the number of bytes that lie on it."""
 
-    def __init__(self, expected: Expected, record: VolumeRecord, drive: Drive, report: Reporter, stop: Stop) -> None:
+    def __init__(
+        self,
+        expected: Expected,
+        record: VolumeRecord,
+        drive: Drive,
+        report: Reporter,
+        stop: Stop,
+        tap: Tap | None = None,
+    ) -> None:
         self.record = record
         self.total = record.label.size + sum(tape_file.size for tape_file in expected.tape_files)
         self._expected = expected
         self._drive = drive
         self._report = report
         self._stop = stop
+        self._tap = tap
         self._buffer = memoryview(bytearray(MAXIMUM_BLOCK))
         self._findings: list[Finding] = []
         self._bytes = 0
@@ -135,10 +159,15 @@ class Reading:
         """Return the next block, valid until the next call, or the mark met."""
         self._stop.check()
         size = self._drive.read_block(self._buffer)
+        tap = self._tap if self._tape_file else None
         if isinstance(size, Mark):
+            if tap and size is Mark.FILEMARK:
+                tap.filemark(self._tape_file)
             return size
         self._bytes += size
         self._report.moved(self.record.tag, self._drive.number, size)
+        if tap and size == self.block_size:
+            tap.block(self._buffer[:size])
         return self._buffer[:size]
 
     @property

@@ -13,7 +13,7 @@ from papertape.errors import HostError
 from papertape.plan import Batch, DataSet
 from papertape.report import Reporter
 from papertape.tape.drive import Drive
-from papertape.transfer.pump import CopyFailed, Pump, Target, Writer
+from papertape.transfer.pump import CopyFailed, Pump, Target
 from papertape.transfer.recording import Recording
 from papertape.transfer.stop import Stop
 from papertape.volume.catalog import Catalog, VolumeRecord
@@ -66,7 +66,7 @@ def write_volumes(
                 catalog = _record_all(recording, batch, pump, volumes, report, stop)
         pump.check_blocks()
     journal = recording.journal if recording else None
-    copies = tuple(_evidence(writer, catalog) for writer in pump.writers)
+    copies = tuple(writer.tell(catalog.files if catalog else None) for writer in pump.writers)
     return Writing(catalog, copies, tuple(journal.rejected) if journal else ())
 
 
@@ -100,21 +100,6 @@ def _tell_rest(ending: Sequence[str], archives: Sequence[Sequence[DataSet]]) -> 
 
 def _record(identity: Identity, drive: Drive, label: Composed) -> VolumeRecord:
     return VolumeRecord(identity.tag, identity.uuid, identity.copy, drive.serial, label.tape_file, label.members)
-
-
-def _evidence(writer: Writer, catalog: Catalog | None) -> Written:
-    drive = writer.target.drive
-    return Written(
-        writer.target.volume,
-        drive.number,
-        drive.serial,
-        writer.bytes,
-        catalog.files if catalog else 0,
-        writer.started,
-        writer.flushed if catalog else None,
-        writer.touched,
-        writer.error,
-    )
 
 
 @contextlib.contextmanager

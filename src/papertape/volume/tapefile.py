@@ -107,10 +107,12 @@ class Scanner:
 
     Whoever has a catalog may set ``known`` to the member to come: if that is what comes, going by its offset and its
     headers' CRC-32, the headers need not be parsed. The structure digest covers them all the same.
+
+    A scanner may begin in the middle of a tape file, at the ``offset`` of a header, with what follows in that block.
     """
 
-    def __init__(self) -> None:
-        self.offset = 0
+    def __init__(self, offset: int = 0) -> None:
+        self.offset = offset
         self.ended = False
         self.known: Member | None = None
         self._structure = hashlib.sha256()

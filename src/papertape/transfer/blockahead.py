@@ -1,0 +1,153 @@
+"""Blocks of chosen places on a tape, read ahead of their use by a thread of their own, so that the drive streams."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from queue import SimpleQueue
+from typing import NamedTuple, Self
+
+from papertape.errors import DriveError, PapertapeError
+from papertape.report import Reporter
+from papertape.tape.drive import Drive, Mark
+
+READ_ON = 512 * 1024 * 1024
+"""Bytes between two places up to which reading on is quicker than a LOCATE: to stop, turn back and start again takes a
+drive some three seconds, in which it reads as much."""
+MOST_HOLES = 50
+"""Blocks that cannot be read after which the rest of a volume is given up: other copies are better."""
+FEWEST_BUFFERS = 4
+
+
+class Span(NamedTuple):
+    """Logical objects on a tape from ``start`` up to, and not with, ``stop``."""
+
+    start: int
+    stop: int
+
+
+class Unreadable(NamedTuple):
+    """What stands in the place of a block that could not be read."""
+
+    reason: str
+
+
+_OUTSIDE = Unreadable("it lies outside of what was to be read")
+
+
+class _Item(NamedTuple):
+    """What was found at ``address``, and the memory that it lies in."""
+
+    address: int
+    found: memoryview | Unreadable
+    buffer: memoryview
+
+
+class BlockAhead:
+    """Reads ``spans`` (in order, not overlapping) of the tape in ``drive``; a context manager: no thread outlives it.
+
+    ``memory`` bounds the blocks that are waiting, in bytes. ``locates`` and ``bytes`` count what the drive had to do.
+    """
+
+    def __init__(
+        self, drive: Drive, spans: Sequence[Span], block_size: int, memory: int, volume: str, report: Reporter
+    ) -> None:
+        self.locates = 0
+        self.bytes = 0
+        self._drive = drive
+        self._spans = spans
+        self._block_size = block_size
+        self._volume, self._report = volume, report
+        self._free: SimpleQueue[memoryview] = SimpleQueue()
+        self._filled: SimpleQueue[_Item | BaseException | None] = SimpleQueue()
+        self._unmade = max(memory // block_size, FEWEST_BUFFERS)
+        self._position = -1
+        self._holes = 0
+        self._over = False
+        self._current: _Item | None = None
+        self._thread = threading.Thread(target=self._run, name=f"ahead-{drive.number}")
+
+    def __enter__(self) -> Self:
+        for _ in range(FEWEST_BUFFERS):
+            self._make_buffer()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over = True
+        self._free.put(memoryview(b""))
+        self._thread.join()
+
+    def get(self, address: int) -> memoryview | Unreadable:
+        """Return the block at ``address``, valid until the next call; addresses must not go back.
+
+        Raises what ended the reading of the whole volume.
+        """
+        while self._current is None or self._current.address < address:
+            if self._current is not None:
+                self._give_back(self._current.buffer)
+                self._current = None
+            item = self._filled.get()
+            if not isinstance(item, _Item):
+                self._filled.put(item)
+                if item is None:
+                    return _OUTSIDE
+                raise item
+            self._current = item
+        return self._current.found if self._current.address == address else _OUTSIDE
+
+    def _give_back(self, buffer: memoryview) -> None:
+        if self._unmade and self._free.empty():
+            self._make_buffer()
+        self._free.put(buffer)
+
+    def _make_buffer(self) -> None:
+        if self._unmade:
+            self._unmade -= 1
+            self._free.put(memoryview(bytearray(self._block_size)))
+
+    def _run(self) -> None:
+        try:
+            for span in self._spans:
+                self._read(span)
+        except PapertapeError as error:
+            self._filled.put(error)
+        finally:
+            self._filled.put(None)
+
+    def _read(self, span: Span) -> None:
+        for address in range(span.start, span.stop):
+            buffer = self._free.get()
+            if self._over:
+                return
+            self._filled.put(_Item(address, self._take(address, buffer), buffer))
+
+    def _take(self, address: int, buffer: memoryview) -> memoryview | Unreadable:
+        if self._holes >= MOST_HOLES:
+            return Unreadable(f"{MOST_HOLES} blocks before it could not be read, and the rest was not tried")
+        try:
+            self._go_to(address, buffer)
+            size = self._read_one(buffer)
+        except DriveError as error:
+            self._position = -1
+            self._holes += 1
+            return Unreadable(str(error))
+        if isinstance(size, Mark):
+            return Unreadable(f"there is {size.value} in its place")
+        return buffer[:size] if size == self._block_size else Unreadable(f"it has {size} bytes, not {self._block_size}")
+
+    def _go_to(self, address: int, buffer: memoryview) -> None:
+        if self._position < 0 or not 0 <= (address - self._position) * self._block_size <= READ_ON:
+            self.locates += 1
+            self._drive.locate(address)
+            self._position = address
+        while self._position < address:
+            self._read_one(buffer)
+
+    def _read_one(self, buffer: memoryview) -> int | Mark:
+        size = self._drive.read_block(buffer)
+        self._position += 1
+        if not isinstance(size, Mark):
+            self.bytes += size
+            self._report.moved(self._volume, self._drive.number, size)
+        return size
