@@ -185,10 +185,14 @@ def read_size(record: bytes) -> int:
 
 def read_header(extension: bytes, record: bytes, length: int) -> Header:
     """Return the header that a checked ``record`` and the pax records before it (or b"") make; raises HeaderError."""
-    pax = read_pax(extension) if extension else {}
     kind = _KINDS.get(record[156:157])
     if kind is None:
         raise HeaderError(f"a member of type {record[156:157]!a} is never written")
+    return make_header(kind, read_pax(extension) if extension else {}, record, length)
+
+
+def make_header(kind: str, pax: dict[bytes, bytes], record: bytes, length: int) -> Header:
+    """Return the header that a checked ``record`` makes where ``pax`` does not say better; raises HeaderError."""
     attributes = Attributes(
         kind,
         read_number(record[100:108]),
