@@ -1,0 +1,224 @@
+"""The predecessor's volumes, which must be readable for ever: their grammar, and the catalog at their beginning.
+
+::
+
+    volume  := catalog FM  ( archive FM )+  EOD
+
+The catalog is plain text in blocks of 32768 bytes, the last one filled up with NUL: three lines of heading, then
+``item:tape_index:archive_index:md5:host:/path`` for each data set, in tape order. Data sets are counted from 1, in the
+volume and in their archive, and archives from 0: ``tape_index`` N is tape file N + 1. Nothing on a volume names the
+volume, so that the two of a pair are the same. ``volume/legacytar.py`` reads the archives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple
+
+from papertape.errors import FormatError
+from papertape.volume.names import quote, unquote
+
+LEGACY_CATALOG_BLOCK = 32 * 1024
+LEGACY_BLOCK = 10 * 1024
+"""The length in bytes of every block of the catalog, and of every block of an archive."""
+
+LONGEST_CATALOG = 256 * 1024**2
+"""Bytes of a catalog that a reader accepts: hundreds of times what the fullest volume has."""
+
+MOST_ITEMS = 2_000_000
+"""Data sets that a reader accepts in one catalog; each takes some 400 bytes of memory."""
+
+_BEGIN = b"## Paper dump catalog:"
+_HEADING = re.compile(
+    rb"## Paper dump catalog: ?([0-9]{1,20}) \(version: ([0-9]{8}) on ([0-9]{8}-[0-9]{4})\)\n"
+    rb"## This tape contains files as listed below:\n"
+    rb"## item_index:tape_index:(?:archive|file)_index:data_md5:dir_path\(host:fullpath\)\n"
+)
+_ITEM = re.compile(
+    rb"([0-9]{1,9}):([0-9]{1,9}):([0-9]{1,9}):([0-9a-fA-F]{32}):([A-Za-z0-9][A-Za-z0-9._-]{0,254}):(/[^\n]{0,4095})\n"
+)
+_ODD_PART = re.compile(rb"//|/\.{1,2}(?:/|\Z)|/\Z|\0")
+
+
+class LegacyItem(NamedTuple):
+    """One data set of a catalog: ``number`` counts from 1, ``tape_index`` from 0, ``archive_index`` from 1.
+
+    ``md5``, in lowercase, is that of the file, or of the directory's ``visdata``. ``source`` is ``host:/path`` in text
+    form.
+    """
+
+    number: int
+    tape_index: int
+    archive_index: int
+    md5: str
+    source: str
+
+    @property
+    def host(self) -> str:
+        """The host that the path was on."""
+        return self.source.partition(":")[0]
+
+    @property
+    def path(self) -> bytes:
+        """The absolute path on that host."""
+        return unquote(self.source.partition(":")[2])
+
+    @property
+    def name(self) -> bytes:
+        """``host:/path`` as it stands on the tape, in the catalog and in the archive."""
+        return b"%b:%b" % (self.host.encode(), self.path)
+
+
+class LegacyHeading(NamedTuple):
+    """Which dump a catalog is of; ``version`` and ``written`` (YYYYMMDD-HHMM, in no known time zone) as on the tape."""
+
+    job: str
+    version: str
+    written: str
+
+
+@dataclass(frozen=True)
+class LegacyCatalog:
+    """What a pair of the predecessor's holds; the fields of ``LegacyHeading``, and ``items`` in tape order, not empty.
+
+    ``sha256`` is that of the text without the NULs behind it: the same on both volumes of a pair, on no others.
+    """
+
+    job: str
+    version: str
+    written: str
+    items: tuple[LegacyItem, ...]
+    sha256: str
+
+    @property
+    def heading(self) -> LegacyHeading:
+        """Which dump this is."""
+        return LegacyHeading(self.job, self.version, self.written)
+
+    def archives(self) -> Iterator[tuple[LegacyItem, ...]]:
+        """Yield the items of each archive, in tape order."""
+        for _, items in groupby(self.items, attrgetter("tape_index")):
+            yield tuple(items)
+
+
+def is_legacy(first_block: bytes | memoryview) -> bool:
+    """Whether a volume that begins with ``first_block`` is one of the predecessor's."""
+    return bytes(memoryview(first_block)[: len(_BEGIN)]) == _BEGIN
+
+
+def is_plain(path: bytes) -> bool:
+    """Whether an absolute ``path`` has no empty, ``.`` or ``..`` part and no NUL."""
+    return not _ODD_PART.search(path)
+
+
+def locate_item(catalog: LegacyCatalog, labels: Iterable[str], item: LegacyItem) -> str:
+    """Return where ``item`` lies, as the lab's database has it: ``20170221[H0C10001,H0C20001]-0:1``."""
+    return f"{catalog.version}[{','.join(sorted(labels))}]-{item.tape_index}:{item.archive_index}"
+
+
+def read_legacy_heading(content: bytes | memoryview) -> LegacyHeading | None:
+    """Return which dump the catalog that begins with ``content`` is of; None if there is no such heading."""
+    match = _HEADING.match(content)
+    if match is None:
+        return None
+    heading = LegacyHeading(*(group.decode("ascii") for group in match.groups()))
+    try:
+        datetime.strptime(heading.written, "%Y%m%d-%H%M")
+    except ValueError:
+        return None
+    return heading
+
+
+def digest_catalog(content: bytes) -> str:
+    """Return the SHA-256 of the text of a catalog whose blocks are ``content``."""
+    return hashlib.sha256(content.rstrip(b"\0")).hexdigest()
+
+
+def parse_legacy_catalog(content: bytes, volume_tag: str) -> LegacyCatalog:
+    """Return the catalog whose whole blocks are ``content``; raises FormatError, which names ``volume_tag``."""
+    try:
+        text = _strip_filling(content)
+        heading = read_legacy_heading(text)
+        if heading is None:
+            raise ValueError("it has not the heading that the predecessor wrote")
+        items = tuple(_read_items(text))
+        _check_different(items)
+    except ValueError as error:
+        raise FormatError(volume_tag, f"its catalog of the predecessor's cannot be read: {error}") from error
+    return LegacyCatalog(*heading, items, hashlib.sha256(text).hexdigest())
+
+
+def _strip_filling(content: bytes) -> bytes:
+    """Return the text of the catalog; raises ValueError unless it is one that fills its blocks."""
+    if len(content) > LONGEST_CATALOG:
+        raise ValueError(f"it is longer than {LONGEST_CATALOG} bytes")
+    text = content.rstrip(b"\0")
+    if len(content) % LEGACY_CATALOG_BLOCK or len(content) - len(text) >= LEGACY_CATALOG_BLOCK:
+        raise ValueError(f"its text of {len(text)} bytes does not fill {len(content)} bytes of blocks")
+    if b"\0" in text:
+        raise ValueError(f"there is a NUL in its text, at offset {text.index(0)}")
+    if not text.endswith(b"\n"):
+        raise ValueError("its text ends in the middle of a line")
+    return text
+
+
+def _read_items(text: bytes) -> Iterator[LegacyItem]:
+    """Yield what the lines behind the heading say, each the next one in tape order; raises ValueError."""
+    match = _HEADING.match(text)
+    at = match.end() if match else 0
+    before = LegacyItem(0, -1, 0, "", "")
+    if at == len(text):
+        raise ValueError("it lists no data set")
+    while at < len(text):
+        match = _ITEM.match(text, at)
+        if match is None:
+            line = text[at : at + 5000].partition(b"\n")[0]
+            raise ValueError(f"in line {before.number + 4} {_explain(line)}")
+        item = _read_item(match)
+        _check_next(before, item)
+        yield item
+        before, at = item, match.end()
+
+
+def _read_item(match: re.Match[bytes]) -> LegacyItem:
+    number, tape_index, archive_index, md5, host, path = match.groups()
+    if not is_plain(path):
+        raise ValueError(f"{quote(path)} is not a path that a data set can have")
+    source = f"{host.decode('ascii')}:{quote(path)}"
+    return LegacyItem(int(number), int(tape_index), int(archive_index), md5.decode("ascii").lower(), source)
+
+
+def _check_next(before: LegacyItem, item: LegacyItem) -> None:
+    if item.number != before.number + 1 or item.number > MOST_ITEMS:
+        raise ValueError(f"data set {item.number} comes behind {before.number}")
+    step = item.tape_index - before.tape_index
+    if step not in ((0, 1) if before.number else (1,)):
+        raise ValueError(f"data set {item.number} lies in archive {item.tape_index}, behind {before.tape_index}")
+    if item.archive_index != (1 if step else before.archive_index + 1):
+        raise ValueError(f"data set {item.number} is number {item.archive_index} of its archive, out of order")
+
+
+def _explain(line: bytes) -> str:
+    """Return what is wrong with a line that is none, as a clause."""
+    fields = line.split(b":", 5)
+    if len(fields) < 6 or not all(re.fullmatch(rb"[0-9]{1,9}", field) for field in fields[:3]):
+        return f"{quote(line[:100])} stands in place of item:tape_index:archive_index:md5:host:/path"
+    if not re.fullmatch(rb"[0-9a-fA-F]{32}", fields[3]):
+        return f"{quote(fields[3][:100])} is no MD5"
+    if not fields[5].startswith(b"/") or len(fields[5]) > 4096:
+        return f"{quote(fields[5][:100])} is not an absolute path"
+    return f"{quote(fields[4][:100])} is not a host name"
+
+
+def _check_different(items: tuple[LegacyItem, ...]) -> None:
+    sources = {item.source for item in items}
+    for item in items if len(sources) < len(items) else ():
+        if item.source not in sources:
+            raise ValueError(f"{item.source} is in it twice")
+        sources.remove(item.source)
