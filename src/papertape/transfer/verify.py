@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import hashlib
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from papertape.errors import FormatError, Interrupted, PapertapeError
 from papertape.report import Reporter
@@ -57,11 +58,11 @@ def _records(expected: Expected, volumes: Sequence[str]) -> list[VolumeRecord]:
     return [record for tag in volumes for record in expected.volumes if record.tag == tag]
 
 
-def verify_readings(readings: Sequence[Reading], report: Reporter, stop: Stop) -> tuple[Verification, ...]:
+def verify_readings(readings: Sequence[VolumeReading], report: Reporter, stop: Stop) -> tuple[Verification, ...]:
     """Run several readings at once, of one dump or of different ones, and return their results in order."""
     if readings:
         total = max(reading.total for reading in readings)
-        report.phase("verifying", tuple(reading.record.tag for reading in readings), total)
+        report.phase("verifying", tuple(reading.tag for reading in readings), total)
     with ThreadPoolExecutor(max(len(readings), 1), thread_name_prefix="verify") as threads:
         futures = [threads.submit(reading.run) for reading in readings]
         results = tuple(_await(future, report) for future in futures)
@@ -95,26 +96,15 @@ class Untapped(Exception):
     """The tap takes no more."""
 
 
-class Reading:
-    """One volume, read back once; ``total`` is the number of bytes that lie on it."""
+class VolumeReading(ABC):
+    """One volume, read back once; ``total`` is the number of bytes that lie on it, 0 where nobody knows."""
 
-    def __init__(
-        self,
-        expected: Expected,
-        record: VolumeRecord,
-        drive: Drive,
-        report: Reporter,
-        stop: Stop,
-        tap: Tap | None = None,
-    ) -> None:
-        self.record = record
-        self.total = record.label.size + sum(tape_file.size for tape_file in expected.tape_files)
-        self._expected = expected
+    def __init__(self, tag: str, total: int, drive: Drive, report: Reporter, stop: Stop) -> None:
+        self.tag = tag
+        self.total = total
         self._drive = drive
         self._report = report
         self._stop = stop
-        self._tap = tap
-        self._buffer = memoryview(bytearray(MAXIMUM_BLOCK))
         self._findings: list[Finding] = []
         self._bytes = 0
         self._files = 0
@@ -131,11 +121,11 @@ class Reading:
         except Interrupted:
             raise
         except PapertapeError as error:
-            self._note(ReadFailed(self.record.tag, self._tape_file, found=str(error)))
+            self._note(ReadFailed(self.tag, self._tape_file, found=str(error)))
         finally:
-            self._report.finished(self.record.tag, self._drive.number)
+            self._report.finished(self.tag, self._drive.number)
         return Verification(
-            self.record.tag,
+            self.tag,
             self._drive.number,
             self._drive.serial,
             self._files,
@@ -146,26 +136,72 @@ class Reading:
             tuple(self._findings),
         )
 
+    @abstractmethod
+    def _read_all(self) -> None:
+        """Read from BOT to the end of data."""
+
+    def _read(self, buffer: memoryview) -> int | Mark:
+        """Read the next block into ``buffer``, unless the reading is to stop."""
+        self._stop.check()
+        return self._drive.read_block(buffer)
+
+    def _count(self, size: int) -> None:
+        """Take note of ``size`` bytes that were read."""
+        self._bytes += size
+        self._report.moved(self.tag, self._drive.number, size)
+
+    def find(self, finding: Finding) -> None:
+        """Add a finding; ends the reading where there are too many."""
+        self._note(finding)
+        if len(self._findings) >= MOST_FINDINGS:
+            self.give_up()
+
+    def give_up(self) -> NoReturn:
+        """End the reading: what lies behind is not looked at."""
+        raise _Over
+
+    def _note(self, finding: Finding) -> None:
+        self._findings.append(finding)
+        self._report.finding(f"{self.tag}: {finding.sentence()}")
+
+
+class Reading(VolumeReading):
+    """A volume of papertape's, held against what was written."""
+
+    def __init__(
+        self,
+        expected: Expected,
+        record: VolumeRecord,
+        drive: Drive,
+        report: Reporter,
+        stop: Stop,
+        tap: Tap | None = None,
+    ) -> None:
+        total = record.label.size + sum(tape_file.size for tape_file in expected.tape_files)
+        super().__init__(record.tag, total, drive, report, stop)
+        self.record = record
+        self._expected = expected
+        self._tap = tap
+        self._buffer = memoryview(bytearray(MAXIMUM_BLOCK))
+
     def _read_all(self) -> None:
         TapeFileReading(self, self.record.label, iter(self.record.label_members)).run()
         members = _Cursor(self._expected.members())
         for tape_file in self._expected.tape_files:
             self._tape_file = tape_file.number
             TapeFileReading(self, tape_file, members.of(tape_file.number)).run()
-        if self._drive.read_block(self._buffer) is not Mark.END_OF_DATA:
-            self._note(UnexpectedData(self.record.tag, self._tape_file + 1))
+        if self._read(self._buffer) is not Mark.END_OF_DATA:
+            self._note(UnexpectedData(self.tag, self._tape_file + 1))
 
     def read_block(self) -> memoryview | Mark:
         """Return the next block, valid until the next call, or the mark met."""
-        self._stop.check()
-        size = self._drive.read_block(self._buffer)
+        size = self._read(self._buffer)
         tap = self._tap if self._tape_file else None
         if isinstance(size, Mark):
             if tap and size is Mark.FILEMARK:
                 tap.filemark(self._tape_file)
             return size
-        self._bytes += size
-        self._report.moved(self.record.tag, self._drive.number, size)
+        self._count(size)
         if tap and size == self.block_size:
             tap.block(self._buffer[:size])
         return self._buffer[:size]
@@ -179,16 +215,6 @@ class Reading:
         """Take note of a file that was read and found equal."""
         if member.dataset >= 0 and member.dataset not in self._expected.rejected:
             self._files += 1
-
-    def find(self, finding: Finding) -> None:
-        """Add a finding; ends the reading where there are too many."""
-        self._note(finding)
-        if len(self._findings) >= MOST_FINDINGS:
-            raise _Over
-
-    def _note(self, finding: Finding) -> None:
-        self._findings.append(finding)
-        self._report.finding(f"{self.record.tag}: {finding.sentence()}")
 
 
 class _Cursor:
