@@ -112,7 +112,7 @@ def as_tarinfo(name: bytes, data: bytes, attributes: Attributes) -> tarfile.TarI
     info = tarfile.TarInfo(f"{FOLDER}/{os.fsdecode(name)}")
     info.type, info.mode = TYPES[attributes.kind], attributes.mode
     info.size = len(data)
-    info.mtime = attributes.mtime / 10**9  # type: ignore[assignment]  # tarfile itself sets it to a float
+    info.mtime = attributes.mtime / 10**9  # as tarfile itself sets it
     info.uid, info.gid = attributes.uid, attributes.gid
     info.uname, info.gname = os.fsdecode(attributes.user), os.fsdecode(attributes.group)
     info.linkname = os.fsdecode(attributes.target)
@@ -275,6 +275,12 @@ def test_what_belongs_to_another_archive_is_told_and_passed_over() -> None:
         seen = scan([wrap(inner, name)])
         assert (seen.strays, seen.members, seen.errors) == ([name.encode()], [], [])
         assert seen.complete
+
+
+def test_the_job_numbers_of_both_tars_are_told() -> None:
+    inner = compose("pax", [(b"h:/a", b"x", PLAIN)])
+    seen = scan([wrap(inner, "papertape/shm/paper.000000001.3.tar")])
+    assert (seen.names, seen.errors, seen.jobs) == ([b"h:/a"], [], ("000000001", JOB))
 
 
 def test_a_second_inner_tar_is_told_and_passed_over(tmp_path: Path) -> None:
