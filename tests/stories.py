@@ -18,6 +18,7 @@ from papertape.jobs.dump import plan_next, run_dump
 from papertape.jobs.recopy import run_recopy
 from papertape.jobs.recover import recover
 from papertape.jobs.register import Registered, register
+from papertape.jobs.restore import Restored, Wish, run_restore
 from papertape.jobs.verify import verify
 from papertape.ledger import DumpState, Ledger, Owner, open_ledger
 from papertape.plan import Batch
@@ -95,6 +96,19 @@ class Lab:
 
     def recopy(self, tag: str, report: Reporter | None = None, faults: Faults | None = None) -> Outcome:
         return run_recopy(self.context(report, faults=faults), tag)
+
+    def restore(
+        self,
+        *patterns: str,
+        to: Path,
+        wish: Wish | None = None,
+        overwrite: bool = False,
+        report: Reporter | None = None,
+        stop: Stop | None = None,
+        faults: Faults | None = None,
+    ) -> Restored:
+        context = self.context(report, stop, faults)
+        return run_restore(context, wish or Wish(patterns), to, lambda plan: None, overwrite=overwrite)
 
     def lacking(self) -> list[str]:
         """The volumes whose copies are to be made again."""

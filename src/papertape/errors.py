@@ -19,6 +19,7 @@
     │   └── HostDiskFull      the virtual library's disk is full  exit 6
     ├── ChangerError          stop, a human looks               exit 7
     ├── VerificationFailed    the volumes named are not good    exit 8
+    ├── RestoreFailed         no copy has what is named         exit 8
     ├── HostError             the host's own disk or database   exit 1
     └── Interrupted           run it again                      exit 130
 
@@ -154,6 +155,19 @@ class VerificationFailed(PapertapeError):
             f"{names} did not read back as written and {'is' if len(bad) == 1 else 'are'} set aside ({worst})"
         )
         self.verifications = tuple(verifications)
+
+
+class RestoreFailed(PapertapeError):
+    """Data sets could be had from no copy; ``failed`` are their sources, each with a clause that says why."""
+
+    exit_code = 8
+    meaning = VerificationFailed.meaning
+
+    def __init__(self, failed: Sequence[tuple[str, str]]) -> None:
+        source, reason = failed[0]
+        more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+        super().__init__(f"{source} could be had from no copy ({reason}){more}; everything else is restored")
+        self.failed = tuple(failed)
 
 
 class HostError(PapertapeError):

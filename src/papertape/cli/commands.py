@@ -9,6 +9,7 @@ from papertape.cli.find import find
 from papertape.cli.init import init
 from papertape.cli.library import library
 from papertape.cli.recopy import recopy
+from papertape.cli.restore import restore
 from papertape.cli.status import status
 from papertape.cli.verify import verify
 from papertape.cli.volumes import volumes
@@ -21,9 +22,10 @@ for _command in (
     dump,
     verify,
     recover,
-    recopy,
     status,
     find,
+    restore,
+    recopy,
     volumes,
     library,
     testdata,

@@ -67,6 +67,13 @@ class Lines(Reporter):
         each = " each" if len(volumes) > 1 else ""
         self.say(f"{' '.join(filter(None, [name, enumerate_names(volumes)]))}: {show_size(total)}{each}")
 
+    def began(self, volume: str, drive: int, total: int) -> None:
+        """See ``Reporter.began``."""
+        now = time.monotonic()
+        with self._lock:
+            self._moves[volume] = _Move(total, now, now)
+        self.say(f"{self._phase} from {volume} in drive {drive}: {show_size(total)}")
+
     def moved(self, volume: str, drive: int, count: int) -> None:
         """See ``Reporter.moved``."""
         now = time.monotonic()
@@ -148,7 +155,15 @@ class Bars(Lines):
         self._stop()
         super().phase(name, volumes, total)
         if volumes:
-            self._start([f"{name} {volume}" for volume in volumes], volumes, total)
+            self._start([f"{name} {volume}" for volume in volumes], volumes, [total] * len(volumes))
+
+    def began(self, volume: str, drive: int, total: int) -> None:
+        """See ``Reporter.began``; the bars of all volumes under way are drawn anew."""
+        self._stop()
+        super().began(volume, drive, total)
+        with self._lock:
+            moves = {name: move for name, move in self._moves.items() if not move.ended}
+        self._start([f"{self._phase} {name}" for name in moves], tuple(moves), [move.total for move in moves.values()])
 
     def moved(self, volume: str, drive: int, count: int) -> None:
         """See ``Reporter.moved``."""
@@ -170,7 +185,7 @@ class Bars(Lines):
         if all(move.ended for move in self._moves.values()):
             self._stop()
 
-    def _start(self, texts: list[str], volumes: tuple[str, ...], total: int) -> None:
+    def _start(self, texts: list[str], volumes: tuple[str, ...], totals: list[int]) -> None:
         whole = Column(no_wrap=True, min_width=27)
         text = TextColumn("{task.description}", markup=False, table_column=whole)
         columns = (text, BarColumn(bar_width=None), _Way(Column(no_wrap=True, min_width=47)))
@@ -179,7 +194,8 @@ class Bars(Lines):
             *columns, console=self._console, transient=True, redirect_stdout=False, redirect_stderr=False, expand=True
         )
         self._tasks = {
-            volume: progress.add_task(label, total=total) for volume, label in zip(volumes, texts, strict=True)
+            volume: progress.add_task(label, total=total)
+            for volume, label, total in zip(volumes, texts, totals, strict=True)
         }
         with self._unread():
             progress.start()

@@ -27,6 +27,10 @@ DUMPING = Wishes(
     b"stopping at once; `papertape recover` sees to what is left over",
 )
 VERIFYING = Wishes(b"stopping when the volumes in the drives are read; Ctrl-C again stops at once", b"stopping at once")
+RESTORING = Wishes(
+    b"stopping behind the data set under way; the same command again goes on; Ctrl-C again stops at once",
+    b"stopping at once; the same command again goes on",
+)
 MOVING = Wishes(
     b"the cartridges are brought where they belong first", b"the cartridges are brought where they belong first"
 )

@@ -24,10 +24,11 @@ def page_of_members(connection: Connection, dump: int, start: int) -> list[Membe
         .order_by(MEMBERS.c.seq)
         .limit(PAGE)
     )
-    return [_member(Member._make(row)) for row in rows]
+    return [read_member(Member._make(row)) for row in rows]
 
 
-def _member(row: Any) -> Member:
+def read_member(row: Any) -> Member:
+    """Return the member that a row of the ledger says; raises ValueError for a name that is none."""
     member: Member = row._replace(name=unquote(row.name), dataset=-1 if row.dataset is None else row.dataset)
     return member
 

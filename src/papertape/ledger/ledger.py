@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from types import TracebackType
 
-from papertape.ledger import contents, datasets, dumps, evidence, proof, replacement, search, volumes
+from papertape.ledger import contents, datasets, dumps, evidence, proof, replacement, retrieval, search, volumes
 from papertape.ledger.database import Database, open_database
 from papertape.ledger.records import (
     Deletable,
@@ -16,6 +16,8 @@ from papertape.ledger.records import (
     Found,
     FoundFile,
     Held,
+    Kept,
+    KeptCopy,
     Owner,
     Registration,
     Rejected,
@@ -328,6 +330,31 @@ class Ledger:
     def _members_from(self, dump: int, start: int) -> list[Member]:
         with self._database.reading() as connection:
             return contents.page_of_members(connection, dump, start)
+
+    def find_kept(self, pattern: str, at: datetime | None = None, dump: int | None = None) -> Iterator[Kept]:
+        """Yield the newest version of each data set that matches as in ``find`` and is on tape, ordered by source.
+
+        ``at`` passes over what was written later, ``dump`` over what is not in that dump.
+        """
+        with self._database.reading() as connection:
+            yield from retrieval.find_kept(connection, pattern, at, dump)
+
+    def dataset_members(self, dump: int, number: int) -> Iterator[Member]:
+        """Yield the members of one data set of a dump in tape order; no transaction stays open between two pages."""
+        start = 0
+        while page := self._dataset_from(dump, number, start):
+            for seq, member in page:
+                yield member
+                start = seq + 1
+
+    def _dataset_from(self, dump: int, number: int, start: int) -> list[tuple[int, Member]]:
+        with self._database.reading() as connection:
+            return retrieval.page_of_dataset(connection, dump, number, start)
+
+    def kept_copies(self, dump: int) -> tuple[KeptCopy, ...]:
+        """Return the volumes with copies of a dump by copy number, whether they are good or not."""
+        with self._database.reading() as connection:
+            return retrieval.copies_of(connection, dump)
 
     def rejections(self, dump: int) -> dict[int, Rejected]:
         """Return the data sets that were rejected while a dump was written, by their number in the dump."""

@@ -188,6 +188,36 @@ class Found:
     copies: tuple[FoundCopy, ...]
 
 
+class Kept(NamedTuple):
+    """A data set on tapes: it begins at offset ``begin`` of ``tape_file`` and ends before ``end``, in bytes.
+
+    ``format`` is that of the dump; of the predecessor's, neither ``end`` nor ``files`` nor ``size`` (bytes) are known.
+    """
+
+    source: str
+    kind: str
+    format: str
+    dump: int
+    number: int
+    tape_file: int
+    begin: int
+    end: int
+    files: int
+    size: int
+    md5: str
+
+
+class KeptCopy(NamedTuple):
+    """A volume with a copy of a dump; ``error`` says why it is not whole, ``location`` where it is if not here."""
+
+    volume: str
+    uuid: str
+    state: str
+    location: str
+    error: str
+    verified: bool
+
+
 class FoundFile(NamedTuple):
     """One member of a data set, its name in text form; digests are empty for directories and links."""
 

@@ -109,7 +109,8 @@ class BlockAhead:
     def _run(self) -> None:
         try:
             for span in self._spans:
-                self._read(span)
+                if not self._over:
+                    self._read(span)
         except PapertapeError as error:
             self._filled.put(error)
         finally:

@@ -119,6 +119,12 @@ class Restoration:
         """Whether it does not bear its own name yet."""
         return self._root != self._name
 
+    @property
+    def part(self) -> str:
+        """Where to find what is there of a data set that could not be had whole, "" if there is nothing."""
+        path = os.path.join(os.path.dirname(self.path), self._root)
+        return quote(path) if self.is_staged and os.path.lexists(path) else ""
+
     def holds(self, relative: bytes, kind: str, wanted: Wanted | None = None) -> bool:
         """Tell whether that member is there already; of a file, with these bytes.
 

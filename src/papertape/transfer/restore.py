@@ -6,21 +6,29 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
+from papertape.errors import DriveError, FormatError, Interrupted
 from papertape.report import Reporter
 from papertape.tape.drive import Drive
 from papertape.transfer.blockahead import BlockAhead, Span, Unreadable
 from papertape.transfer.destination import NewFile, Obstacle, Restoration, Wanted
 from papertape.transfer.stop import Stop
 from papertape.volume.catalog import Member, TapeFile
-from papertape.volume.evidence import DigestMismatch, Finding, HeaderDamaged, ReadFailed
+from papertape.volume.evidence import DigestMismatch, Finding, HeaderDamaged, ReadFailed, WrongVolume
 from papertape.volume.header import DIRECTORY, FILE, Attributes
+from papertape.volume.label import read_label
+from papertape.volume.layout import MAXIMUM_BLOCK
 from papertape.volume.names import quote
 from papertape.volume.tapefile import MemberBegin, MemberData, ScanError, Scanner
 
 MOST_FINDINGS = 1000
 """Findings of one volume that are kept one by one."""
+MOST_LOST = 100_000
+"""Members of a data set that could not be had and are kept one by one; where there are more, all are tried again."""
+LONGEST_HEADERS = 64 * 1024
+"""Bytes that a member's headers take at the most: they hold two paths."""
 
 
 class Extract(NamedTuple):
@@ -37,6 +45,13 @@ class Extract(NamedTuple):
     prefix: bytes
     members: Callable[[], Iterator[Member]]
     restoration: Restoration
+
+    def again(self, lost: Sequence[Member]) -> Extract:
+        """Return the extract of those members that could not be had before."""
+        if len(lost) >= MOST_LOST:
+            return self
+        end = min(self.end, lost[-1].offset + lost[-1].size + LONGEST_HEADERS)
+        return self._replace(begin=lost[0].offset, end=end, members=partial(iter, tuple(lost)))
 
 
 class Extracted(NamedTuple):
@@ -60,6 +75,26 @@ class Passage:
     findings: list[Finding] = field(default_factory=list)
     bytes: int = 0
     locates: int = 0
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the drive could read nothing at all: it may be the drive that is sick, and not the volume."""
+        return bool(self.findings) and not self.bytes and all(isinstance(item, ReadFailed) for item in self.findings)
+
+
+def check_label(drive: Drive, volume: str, uuid: str) -> Finding | None:
+    """Return what is wrong with the label of the rewound volume in ``drive``, None if it is the right one (R9)."""
+    buffer = memoryview(bytearray(MAXIMUM_BLOCK))
+    try:
+        size = drive.read_block(buffer)
+        label = read_label(bytes(buffer[: size if isinstance(size, int) else 0]), volume)
+    except DriveError as error:
+        return ReadFailed(volume, 0, 0, found=str(error))
+    except FormatError as error:
+        return WrongVolume(volume, 0, expected=f"{volume} {uuid}", found=error.reason)
+    if (label.volume_tag, label.volume_uuid) == (volume, uuid):
+        return None
+    return WrongVolume(volume, 0, expected=f"{volume} {uuid}", found=f"{label.volume_tag} {label.volume_uuid}")
 
 
 class Layout(NamedTuple):
@@ -94,6 +129,8 @@ def restore_extracts(
     passage = Passage()
     with BlockAhead(drive, spans, layout.block_size, memory, layout.volume, report) as ahead:
         for extract in extracts:
+            if stop.soon:
+                raise Interrupted("stopped; the same command again goes on where this one stopped")
             way = _Way(layout, extract, ahead, stop)
             passage.extracted.append(way.run())
             passage.findings += way.findings[: MOST_FINDINGS - len(passage.findings)]
@@ -160,10 +197,10 @@ class _Way:
         name = self._current.member.name if self._current else self._next.name if self._next else b""
         self.findings.append(ReadFailed(volume, number, begin, quote(name), None, reason))
         if self._current:
-            self._lost.append(self._current.member)
+            self._note_lost(self._current.member)
             self._drop()
         while self._next and self._next.offset < end:
-            self._lost.append(self._next)
+            self._note_lost(self._next)
             self._advance()
         self._scanner = None
 
@@ -211,18 +248,22 @@ class _Way:
             return
         self._find(DigestMismatch, current.member, current.member.sha256, current.found)
         if current.is_written:
-            self._lost.append(current.member)
+            self._note_lost(current.member)
 
     def _lose(self, found: str) -> None:
         """The member to come is not what it should be."""
         if self._next:
             self._find(HeaderDamaged, self._next, None, found)
-            self._lost.append(self._next)
+            self._note_lost(self._next)
             self._advance()
 
     def _find(self, kind: type[Finding], member: Member, expected: str | None, found: str) -> None:
         volume = self._layout.volume
         self.findings.append(kind(volume, member.tape_file, member.offset, quote(member.name), expected, found))
+
+    def _note_lost(self, member: Member) -> None:
+        if len(self._lost) < MOST_LOST:
+            self._lost.append(member)
 
     def _advance(self) -> None:
         self._next = next(self._members, None)

@@ -1,0 +1,140 @@
+"""``papertape restore``: get data sets back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from papertape.cli.app import App, command, open_context
+from papertape.cli.output import note, print_json, say, tell_error
+from papertape.cli.stopping import RESTORING
+from papertape.cli.text import count, enumerate_names, show_size
+from papertape.jobs.restore import Errand, Plan, Restored, Wish, plan_only, run_restore
+
+
+@command(
+    "restore",
+    short="Get data sets back from tape.",
+    examples="""
+papertape restore zen.2459000.4 --to /data/back
+papertape restore '/data/2459000/*' --to /data/back --dry-run
+papertape restore '*' --volume PAPR1001 --to /data/back
+papertape restore zen.2459000.4 --at 2026-03-01 --to /data/back
+""",
+)
+@click.argument("patterns", nargs=-1, required=True, metavar="PATTERN...")
+@click.option(
+    "--to",
+    "folder",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where to; made if it is missing.",
+)
+@click.option("--volume", metavar="VOLUME", help="Read from this volume first, and only what is on it.")
+@click.option("--at", type=click.DateTime(), metavar="DATE", help="The version that was the newest then (UTC).")
+@click.option("--dump", type=int, metavar="N", help="The version in this dump.")
+@click.option("--overwrite", is_flag=True, help="Replace files in DIR that are not the same.")
+@click.option("--dry-run", is_flag=True, help="Say what would be read from where, and do nothing.")
+def restore(
+    app: App,
+    patterns: tuple[str, ...],
+    folder: Path,
+    volume: str | None,
+    at: datetime | None,
+    dump: int | None,
+    overwrite: bool,
+    dry_run: bool,
+) -> int:
+    """Get the data sets that match PATTERN (as in `papertape find`) back, each as DIR/HOST/PATH, in its newest version.
+
+    All drives are used at once; only what is needed is read, and every file is held against its SHA-256 before it gets
+    its name. A block that cannot be read, or a file that is not right, is taken from the twin, and the sick volume is
+    set aside. What is there already and the same is not read again: cut off, the same command goes on. What is there
+    and not the same is never replaced, but with --overwrite.
+    """
+    wish = Wish(patterns, volume, at.replace(tzinfo=UTC) if at else None, dump)
+    with open_context(app.config(), RESTORING) as context:
+        if dry_run:
+            plan = plan_only(context, wish, folder, overwrite=overwrite)
+            _show_plan(app, plan)
+            return 0
+        done = run_restore(context, wish, folder, lambda plan: note(*_describe_plan(plan)), overwrite=overwrite)
+    if app.json:
+        print_json(_describe(done))
+    else:
+        _show(done)
+    for name, sentence in done.sick.items():
+        note(f"papertape: warning: volume {name} is not good ({sentence}): its twin was used")
+    for source, reason in done.failed[1:]:
+        note(f"papertape: lost: {source}: {reason}")
+    if done.error:
+        tell_error(done.error)
+        return done.error.exit_code
+    return 0
+
+
+def _show_plan(app: App, plan: Plan) -> None:
+    if app.json:
+        errands = [_describe_errand(plan, errand) for errand in (*plan.errands, *plan.absent)]
+        print_json({"present": len(plan.present), "volumes": errands})
+    else:
+        say(*_describe_plan(plan))
+        for errand in plan.errands:
+            for item in errand.sets:
+                say(f"  {item.source}  {show_size(item.size)}, tape file {item.tape_file}, offset {item.begin}")
+
+
+def _describe_plan(plan: Plan) -> list[str]:
+    """Return which volumes are needed and where they are, as lines."""
+    lines = [_tell_errand(plan, errand) for errand in plan.errands]
+    for errand in plan.absent:
+        places = enumerate_names(f"{copy.volume} ({plan.places[copy.volume]})" for copy in errand.copies)
+        lines.append(f"not in the library: {places}, with {_count(errand)}")
+    if plan.present:
+        lines.append(f"{count(len(plan.present), 'data set')} there already, and the same")
+    return lines
+
+
+def _tell_errand(plan: Plan, errand: Errand) -> str:
+    first, *others = (f"{copy.volume} ({plan.places[copy.volume]})" for copy in errand.copies)
+    twin = f", else {enumerate_names(others)}" if others else ""
+    return f"needed: {first}{twin}, with {_count(errand)}"
+
+
+def _count(errand: Errand) -> str:
+    return f"{count(len(errand.sets), 'data set')}, {show_size(errand.size)}"
+
+
+def _describe_errand(plan: Plan, errand: Errand) -> dict[str, object]:
+    return {
+        "volumes": [{"volume": copy.volume, "place": plan.places[copy.volume]} for copy in errand.copies],
+        "loadable": errand in plan.errands,
+        "bytes": errand.size,
+        "datasets": [{"source": i.source, "bytes": i.size, "tape_file": i.tape_file} for i in errand.sets],
+    }
+
+
+def _describe(done: Restored) -> dict[str, object]:
+    return {
+        "restored": done.sets,
+        "present": len(done.plan.present),
+        "files": done.files,
+        "bytes": done.size,
+        "mounts": done.mounts,
+        "locates": done.locates,
+        "bytes_read": done.read,
+        "sick": [{"volume": volume, "reason": reason} for volume, reason in done.sick.items()],
+        "failed": [{"source": source, "reason": reason} for source, reason in done.failed],
+    }
+
+
+def _show(done: Restored) -> None:
+    also = f"; {count(len(done.plan.present), 'data set')} there already" if done.plan.present else ""
+    what = f"{count(done.sets, 'data set')}, {count(done.files, 'file')}, {show_size(done.size)}"
+    say(f"restored: {what}{also}")
+    if done.mounts:
+        work = f"{count(done.mounts, 'mount')}, {count(done.locates, 'LOCATE')}, {show_size(done.read)} read"
+        say(f"  {work} from tape")
