@@ -42,7 +42,7 @@ class Guest:
         disk_size: int = 4 << 30,
         env: Mapping[str, str] | None = None,
         memory: str = "4G",
-        cpus: int = 2,
+        cpus: int = 1,
     ) -> None:
         self.library = library
         self.shares = [share.resolve() for share in shares]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from papertape.errors import (
     DriveError,
     Interrupted,
-    NothingToDo,
     PapertapeError,
     RestoreFailed,
     UserError,
@@ -22,65 +20,25 @@ from papertape.errors import (
     VolumeMissing,
 )
 from papertape.jobs.context import Context
-from papertape.ledger import Kept, KeptCopy, Ledger, VolumeState
+from papertape.jobs.errands import Errand, Plan, Wish, make_extract, plan_restore
+from papertape.ledger import Format, KeptCopy
 from papertape.tape.drive import Drive
 from papertape.tape.library import Session
 from papertape.transfer.crew import Crew, OutOfService
-from papertape.transfer.destination import Destination, Obstacle, Restoration, Wanted
+from papertape.transfer.destination import Destination, Obstacle
+from papertape.transfer.legacyrestore import LegacyExtract, restore_legacy
 from papertape.transfer.restore import (
     Extract,
+    Extractable,
     Extracted,
     Passage,
     check_label,
     lay_out,
-    relative_name,
     restore_extracts,
 )
 from papertape.volume.evidence import Verification, WrongVolume
-from papertape.volume.header import FILE
-from papertape.volume.names import unquote
 
-_GOOD = (VolumeState.CLAIMED, VolumeState.ARCHIVED)
-
-
-class Wish(NamedTuple):
-    """What is to be restored: data sets that match one of ``patterns``, each in its newest version.
-
-    ``volume`` is the one to read from where it has them, ``at`` passes over what was written later, ``dump`` over what
-    is not in that dump.
-    """
-
-    patterns: tuple[str, ...]
-    volume: str | None = None
-    at: datetime | None = None
-    dump: int | None = None
-
-
-@dataclass(frozen=True)
-class Errand:
-    """The data sets of one dump that are to be fetched, and the copies to take them from, the best one first."""
-
-    dump: int
-    sets: tuple[Kept, ...]
-    copies: tuple[KeptCopy, ...]
-
-    @property
-    def size(self) -> int:
-        """The bytes of the files in the data sets."""
-        return sum(item.size for item in self.sets)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What restoring would do; ``present`` are the data sets that are there already.
-
-    ``places`` says where each volume is, ``absent`` are the errands of which no copy is in the library.
-    """
-
-    errands: tuple[Errand, ...]
-    absent: tuple[Errand, ...]
-    present: tuple[Kept, ...]
-    places: dict[str, str]
+__all__ = ["Errand", "Plan", "Restored", "Wish", "plan_only", "run_restore"]
 
 
 @dataclass
@@ -123,100 +81,6 @@ def _tell_absent(plan: Plan) -> VolumeMissing:
     return VolumeMissing(names, reason)
 
 
-def plan_restore(context: Context, wish: Wish, destination: Destination | None) -> Plan:
-    """Return what restoring ``wish`` would do; ``destination`` None is a folder that is not there yet.
-
-    Raises NothingToDo if nothing matches or nothing of it is on tape, UserError if something that is not the same is
-    in the way in the destination.
-    """
-    present: list[Kept] = []
-    needed: dict[int, list[Kept]] = {}
-    obstacles: list[Obstacle] = []
-    for item in _find(context.ledger, wish):
-        try:
-            there = destination is not None and is_present(context.ledger, destination, item)
-        except Obstacle as error:
-            obstacles.append(error)
-            continue
-        if there:
-            present.append(item)
-        else:
-            needed.setdefault(item.dump, []).append(item)
-    if obstacles:
-        raise UserError(f"{obstacles[0]}{f' (and {len(obstacles) - 1} more)' if len(obstacles) > 1 else ''}")
-    return _choose_copies(context, wish, needed, tuple(present))
-
-
-def _find(ledger: Ledger, wish: Wish) -> Iterator[Kept]:
-    """Yield what is wished for, each once; raises NothingToDo for a pattern that nothing on tape matches."""
-    seen: set[str] = set()
-    for pattern in wish.patterns:
-        found = 0
-        for item in ledger.find_kept(pattern, wish.at, wish.dump):
-            found += 1
-            if item.source not in seen:
-                seen.add(item.source)
-                yield item
-        if not found:
-            raise NothingToDo(f"nothing that is on tape matches '{pattern}'; `papertape find '{pattern}'` says why")
-
-
-def is_present(ledger: Ledger, destination: Destination, item: Kept) -> bool:
-    """Tell whether a data set is in the destination already, whole; raises Obstacle if something else is there."""
-    restoration = begin_restoration(destination, item)
-    if restoration.is_staged:
-        return False
-    prefix = member_prefix(item)
-    held = True
-    for member in ledger.dataset_members(item.dump, item.number):
-        wanted = Wanted("sha256", member.sha256, member.size) if member.kind == FILE else None
-        held &= restoration.holds(relative_name(item.source, member.name, prefix), member.kind, wanted)
-    return held
-
-
-def begin_restoration(destination: Destination, item: Kept) -> Restoration:
-    """Return the way back of a data set into ``destination``."""
-    host, _, path = item.source.partition(":")
-    return destination.begin(item.source, host, unquote(path), item.kind)
-
-
-def member_prefix(item: Kept) -> bytes:
-    """Return the member name of a data set's own path (R5)."""
-    host, _, path = item.source.partition(":")
-    return b"data/%b%b" % (host.encode(), unquote(path))
-
-
-def _choose_copies(context: Context, wish: Wish, needed: dict[int, list[Kept]], present: tuple[Kept, ...]) -> Plan:
-    inventory, loadable = context.library.inventory(), context.library.loadable()
-    places = {status.volume_tag: str(status.element) for status in inventory.elements if status.volume_tag}
-    errands: list[Errand] = []
-    absent: list[Errand] = []
-    known: dict[str, str] = {}
-    for dump, sets in needed.items():
-        copies = sorted(context.ledger.kept_copies(dump), key=partial(_rank, wish.volume, loadable))
-        known |= {copy.volume: places.get(copy.volume) or _outside(copy) for copy in copies}
-        here = tuple(copy for copy in copies if copy.volume in loadable)
-        ordered = tuple(sorted(sets, key=lambda item: (item.tape_file, item.begin, item.number)))
-        if wish.volume and wish.volume not in {copy.volume for copy in copies}:
-            raise UserError(f"{ordered[0].source} is not on volume {wish.volume}; `papertape find` says where it is")
-        (errands if here else absent).append(Errand(dump, ordered, here or tuple(copies)))
-    return Plan(tuple(errands), tuple(absent), present, known)
-
-
-def _outside(copy: KeptCopy) -> str:
-    return f"out of the library, {copy.location}" if copy.location else "out of the library"
-
-
-def _rank(wanted: str | None, loadable: frozenset[str], copy: KeptCopy) -> tuple[bool, ...]:
-    """Good copies in the library come first, and among these those that were read back."""
-    return (
-        copy.volume != wanted,
-        copy.volume not in loadable,
-        copy.state not in _GOOD or bool(copy.error),
-        not copy.verified,
-    )
-
-
 def run_restore(
     context: Context, wish: Wish, folder: Path, tell: Callable[[Plan], None], *, overwrite: bool = False
 ) -> Restored:
@@ -246,7 +110,8 @@ class _Task:
     """What is to be taken from the first of ``copies``; ``struck`` if a drive has failed with that one already."""
 
     dump: int
-    extracts: tuple[Extract, ...]
+    is_legacy: bool
+    extracts: tuple[Extractable, ...]
     copies: tuple[KeptCopy, ...]
     struck: bool = False
 
@@ -273,12 +138,8 @@ class _Fetching:
             self._crew.run(session.drives, self._context.report.pulse)
 
     def _begin(self, errand: Errand) -> _Task:
-        return _Task(errand.dump, tuple(map(self._extract, errand.sets)), errand.copies)
-
-    def _extract(self, item: Kept) -> Extract:
-        members = partial(self._ledger.dataset_members, item.dump, item.number)
-        restoration = begin_restoration(self._destination, item)
-        return Extract(item.source, item.tape_file, item.begin, item.end, member_prefix(item), members, restoration)
+        extracts = tuple(make_extract(self._ledger, self._destination, item) for item in errand.sets)
+        return _Task(errand.dump, errand.sets[0].format == Format.PREDECESSOR, extracts, errand.copies)
 
     def _work(self, session: Session, task: _Task, drive: int) -> Sequence[_Task]:
         """Take what can be had from the first copy; return what is left to be had from the others."""
@@ -308,7 +169,8 @@ class _Fetching:
         report, volume, started = self._context.report, task.copies[0].volume, datetime.now(UTC)
         with self._lock:
             self._restored.mounts += 1
-        report.began(volume, device.number, sum(extract.end - extract.begin for extract in task.extracts))
+        size = sum(item.stop - item.begin for item in task.extracts if isinstance(item, Extract))
+        report.began(volume, device.number, size)
         try:
             passage = self._pass(task, task.copies[0], device)
         finally:
@@ -319,15 +181,23 @@ class _Fetching:
         return passage
 
     def _pass(self, task: _Task, copy: KeptCopy, device: Drive) -> Passage:
+        context = self._context
+        if task.is_legacy:
+            wanted = [item for item in task.extracts if isinstance(item, LegacyExtract)]
+            return restore_legacy(
+                copy.volume, self._ledger.dump(task.dump).uuid, wanted, device, context.report, context.stop
+            )
+        extracts = [item for item in task.extracts if isinstance(item, Extract)]
         wrong = check_label(device, copy.volume, copy.uuid)
         if isinstance(wrong, WrongVolume):
-            lost = [Extracted(extract, tuple(extract.members()), None, 0, 0) for extract in task.extracts]
-            return Passage(lost, [wrong])
+            return Passage([Extracted(item, partial(_same, item), None, 0, 0) for item in extracts], [wrong])
         expected = self._ledger.expected(task.dump)
-        record = next(item for item in expected.volumes if item.tag == copy.volume)
+        record = next((item for item in expected.volumes if item.tag == copy.volume), None)
+        if record is None:
+            raise VolumeError(copy.volume, "is not known well enough; `papertape volumes import` reads its label")
         layout = lay_out(copy.volume, expected.block_size, record.label, expected.tape_files)
-        memory = self._context.settings.ring // len(self._context.library.drives)
-        passage = restore_extracts(layout, task.extracts, device, memory, self._context.report, self._context.stop)
+        memory = context.settings.ring // len(context.library.drives)
+        passage = restore_extracts(layout, extracts, device, memory, context.report, context.stop)
         passage.findings[:0] = [wrong] if wrong else []
         passage.bytes += 0 if passage.is_blind else record.label.size
         return passage
@@ -366,31 +236,41 @@ class _Fetching:
             try:
                 if extracted.obstacle:
                     raise extracted.obstacle
-                if extracted.lost:
-                    left.append(extract.again(extracted.lost))
+                if extracted.again:
+                    left.append(extracted)
                     why[extract.source] = passage.findings[-1].sentence()
                     continue
-                extract.restoration.end()
+                extract.end()
             except Obstacle as error:
                 with self._lock:
                     self._restored.obstacles.append(error)
             else:
                 with self._lock:
                     self._restored.sets += 1
-        return self._turn_to_twin(task, left, why) if left else ()
+        return self._go_on(task, left, why) if left else ()
 
-    def _turn_to_twin(self, task: _Task, extracts: Iterable[Extract], why: dict[str, str]) -> Sequence[_Task]:
+    def _go_on(self, task: _Task, left: Sequence[Extracted], why: dict[str, str]) -> Sequence[_Task]:
+        """Have from the twin what this copy did not have."""
+        if len(task.copies) > 1:
+            again = [item.again() if item.again else item.extract for item in left]
+            return self._turn_to_twin(task, again, why)
+        return self._turn_to_twin(task, [item.extract for item in left], why)
+
+    def _turn_to_twin(self, task: _Task, extracts: Iterable[Extractable], why: dict[str, str]) -> Sequence[_Task]:
         others = task.copies[1:]
         if others:
             self._context.report.note(f"{task.copies[0].volume} is not good: turning to {others[0].volume}")
             return [replace(task, extracts=tuple(extracts), copies=others, struck=False)]
+        lost = [(extract.source, why[extract.source] + _tell_part(extract)) for extract in extracts]
         with self._lock:
-            self._restored.failed += [
-                (extract.source, why[extract.source] + _tell_part(extract)) for extract in extracts
-            ]
+            self._restored.failed += lost
         return ()
 
 
-def _tell_part(extract: Extract) -> str:
-    part = extract.restoration.part
+def _same(extract: Extractable) -> Extractable:
+    return extract
+
+
+def _tell_part(extract: Extractable) -> str:
+    part = extract.part
     return f"; what could be had of it is in {part}" if part else ""

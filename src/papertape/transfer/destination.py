@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,6 +121,12 @@ class Restoration:
         return self._root != self._name
 
     @property
+    def is_directory(self) -> bool:
+        """Whether there is a directory under its name, whole or not."""
+        with self._folder(b"", make=False) as (folder, name):
+            return folder >= 0 and _kind_of(folder, name) == DIRECTORY
+
+    @property
     def part(self) -> str:
         """Where to find what is there of a data set that could not be had whole, "" if there is nothing."""
         path = os.path.join(os.path.dirname(self.path), self._root)
@@ -166,6 +173,13 @@ class Restoration:
             with self._folder(b"", make=False) as (folder, name):
                 os.rename(name, self._name, src_dir_fd=folder, dst_dir_fd=folder)
             self._root = self._name
+
+    def discard(self) -> None:
+        """Take away what is there of it, if it does not bear its own name."""
+        if self.is_staged:
+            with self._folder(b"", make=False) as (folder, name):
+                if folder >= 0 and _kind_of(folder, name) == DIRECTORY:
+                    shutil.rmtree(os.fsdecode(name), dir_fd=folder)
 
     def _exists(self) -> bool:
         self._root = self._name

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from papertape.errors import DriveError, FormatError, Interrupted
 from papertape.report import Reporter
@@ -31,17 +31,32 @@ LONGEST_HEADERS = 64 * 1024
 """Bytes that a member's headers take at the most: they hold two paths."""
 
 
+class Extractable(Protocol):
+    """A data set, or a part of it, that is to be taken from a volume."""
+
+    @property
+    def source(self) -> str:
+        """The data set's source."""
+
+    @property
+    def part(self) -> str:
+        """Where to find what is there of it if it cannot be had whole, "" if there is nothing."""
+
+    def end(self) -> None:
+        """All of it is on disk: give it its name. Raises Obstacle, HostError."""
+
+
 class Extract(NamedTuple):
     """Members of one data set to be taken from a volume: those that ``members`` yields, in tape order.
 
-    They lie in tape file ``tape_file`` from ``begin`` on, and end before ``end`` (offsets in bytes). ``prefix`` is the
+    They lie in tape file ``tape_file`` from ``begin`` on, and end before ``stop`` (offsets in bytes). ``prefix`` is the
     data set's own member name.
     """
 
     source: str
     tape_file: int
     begin: int
-    end: int
+    stop: int
     prefix: bytes
     members: Callable[[], Iterator[Member]]
     restoration: Restoration
@@ -50,18 +65,27 @@ class Extract(NamedTuple):
         """Return the extract of those members that could not be had before."""
         if len(lost) >= MOST_LOST:
             return self
-        end = min(self.end, lost[-1].offset + lost[-1].size + LONGEST_HEADERS)
-        return self._replace(begin=lost[0].offset, end=end, members=partial(iter, tuple(lost)))
+        stop = min(self.stop, lost[-1].offset + lost[-1].size + LONGEST_HEADERS)
+        return self._replace(begin=lost[0].offset, stop=stop, members=partial(iter, tuple(lost)))
+
+    @property
+    def part(self) -> str:
+        """See ``Extractable.part``."""
+        return self.restoration.part
+
+    def end(self) -> None:
+        """See ``Extractable.end``."""
+        self.restoration.end()
 
 
 class Extracted(NamedTuple):
-    """What became of an extract: the members that could not be had from this volume, or what is in the way on disk.
+    """What became of an extract: how to try what could not be had from this volume, or what is in the way on disk.
 
     ``files`` and ``size`` (bytes) are what was written to disk.
     """
 
-    extract: Extract
-    lost: tuple[Member, ...]
+    extract: Extractable
+    again: Callable[[], Extractable] | None
     obstacle: Obstacle | None
     files: int
     size: int
@@ -140,7 +164,7 @@ def restore_extracts(
 
 def _span(layout: Layout, extract: Extract) -> Span:
     begin = layout.address(extract.tape_file, extract.begin)
-    return Span(begin, max(layout.address(extract.tape_file, extract.end - 1), begin) + 1)
+    return Span(begin, max(layout.address(extract.tape_file, extract.stop - 1), begin) + 1)
 
 
 def _merge(spans: Sequence[Span]) -> list[Span]:
@@ -178,7 +202,8 @@ class _Way:
             obstacle = error
         finally:
             self._drop()
-        return Extracted(self._extract, tuple(self._lost), obstacle, self._files, self._size)
+        again = partial(self._extract.again, self._lost) if self._lost else None
+        return Extracted(self._extract, again, obstacle, self._files, self._size)
 
     def _take_block(self) -> None:
         """Take the block in which the scanner stands, or, between two members, the one in which the next begins."""
