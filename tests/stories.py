@@ -94,8 +94,16 @@ class Lab:
     def recover(self, *, undo: bool = False, faults: Faults | None = None) -> list[Outcome]:
         return recover(self.context(faults=faults), undo=undo)
 
-    def recopy(self, tag: str, report: Reporter | None = None, faults: Faults | None = None) -> Outcome:
-        return run_recopy(self.context(report, faults=faults), tag)
+    def recopy(
+        self,
+        tag: str,
+        report: Reporter | None = None,
+        stop: Stop | None = None,
+        faults: Faults | None = None,
+        *,
+        from_disk: bool = False,
+    ) -> Outcome:
+        return run_recopy(self.context(report, stop, faults), tag, from_disk=from_disk)
 
     def restore(
         self,

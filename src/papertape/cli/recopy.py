@@ -22,6 +22,8 @@ papertape recopy PAPR2003 --json
 def recopy(app: App, volume: str) -> int:
     """Make the copy on VOLUME again on a blank volume: block for block from the good twin, drive to drive, every byte
     held against its digest on the way; then read the new copy back whole. Only then does the dump count as archived.
+    With --from-disk the good twin is not needed: the data sets are written once more, and the copy counts only if
+    every byte is as on the twin.
 
     VOLUME must be set aside, or retired (`papertape volumes retire`, for one that is lost). It stays so, and is not
     needed. If this was cut off, the same command with the name of the volume that it wrote to begins anew on that one.

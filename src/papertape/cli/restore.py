@@ -66,8 +66,8 @@ def restore(
         print_json(_describe(done))
     else:
         _show(done)
-    for name, sentence in done.sick.items():
-        note(f"papertape: warning: volume {name} is not good ({sentence}): its twin was used")
+    for name in done.sick:
+        note(f"papertape: warning: {name} is not good; `papertape recopy {name}` makes that copy again")
     for source, reason in done.failed[1:]:
         note(f"papertape: lost: {source}: {reason}")
     if done.error:

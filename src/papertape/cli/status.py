@@ -12,7 +12,7 @@ from papertape.cli.text import count, enumerate_names, show_size, show_table
 from papertape.jobs.context import find_lacking
 from papertape.jobs.deletable import Candidate, OnDisk, find_deletable
 from papertape.jobs.owner import is_alive
-from papertape.ledger import Ledger
+from papertape.ledger import Ledger, VolumeState, VolumeStatus
 
 SHOWN = 10
 
@@ -69,7 +69,12 @@ def _show(ledger: Ledger) -> None:
         remedy = f"; `papertape recopy {bad[0]}` makes it again" if bad else ""
         say(f"dump {dump.id} is not archived, for want of a good copy on {enumerate_names(bad)}{remedy}")
     _show_first("rejected", [f"{item.source}: {item.reason}" for item in ledger.rejected()])
-    _show_first("set aside", [f"{item.tag}: {item.reason}" for item in ledger.volumes() if item.state == "aside"])
+    _show_first("set aside", [_tell_aside(item) for item in ledger.volumes() if item.state == VolumeState.ASIDE])
+
+
+def _tell_aside(item: VolumeStatus) -> str:
+    remedy = f" (`papertape recopy {item.tag}` makes that copy again)" if item.dump else ""
+    return f"{item.tag}: {item.reason}{remedy}"
 
 
 def _show_first(title: str, lines: list[str]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import shutil
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 
 from papertape.errors import (
     Interrupted,
@@ -22,12 +25,14 @@ from papertape.jobs.context import CROSSED, Context, Outcome, add_notes, conclud
 from papertape.jobs.heartbeat import Heartbeat
 from papertape.jobs.prove import judge
 from papertape.ledger import UNFINISHED, CopyRecord, DumpRecord, Format, Ledger, VolumeState
-from papertape.plan import Volume
+from papertape.plan import Batch, DataSet, Volume
 from papertape.report import Reporters
 from papertape.tape.drive import Drive
 from papertape.tape.library import Session
 from papertape.transfer.duplicate import Duplicate, duplicate_volume
+from papertape.transfer.rewrite import check_reproducible, check_sources, rewrite_volume
 from papertape.transfer.verify import verify_volumes
+from papertape.volume.catalog import Expected
 from papertape.volume.evidence import Verification
 from papertape.volume.label import Identity
 
@@ -36,7 +41,7 @@ _GOOD = (VolumeState.CLAIMED, VolumeState.ARCHIVED)
 
 @dataclass(frozen=True)
 class Recopy:
-    """What is to be done: the copy on ``old`` is made again on ``new``, from ``source``.
+    """What is to be done: the copy on ``old`` is made again on ``new``, from ``source``, or from disk if that is None.
 
     ``resumed`` says that ``new`` is ``old``, which an earlier attempt did not write to its end.
     """
@@ -44,11 +49,11 @@ class Recopy:
     dump: DumpRecord
     old: str
     new: Volume
-    source: CopyRecord
+    source: CopyRecord | None
     resumed: bool
 
 
-def plan_recopy(ledger: Ledger, loadable: Collection[str], tag: str) -> Recopy:
+def plan_recopy(ledger: Ledger, loadable: Collection[str], tag: str, *, from_disk: bool = False) -> Recopy:
     """Return what making the copy on the volume ``tag`` again would be.
 
     Raises UserError where there is nothing to make again, VolumeError where no good twin or no blank volume is there.
@@ -57,7 +62,7 @@ def plan_recopy(ledger: Ledger, loadable: Collection[str], tag: str) -> Recopy:
     if dump.format == Format.PREDECESSOR:
         raise UserError(f"volume {tag} is the predecessor's: restore what is on its twin, and `papertape add` that")
     old = next(copy for copy in dump.copies if copy.volume == tag)
-    source = _choose_source(ledger, dump, loadable, tag)
+    source = None if from_disk else _choose_source(ledger, dump, loadable, tag)
     resumed = old.error == UNFINISHED and tag in loadable
     if resumed:
         new = Volume(tag, old.uuid, old.copy, ledger.volume(tag).capacity)
@@ -85,18 +90,20 @@ def _choose_source(ledger: Ledger, dump: DumpRecord, loadable: Collection[str], 
     return chosen
 
 
-def run_recopy(context: Context, tag: str) -> Outcome:
+def run_recopy(context: Context, tag: str, *, from_disk: bool = False) -> Outcome:
     """Make the copy on the volume ``tag`` again, verify it, and archive the dump if all its copies are good then.
 
     Raises, before anything is claimed, UserError, VolumeError and DriveError; later errors are in the outcome.
     """
-    if len(context.library.drives) < 2:
-        raise UserError("a copy is made from one drive to another, and this library has but one")
-    return run_in_session(context, partial(_recopy, context, tag), 2)
+    drives = len(context.library.drives)
+    if drives < 2 and not from_disk:
+        remedy = "where its data sets are still on disk, --from-disk needs no other drive"
+        raise UserError(f"a copy is made from one drive to another, and this library has but one; {remedy}")
+    return run_in_session(context, partial(_recopy, context, tag, from_disk), min(drives, 2))
 
 
-def _recopy(context: Context, tag: str, session: Session) -> Outcome:
-    task = plan_recopy(context.ledger, context.library.loadable(), tag)
+def _recopy(context: Context, tag: str, from_disk: bool, session: Session) -> Outcome:
+    task = plan_recopy(context.ledger, context.library.loadable(), tag, from_disk=from_disk)
     verifications: list[Verification] = []
     error: PapertapeError | None = None
     try:
@@ -119,16 +126,22 @@ class _Making:
 
     def run(self) -> PapertapeError | None:
         """Copy, read back, and judge; return what is not good."""
-        drives = self._session.drives[:2]
-        with self._session.mounted([self._task.source.volume, self._task.new.tag], drives) as mounted:
-            copied = self._copy(mounted[0], mounted[1])
+        drives, task = self._session.drives, self._task
+        if task.source:
+            with self._session.mounted([task.source.volume, task.new.tag], drives) as (source, target):
+                copied = self._write(target, partial(self._duplicate, source, target))
+        else:
+            rewrite = self._prepare_rewrite()
+            with self._session.mounted([task.new.tag], drives[-1:]) as (target,):
+                copied = self._write(target, partial(rewrite, target))
         error = self._enter(copied)
         if error is None:
             self._read_back(drives)
             error = self._judge()
         return error
 
-    def _copy(self, source: Drive, target: Drive) -> Duplicate:
+    def _write(self, target: Drive, write: Callable[[], Duplicate]) -> Duplicate:
+        """Claim the new volume, which must itself be blank, and write it."""
         task = self._task
         self._context.stop.check()
         try:
@@ -137,26 +150,64 @@ class _Making:
             self._ledger.set_aside(task.new.tag, error.reason)
             raise
         self._ledger.replace(task.old, task.new, self._context.owner, datetime.now(UTC))
-        expected = self._ledger.expected(self._dump)
-        record = next(item for item in expected.volumes if item.tag == task.source.volume)
-        identity = Identity(task.new.tag, task.new.uuid, task.new.copy)
-        settings, stop = self._context.settings, self._context.stop
         try:
-            return duplicate_volume(
-                expected, record, identity, (source, target), settings.ring, datetime.now(UTC), self._report, stop
-            )
+            return write()
         except BaseException as error:
             reason = str(error) or type(error).__name__
             self._ledger.leave_incomplete(self._dump, reason, {task.new.tag: reason})
             raise
+
+    @property
+    def _identity(self) -> Identity:
+        return Identity(self._task.new.tag, self._task.new.uuid, self._task.new.copy)
+
+    def _duplicate(self, source: Drive, target: Drive) -> Duplicate:
+        """Copy the good twin."""
+        expected, tag = self._ledger.expected(self._dump), self._task.source.volume if self._task.source else ""
+        record = next(item for item in expected.volumes if item.tag == tag)
+        ring, stop = self._context.settings.ring, self._context.stop
+        drives = (source, target)
+        return duplicate_volume(expected, record, self._identity, drives, ring, datetime.now(UTC), self._report, stop)
+
+    def _prepare_rewrite(self) -> Callable[[Drive], Duplicate]:
+        """Look whether the same bytes can be had from disk; return what writes them."""
+        dump, expected = self._task.dump, self._ledger.expected(self._dump)
+        if dump.created_at is None or expected.rejected:
+            raise UserError(f"dump {dump.id} has data sets that were rejected: take the copy from the twin")
+        placed = self._ledger.datasets_of(self._dump)
+        numbers = {dataset.source: number for _, number, dataset in placed}
+        batch = _rebuild_batch(dump, expected, placed)
+        check_reproducible(batch, expected, (dump.datasets, dump.files, dump.size), dump.created_at)
+        check_sources(batch, lambda dataset: self._ledger.dataset_members(self._dump, numbers[dataset.source]))
+        return partial(self._rewrite, batch, expected, dump.created_at)
+
+    def _rewrite(self, batch: Batch, expected: Expected, created: datetime, target: Drive) -> Duplicate:
+        """Write the data sets from disk once more."""
+        settings, stop = self._context.settings, self._context.stop
+        spool = settings.spool / batch.dump
+        try:
+            return rewrite_volume(
+                batch,
+                expected,
+                expected.volumes,
+                self._identity,
+                target,
+                spool,
+                settings.ring,
+                created,
+                self._report,
+                stop,
+            )
+        finally:
+            shutil.rmtree(spool, ignore_errors=True)
 
     def _enter(self, copied: Duplicate) -> PapertapeError | None:
         """Record how it was written; return why it is not whole."""
         now = datetime.now(UTC)
         if copied.written.error:
             self._ledger.replaced(self._dump, copied.record, copied.written, now)
-        elif copied.source and copied.source.ok:
-            self._verifications.append(copied.source)
+        elif self._task.source is None or (copied.source and copied.source.ok):
+            self._verifications += [copied.source] if copied.source else []
             self._ledger.replaced(self._dump, copied.record, copied.written, now)
             return None
         error = copied.written.error or self._blame_source(copied)
@@ -173,7 +224,7 @@ class _Making:
 
     def _read_back(self, drives: tuple[int, ...]) -> None:
         """Read the new copy, on the drive that did not write it where the config wants that."""
-        number = drives[0] if self._context.settings.mount == CROSSED else drives[1]
+        number = drives[0] if self._context.settings.mount == CROSSED else drives[-1]
         tag = self._task.new.tag
         with self._session.mounted([tag], [number]) as mounted:
             expected = self._ledger.expected(self._dump)
@@ -181,3 +232,11 @@ class _Making:
 
     def _judge(self) -> PapertapeError | None:
         return judge(self._context, self._dump, self._ledger.dump(self._dump).copies, self._verifications, {})
+
+
+def _rebuild_batch(dump: DumpRecord, expected: Expected, placed: Sequence[tuple[int, int, DataSet]]) -> Batch:
+    """Return the batch that was written."""
+    archives = tuple(tuple(dataset for _, _, dataset in archive) for _, archive in groupby(placed, key=itemgetter(0)))
+    volumes = tuple(Volume(item.tag, item.uuid, item.copy, 0) for item in expected.volumes)
+    size = sum(item.size for item in expected.tape_files) + dump.block_size
+    return Batch(dump.uuid, volumes, dump.block_size, archives, (), size)

@@ -160,8 +160,7 @@ class _Fetching:
         if isinstance(error, DriveError) and not task.struck and not self._crew.is_alone:
             self._context.report.note(f"{error}; that drive is left out")
             raise OutOfService(error, [replace(task, struck=True)])
-        if not isinstance(error, VolumeMissing):
-            self._note_sick(task.copies[0].volume, str(error))
+        self._context.report.note(str(error))
         return self._turn_to_twin(task, task.extracts, {extract.source: str(error) for extract in task.extracts})
 
     def _read(self, task: _Task, device: Drive) -> Passage:

@@ -183,6 +183,18 @@ def pending(connection: Connection) -> Iterator[DataSet]:
         yield DataSet(*row)
 
 
+def of_dump(connection: Connection, dump: int) -> Iterator[tuple[int, int, DataSet]]:
+    """Yield the data sets on a dump's tapes in tape order, with their tape files and their numbers."""
+    columns = [DATASETS.c[name] for name in DataSet._fields]
+    rows = connection.execution_options(yield_per=CHUNK).execute(
+        select(DATASETS.c.tape_file, DATASETS.c.number, *columns)
+        .where(DATASETS.c.dump_id == dump, DATASETS.c.number.is_not(None))
+        .order_by(DATASETS.c.number)
+    )
+    for tape_file, number, *values in rows:
+        yield tape_file, number, DataSet(*values)
+
+
 def claim(connection: Connection, datasets: Iterable[DataSet], dump: int) -> None:
     """Give the waiting ``datasets`` to ``dump``; raises ClaimLost if one of them is not waiting any more."""
     for chunk in chunks(datasets):

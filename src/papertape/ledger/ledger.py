@@ -331,6 +331,11 @@ class Ledger:
         with self._database.reading() as connection:
             return contents.page_of_members(connection, dump, start)
 
+    def datasets_of(self, dump: int) -> tuple[tuple[int, int, DataSet], ...]:
+        """Return the data sets on a dump's tapes in tape order, with their tape files and their numbers."""
+        with self._database.reading() as connection:
+            return tuple(datasets.of_dump(connection, dump))
+
     def find_kept(self, pattern: str, at: datetime | None = None, dump: int | None = None) -> Iterator[Kept]:
         """Yield the newest version of each data set that matches as in ``find`` and is on tape, ordered by source.
 

@@ -13,6 +13,7 @@ from papertape.tape.drive import Drive
 from papertape.transfer.pump import CopyFailed, Pump, Target
 from papertape.transfer.stop import Stop
 from papertape.transfer.verify import Reading, Untapped
+from papertape.transfer.write import make_record
 from papertape.volume.catalog import Expected, TapeFile, VolumeRecord
 from papertape.volume.evidence import Verification, Written
 from papertape.volume.label import Identity, compose_label
@@ -76,6 +77,6 @@ def duplicate_volume(
     verification = None
     with contextlib.suppress(Untapped), pump:
         verification = reading.run()
-    record = VolumeRecord(identity.tag, identity.uuid, identity.copy, drives[1].serial, label.tape_file, label.members)
+    record = make_record(identity, drives[1], label)
     (writer,) = pump.writers
     return Duplicate(verification, record, writer.tell(verification.files if verification else None))

@@ -62,6 +62,24 @@ class PlanDocument(msgspec.Struct, frozen=True):
     bytes: int
 
 
+def describe_plan(batch: Batch, created: datetime) -> bytes:
+    """Return plan.json."""
+    sizes = [dataset.size for archive in batch.archives for dataset in archive]
+    document = PlanDocument(
+        "papertape",
+        FORMAT_VERSION,
+        batch.dump,
+        created,
+        f"papertape {__version__}",
+        batch.block_size,
+        tuple(volume.tag for volume in batch.volumes),
+        len(batch.archives),
+        len(sizes),
+        sum(sizes),
+    )
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
 class Recording:
     """Writes a dump's tape files through a pump; ``journal`` knows what became of each data set.
 
@@ -81,7 +99,7 @@ class Recording:
 
     def write_plan(self, next_size: int) -> None:
         """Write tape file 1: what this dump is about to write (R4); ``next_size`` as in ``write_archive``."""
-        (self._spool / PLAN_JSON).write_bytes(self._describe_plan())
+        (self._spool / PLAN_JSON).write_bytes(describe_plan(self._batch, self._created))
         with (self._spool / PLAN_CSV).open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(PLAN_COLUMNS)
@@ -92,23 +110,6 @@ class Recording:
         self._composer.begin()
         self._add_spooled(self._spool, PLAN_JSON, PLAN_CSV)
         self._end(PLAN, next_size)
-
-    def _describe_plan(self) -> bytes:
-        batch = self._batch
-        sizes = [dataset.size for archive in batch.archives for dataset in archive]
-        document = PlanDocument(
-            "papertape",
-            FORMAT_VERSION,
-            batch.dump,
-            self._created,
-            f"papertape {__version__}",
-            batch.block_size,
-            tuple(volume.tag for volume in batch.volumes),
-            len(batch.archives),
-            len(sizes),
-            sum(sizes),
-        )
-        return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
     def write_archive(self, datasets: Sequence[DataSet], next_size: int) -> None:
         """Write one archive (R5); ``next_size`` is that of the next one in bytes, which decides where to flush (R8)."""

@@ -55,8 +55,22 @@ def write_volumes(
         Target(volume.tag, drive, label.content)
         for volume, drive, label in zip(batch.volumes, drives, labels, strict=True)
     ]
-    volumes = tuple(_record(*facts) for facts in zip(identities, drives, labels, strict=True))
-    report.phase("writing", tuple(volume.tag for volume in batch.volumes), batch.tape_bytes)
+    volumes = tuple(make_record(*facts) for facts in zip(identities, drives, labels, strict=True))
+    return write_targets(batch, targets, volumes, spool, ring, created, report, stop)
+
+
+def write_targets(
+    batch: Batch,
+    targets: Sequence[Target],
+    volumes: tuple[VolumeRecord, ...],
+    spool: Path,
+    ring: int,
+    created: datetime,
+    report: Reporter,
+    stop: Stop,
+) -> Writing:
+    """Write ``batch`` to ``targets``, with ``volumes`` as the twins that its catalog names; see ``write_volumes``."""
+    report.phase("writing", tuple(target.volume for target in targets), batch.tape_bytes)
     catalog, recording = None, None
     with _spooling(spool):
         pump = Pump(targets, batch.block_size, ring, report, stop)
@@ -98,7 +112,8 @@ def _tell_rest(ending: Sequence[str], archives: Sequence[Sequence[DataSet]]) -> 
     return f"{' and '.join(ending)}: the end of the tape came before that of the plan; {rest} for the next dump"
 
 
-def _record(identity: Identity, drive: Drive, label: Composed) -> VolumeRecord:
+def make_record(identity: Identity, drive: Drive, label: Composed) -> VolumeRecord:
+    """Return what the catalog says of a twin."""
     return VolumeRecord(identity.tag, identity.uuid, identity.copy, drive.serial, label.tape_file, label.members)
 
 
