@@ -6,8 +6,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger.samples import NOW, archive, catalog, dataset, fill, member, plan, write
-from papertape.ledger import DumpState, Ledger
+from ledger.samples import (
+    ARCHIVE_SIZE,
+    CATALOG_SIZE,
+    NOW,
+    PLAN_SIZE,
+    archive,
+    catalog,
+    dataset,
+    fill,
+    member,
+    plan,
+    write,
+)
+from papertape.ledger import DumpState, Extent, Ledger
 
 SOURCES = [
     "host:/data/100%/a_b.uv",
@@ -119,3 +131,26 @@ def test_the_ledger_tells_what_a_volume_must_hold(ledger: Ledger) -> None:
     assert (expected.dump, expected.block_size, expected.volumes, expected.tape_files, expected.rejected) == (
         (original.dump, original.block_size, original.volumes, original.tape_files, original.rejected)
     )
+
+
+def test_the_ledger_tells_where_each_data_set_begins_and_ends(ledger: Ledger) -> None:
+    fill(ledger)
+    batch = plan(ledger)
+    written = catalog(batch, {batch.archives[0][1].source: "gone bad"})
+    more = (member(b"data/2/more", number=2, offset=5120), member(b"SHA256SUMS", number=-1, offset=6144))
+    written = type(written)(**{**vars(written), "member_rows": (*written.member_rows, *more)})
+    dump = write(ledger, batch, written)
+    assert ledger.extents(dump) == [
+        Extent(-1, 1, 0, PLAN_SIZE, 1),
+        Extent(0, 2, 0, 2048, 1),
+        Extent(1, 2, 2048, 4096, 1),
+        Extent(2, 2, 4096, 6144, 2),
+        Extent(-1, 2, 6144, ARCHIVE_SIZE, 1),
+        Extent(-1, 3, 0, CATALOG_SIZE, 1),
+    ]
+    assert ledger.own_members(dump) == [item for item in written.members() if item.dataset == -1]
+
+
+def test_what_is_found_has_its_declared_md5(ledger: Ledger) -> None:
+    ledger.register_many([dataset("host:/a", md5="ab" * 16), dataset("host:/b")], NOW)
+    assert [found.md5 for found in ledger.find("*")] == ["ab" * 16, None]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
-from papertape.ledger.records import Rejected
+from papertape.ledger.records import Extent, Rejected
 from papertape.ledger.schema import COPIES, MEMBERS, REJECTIONS, TAPE_FILES, VOLUMES
 from papertape.volume.catalog import Member, TapeFile, VolumeRecord
 from papertape.volume.names import unquote
@@ -25,6 +25,35 @@ def page_of_members(connection: Connection, dump: int, start: int) -> list[Membe
         .limit(PAGE)
     )
     return [read_member(Member._make(row)) for row in rows]
+
+
+def own_members(connection: Connection, dump: int) -> list[Member]:
+    """Return the members that papertape added, from tape file 1 on, in tape order."""
+    columns = [MEMBERS.c[name] for name in Member._fields]
+    own = (MEMBERS.c.dump_id == dump) & MEMBERS.c.dataset.is_(None)
+    rows = connection.execute(select(*columns).where(own).order_by(MEMBERS.c.seq))
+    return [read_member(Member._make(row)) for row in rows]
+
+
+def extents(connection: Connection, dump: int) -> list[Extent]:
+    """Return where each data set lies, and papertape's own members of each tape file, in tape order.
+
+    Each ends where the next one begins: between members there is nothing.
+    """
+    sizes = {tape_file.number: tape_file.size for tape_file in tape_files(connection, dump)}
+    place = (MEMBERS.c.tape_file, MEMBERS.c.dataset)
+    rows = connection.execute(
+        select(*place, func.min(MEMBERS.c.offset), func.count())
+        .where(MEMBERS.c.dump_id == dump)
+        .group_by(*place)
+        .order_by(func.min(MEMBERS.c.seq))
+    )
+    found: list[Extent] = []
+    for tape_file, number, begin, members in rows:
+        if found and found[-1].tape_file == tape_file:
+            found[-1] = found[-1]._replace(end=begin)
+        found.append(Extent(-1 if number is None else number, tape_file, begin, sizes[tape_file], members))
+    return found
 
 
 def read_member(row: Any) -> Member:

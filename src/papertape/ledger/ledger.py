@@ -13,6 +13,7 @@ from papertape.ledger.database import Database, open_database
 from papertape.ledger.records import (
     Deletable,
     DumpRecord,
+    Extent,
     Found,
     FoundFile,
     Held,
@@ -360,6 +361,16 @@ class Ledger:
         """Return the volumes with copies of a dump by copy number, whether they are good or not."""
         with self._database.reading() as connection:
             return retrieval.copies_of(connection, dump)
+
+    def own_members(self, dump: int) -> list[Member]:
+        """Return the members that papertape added to a dump's tape files from 1 on, in tape order."""
+        with self._database.reading() as connection:
+            return contents.own_members(connection, dump)
+
+    def extents(self, dump: int) -> list[Extent]:
+        """Return where a dump's data sets lie, rejected ones included, and papertape's own members; in tape order."""
+        with self._database.reading() as connection:
+            return contents.extents(connection, dump)
 
     def rejections(self, dump: int) -> dict[int, Rejected]:
         """Return the data sets that were rejected while a dump was written, by their number in the dump."""

@@ -173,7 +173,10 @@ class FoundCopy(NamedTuple):
 
 @dataclass(frozen=True)
 class Found:
-    """One version of a data set; ``tape_file`` and ``offset`` are None, ``copies`` empty, before it was archived."""
+    """One version of a data set; ``tape_file`` and ``offset`` are None, ``copies`` empty, before it was archived.
+
+    ``md5`` is the one that was declared for it, if any.
+    """
 
     source: str
     version: int
@@ -185,6 +188,7 @@ class Found:
     number: int | None
     tape_file: int | None
     offset: int | None
+    md5: str | None
     copies: tuple[FoundCopy, ...]
 
 
@@ -225,3 +229,17 @@ class FoundFile(NamedTuple):
     size: int
     sha256: str
     md5: str
+
+
+class Extent(NamedTuple):
+    """Where the members of a data set lie on a dump's tapes, or, with ``number`` -1, papertape's own of a tape file.
+
+    ``number`` is that in the dump; ``begin`` and ``end`` are in bytes from the tape file's begin. Nothing else lies
+    between them.
+    """
+
+    number: int
+    tape_file: int
+    begin: int
+    end: int
+    members: int

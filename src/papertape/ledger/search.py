@@ -138,6 +138,7 @@ def _found(row: Row[Any], copies: tuple[FoundCopy, ...]) -> Found:
         number=row.number,
         tape_file=row.tape_file,
         offset=row.offset,
+        md5=row.md5,
         copies=copies if written else (),
     )
 
