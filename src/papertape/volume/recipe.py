@@ -1,0 +1,250 @@
+"""The recipe of a volume: the shell script that gets data back with ``mt``, ``dd``, ``tar`` and ``sha256sum`` alone.
+
+Facts in, text out. Data sets are not named to ``tar``: they are cut out of their tape file, and every member in the
+piece is theirs. So names stand only beside their digests, and there in plain ASCII, other bytes in octal for ``printf
+%b``: the script outlives a terminal, an editor, a mail and a sheet of paper, whatever the names are.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
+
+from papertape.volume.sums import sums_line
+
+FOLDER = "data"
+"""Where the script puts what it gets back: a folder that it makes, in the current one."""
+
+
+class Piece(NamedTuple):
+    """So many whole members in a tape file; ``begin`` and ``end`` in bytes from the tape file's begin."""
+
+    tape_file: int
+    begin: int
+    end: int
+    members: int
+
+
+class Digest(NamedTuple):
+    """The SHA-256 that a member's data must have."""
+
+    sha256: str
+    name: bytes
+
+
+@dataclass(frozen=True)
+class Step:
+    """Pieces to be unpacked, and then held against ``digests``; ``notes`` say what they are, a line each.
+
+    ``listed``: there is a SHA256SUMS among the members, and all that it lists is checked as well.
+    """
+
+    notes: tuple[str, ...]
+    pieces: tuple[Piece, ...]
+    digests: Iterable[Digest]
+    listed: bool = False
+
+
+@dataclass(frozen=True)
+class FolderOrigin:
+    """A cartridge of a library in a folder, at ``path``: one host file a tape file."""
+
+    path: bytes
+
+
+@dataclass(frozen=True)
+class DriveOrigin:
+    """A cartridge for a real drive: its device node, and the number that the changer has for it.
+
+    ``slot`` is where the robot takes the cartridge from; with None there is a ``note`` on how it comes into the drive.
+    """
+
+    changer: str
+    drive: str
+    element: int
+    slot: int | None = None
+    note: str = ""
+
+
+Origin = FolderOrigin | DriveOrigin
+
+
+def write_recipe(volume_tag: str, origin: Origin, block_size: int, steps: Iterable[Step]) -> Iterator[str]:
+    """Yield the script, some lines at a time, for a volume with blocks of ``block_size`` bytes."""
+    yield write_head(volume_tag, origin, block_size)
+    yield _UNPACK
+    for step in steps:
+        yield from _write_step(step, block_size)
+    yield write_end(volume_tag, origin)
+
+
+def write_head(volume_tag: str, origin: Origin, block_size: int) -> str:
+    """Return the script's beginning, up to the functions ``wind`` and ``tape_file``: how a tape file's bytes come."""
+    head = _HEAD.format(tag=volume_tag, folder=FOLDER, block_size=block_size)
+    if isinstance(origin, FolderOrigin):
+        return head + _FROM_FOLDER.format(path=write_word(origin.path))
+    nodes = {name: write_word(node.encode()) for name, node in (("changer", origin.changer), ("drive", origin.drive))}
+    return head + _FROM_DRIVE.format(**nodes, load=_write_load(origin))
+
+
+def write_end(volume_tag: str, origin: Origin) -> str:
+    """Return the script's end: the tape is put out of the drive, and all is well."""
+    lines = []
+    if isinstance(origin, DriveOrigin):
+        lines.append('mt -f "$DRIVE" offline')
+        if origin.slot is not None:
+            lines.append(f'mtx -f "$CHANGER" unload {origin.slot} {origin.element}')
+    lines.append(f'echo "{volume_tag}: everything came out and was checked; it is in {FOLDER}/"')
+    return "\n" + "".join(f"{line}\n" for line in lines)
+
+
+def _write_load(origin: DriveOrigin) -> str:
+    if origin.slot is None:
+        return write_notes([origin.note])
+    command = f'mtx -f "$CHANGER" load {origin.slot} {origin.element}\n'
+    return (
+        write_notes([f"From slot {origin.slot}, where it lay, into drive {origin.element}, which is $DRIVE."]) + command
+    )
+
+
+def _write_step(step: Step, block_size: int) -> Iterator[str]:
+    yield "\n" + write_notes(step.notes)
+    for piece in step.pieces:
+        yield _write_unpack(piece, block_size)
+    yield from write_check(sums_line(*digest).removesuffix(b"\n") for digest in step.digests)
+    if step.listed:
+        yield "check_listed\n"
+
+
+def _write_unpack(piece: Piece, block_size: int) -> str:
+    """Return the call that unpacks one piece: the blocks that it lies in, and where it lies in them."""
+    block, skip = divmod(piece.begin, block_size)
+    length = piece.end - piece.begin
+    count = -(-(skip + length) // block_size)
+    return f"unpack {piece.tape_file} {block} {count} {skip} {length} {piece.members}\n"
+
+
+def write_check(lines: Iterable[bytes]) -> Iterator[str]:
+    """Yield the call of ``check`` with these lines, which have no line feed; nothing where there are none."""
+    rest = iter(lines)
+    for first in rest:
+        yield "check <<'END'\n"
+        yield from (f"{write_octal(line)}\n" for line in chain([first], rest))
+        yield "END\n"
+
+
+def write_notes(notes: Iterable[str]) -> str:
+    """Return lines of comment; what is not plain ASCII in them is written ``\\xNN``."""
+    return "".join(f"# {''.join(map(_write_plain, note.encode('utf-8', 'surrogateescape')))}\n" for note in notes)
+
+
+def write_octal(raw: bytes) -> str:
+    """Return printable ASCII, without single quotation marks, that ``printf %b`` turns into ``raw`` again."""
+    return "".join([_OCTAL[byte] for byte in raw])
+
+
+def write_word(raw: bytes) -> str:
+    """Return a word of a shell command that is ``raw``, which must not end in a line feed."""
+    if all(map(_is_plain, raw)):
+        return shlex.quote(raw.decode("ascii"))
+    return f"\"$(printf '%b' '{write_octal(raw)}')\""
+
+
+def _is_plain(byte: int) -> bool:
+    return 0x20 <= byte < 0x7F
+
+
+def _write_plain(byte: int) -> str:
+    return chr(byte) if _is_plain(byte) else f"\\x{byte:02x}"
+
+
+_OCTAL = [
+    "\\\\" if byte == ord("\\") else chr(byte) if _is_plain(byte) and byte != ord("'") else f"\\0{byte:03o}"
+    for byte in range(256)
+]
+
+_HEAD = """\
+#!/bin/sh
+# Gets data back from the tape volume {tag} without papertape: mtx, mt, dd, tar and sha256sum (or md5sum) do it.
+# Run it in an empty folder: what comes back is put into {folder}/ there. It ends at the first thing that is wrong.
+set -eu
+LC_ALL=C  # names are bytes
+export LC_ALL
+mkdir {folder}  # not there yet: so nothing is overwritten, and no link leads elsewhere
+
+# Bytes in each block of the archives.
+BLOCK={block_size}
+"""
+
+_FROM_FOLDER = """
+# The cartridge of a library in a folder: each tape file is a file of this machine, 0000.tar, 0001.tar ...
+CARTRIDGE=${{CARTRIDGE:-{path}}}
+
+# wind: there is no tape to be wound.
+wind() {{ :; }}
+
+# tape_file T B C: write tape file T from block B on, C blocks, or, without C, all.
+tape_file() {{
+    dd if="$(printf '%s/%04d.tar' "$CARTRIDGE" "$1")" bs="$BLOCK" skip="$2" ${{3:+count="$3"}} status=none
+}}
+"""
+
+_FROM_DRIVE = """
+# The drive, one that does not rewind by itself (nst), and the robot. No other program may use them meanwhile.
+DRIVE=${{DRIVE:-{drive}}}
+CHANGER=${{CHANGER:-{changer}}}
+{load}mt -f "$DRIVE" setblk 0  # blocks of any length
+mt -f "$DRIVE" rewind
+FILE=0 AT=0  # the tape file and the block in it that the tape stands before
+
+# wind T B C: have the tape stand before block B of tape file T; C blocks, or, without C, all will be read from there.
+wind() {{
+    if [ "$1" -lt "$FILE" ]; then
+        mt -f "$DRIVE" rewind
+        FILE=0 AT=0
+    fi
+    if [ "$1" -gt "$FILE" ]; then
+        mt -f "$DRIVE" fsf "$(($1 - FILE))"
+        FILE=$1 AT=0
+    fi
+    if [ "$2" -gt "$AT" ]; then mt -f "$DRIVE" fsr "$(($2 - AT))"; fi
+    if [ "$2" -lt "$AT" ]; then mt -f "$DRIVE" bsr "$((AT - $2))"; fi
+    if [ -n "${{3:-}}" ]; then AT=$(($2 + $3)); else FILE=$(($1 + 1)) AT=0; fi
+}}
+
+# tape_file T B C: write tape file T from block B on, where "wind T B C" has brought the tape.
+tape_file() {{
+    dd if="$DRIVE" bs="$BLOCK" ${{3:+count="$3"}} status=none
+}}
+"""
+
+_UNPACK = """
+# unpack T B C S L N: read C blocks of tape file T from block B on, leave out the first S bytes of them, and unpack the
+# next L bytes, which are N members. Where reading fails, members are missing, or their digests are wrong.
+unpack() {
+    wind "$1" "$2" "$3"
+    names=$(
+        tape_file "$1" "$2" "$3" | tail -c "+$(($4 + 1))" | head -c "$5" |
+            tar --warning=no-unknown-keyword --warning=no-timestamp --quoting-style=escape -xpvf -
+    )
+    count=$(printf '%s\\n' "$names" | wc -l)
+    if [ "$count" -ne "$6" ]; then
+        echo "tape file $1: of $6 members $count came out" >&2
+        exit 1
+    fi
+}
+
+# check: hold files against the lines of standard input, which are those of SHA256SUMS, odd bytes in octal.
+check() {
+    while IFS= read -r line; do printf '%b\\n' "$line"; done | sha256sum --quiet --strict -c -
+}
+
+# check_listed: hold all files of an archive against its SHA256SUMS.
+check_listed() {
+    if [ -s SHA256SUMS ]; then sha256sum --quiet --strict -c SHA256SUMS; fi
+    rm SHA256SUMS
+}
+"""
