@@ -5,6 +5,7 @@ from papertape.cli.app import papertape, run
 from papertape.cli.demo import demo, testdata
 from papertape.cli.doctor import doctor
 from papertape.cli.dump import dump, plan, recover
+from papertape.cli.explain import explain
 from papertape.cli.find import find
 from papertape.cli.init import init
 from papertape.cli.library import library
@@ -24,6 +25,7 @@ for _command in (
     recover,
     status,
     find,
+    explain,
     restore,
     recopy,
     volumes,

@@ -1,0 +1,170 @@
+"""How a volume's data come back by hand: what the ledger knows of it, as a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby
+
+from papertape.errors import NothingToDo, UserError
+from papertape.ledger import DumpRecord, Extent, Format, Found, Ledger, VolumeState
+from papertape.tape.changer import Element, ElementKind, Inventory
+from papertape.volume.catalog import VolumeRecord
+from papertape.volume.layout import ARCHIVE, PLAN
+from papertape.volume.legacyrecipe import LegacySet, LegacyStep, write_legacy_recipe
+from papertape.volume.names import unquote
+from papertape.volume.recipe import Digest, DriveOrigin, Origin, Piece, Step, write_recipe
+
+
+def explain(ledger: Ledger, tag: str, pattern: str | None, origin: Origin) -> Iterator[str]:
+    """Yield the script that gets back what lies on a volume: all of it, or the data sets that match ``pattern``.
+
+    Raises UserError for a volume that the ledger does not know or that holds no finished dump, NothingToDo if no data
+    set on it matches.
+    """
+    dump = _look_up(ledger, tag)
+    if dump.format == Format.PREDECESSOR:
+        return write_legacy_recipe(tag, origin, _explain_legacy(ledger, dump, tag, pattern))
+    record = next((item for item in ledger.volume_records(dump.id) if item.tag == tag), None)
+    if record is None:
+        raise _unfinished(ledger, tag)
+    if pattern is None:
+        steps = _explain_archives(ledger, dump)
+    else:
+        steps = _explain_datasets(ledger, dump, _find(ledger, dump, tag, pattern))
+    return write_recipe(tag, origin, dump.block_size, chain([_explain_label(record)], steps))
+
+
+def choose_drive(inventory: Inventory, tag: str, changer: str, drives: Sequence[str]) -> DriveOrigin:
+    """Return how the volume comes into a drive from where it lies now; ``drives`` are device nodes, by number."""
+    places = [status.element for status in inventory.find(tag)]
+    full = {status.element.number for status in inventory.of(ElementKind.DRIVE) if status.full}
+    free = next((number for number in range(len(drives)) if number not in full), None)
+    place = places[0] if len(places) == 1 else None
+    if place and place.kind is ElementKind.DRIVE and place.number < len(drives):
+        return DriveOrigin(changer, drives[place.number], place.number, None, f"The volume is in {place} already.")
+    if place and place.kind is ElementKind.STORAGE and free is not None:
+        return DriveOrigin(changer, drives[free], free, place.number)
+    return ask_operator(changer, drives, _tell_obstacle(place))
+
+
+def ask_operator(changer: str, drives: Sequence[str], reason: str) -> DriveOrigin:
+    """Return that somebody has to put the volume into the first drive, and why the robot is not told to."""
+    return DriveOrigin(changer, drives[0], 0, None, f"{reason} First of all: mtx -f $CHANGER load SLOT 0")
+
+
+def _tell_obstacle(place: Element | None) -> str:
+    if place is None:
+        return "The volume was not in the library, or its tag was there twice."
+    if place.kind is ElementKind.STORAGE:
+        return f"The volume lay in {place}, and every drive was full."
+    return f"The volume lay in {place}."
+
+
+def _look_up(ledger: Ledger, tag: str) -> DumpRecord:
+    if tag not in {volume.tag for volume in ledger.volumes()}:
+        raise UserError(
+            f"volume {tag} is not in the ledger; `papertape volumes import {tag}` enters it, "
+            f"`papertape volumes show {tag} --from-tape` says what is on it"
+        )
+    dump = ledger.dump_of(tag)
+    if dump is None:
+        raise _unfinished(ledger, tag)
+    return dump
+
+
+def _unfinished(ledger: Ledger, tag: str) -> UserError:
+    state = ledger.volume(tag).state
+    what = "nothing to get back" if state == VolumeState.BLANK else "nothing that the ledger could tell"
+    return UserError(f"volume {tag} is {state} and holds no finished dump: {what}; see `papertape volumes show {tag}`")
+
+
+def _find(ledger: Ledger, dump: DumpRecord, tag: str, pattern: str) -> dict[int, Found]:
+    """Return the data sets of a dump that match, by number; raises NothingToDo if there is none."""
+    found = {item.number: item for item in ledger.find(pattern) if item.dump == dump.id and item.number is not None}
+    if not found:
+        raise NothingToDo(f"no data set on {tag} matches '{pattern}'; `papertape find '{pattern}'` says where one lies")
+    return found
+
+
+def _explain_label(record: VolumeRecord) -> Step:
+    digests = [Digest(member.sha256, member.name) for member in record.label_members]
+    notes = (f"Tape file 0, the label: is this {record.tag}? README.txt says what is on it.",)
+    return Step(notes, (Piece(0, 0, record.label.size, len(digests)),), digests)
+
+
+def _explain_archives(ledger: Ledger, dump: DumpRecord) -> Iterator[Step]:
+    """Yield a step for each archive, and one for the catalog."""
+    kinds = {item.number: item.kind for item in ledger.tape_files(dump.id)}
+    digests: dict[int, list[Digest]] = {}
+    for member in ledger.own_members(dump.id):
+        digests.setdefault(member.tape_file, []).append(Digest(member.sha256, member.name))
+    rejected = {number: f"{item.source}: {item.reason}" for number, item in ledger.rejections(dump.id).items()}
+    for number, group in groupby(ledger.extents(dump.id), lambda extent: extent.tape_file):
+        if kinds[number] != PLAN:
+            extents = list(group)
+            left_out = [rejected[extent.number] for extent in extents if extent.number in rejected]
+            pieces = tuple(_join(run) for run in _runs(item for item in extents if item.number not in rejected))
+            notes = (_name_tape_file(number, extents, len(left_out)), *(f"Rejected: {reason}" for reason in left_out))
+            yield Step(notes, pieces, digests[number], listed=kinds[number] == ARCHIVE)
+
+
+def _name_tape_file(number: int, extents: Sequence[Extent], left_out: int) -> str:
+    count = sum(extent.number >= 0 for extent in extents) - left_out
+    if not count and not left_out:
+        return f"Tape file {number}, the catalog: datasets.csv and files.csv list all that was written."
+    spared = f"; {left_out} that were rejected when they were written are left out" if left_out else ""
+    return f"Tape file {number}, an archive: data sets: {count}{spared}."
+
+
+def _explain_datasets(ledger: Ledger, dump: DumpRecord, wanted: dict[int, Found]) -> Iterator[Step]:
+    """Yield a step for each run of data sets that lie one behind the other."""
+    for run in _runs(extent for extent in ledger.extents(dump.id) if extent.number in wanted):
+        found = [wanted[extent.number] for extent in run]
+        notes = (f"From tape file {run[0].tape_file}:", *(item.source for item in found))
+        yield Step(notes, (_join(run),), _digests(ledger, found))
+
+
+def _digests(ledger: Ledger, found: Iterable[Found]) -> Iterator[Digest]:
+    for item in found:
+        for file in ledger.files(item):
+            if file.sha256:
+                yield Digest(file.sha256, unquote(file.member))
+
+
+def _runs(extents: Iterable[Extent]) -> Iterator[list[Extent]]:
+    """Yield extents, which are in tape order, in lists of those that touch."""
+    run: list[Extent] = []
+    for extent in extents:
+        if run and (run[-1].tape_file, run[-1].end) != (extent.tape_file, extent.begin):
+            yield run
+            run = []
+        run.append(extent)
+    if run:
+        yield run
+
+
+def _join(run: Sequence[Extent]) -> Piece:
+    return Piece(run[0].tape_file, run[0].begin, run[-1].end, sum(extent.members for extent in run))
+
+
+def _explain_legacy(ledger: Ledger, dump: DumpRecord, tag: str, pattern: str | None) -> Iterator[LegacyStep]:
+    """Return a step for each archive of the predecessor's that is wanted, or has something that is."""
+    found = _find(ledger, dump, tag, "*" if pattern is None else pattern)
+    items = sorted(found.values(), key=lambda item: (item.tape_file or 0, item.number or 0))
+    return (
+        _explain_legacy_archive(number, list(group), whole=pattern is None)
+        for number, group in groupby(items, lambda item: item.tape_file or 0)
+    )
+
+
+def _explain_legacy_archive(number: int, items: Sequence[Found], *, whole: bool) -> LegacyStep:
+    sets = tuple(LegacySet(_name_legacy(item.source), item.md5) for item in items)
+    notes = (f"Tape file {number}, an archive, whole: data sets: {len(sets)}.",)
+    return LegacyStep(
+        notes if whole else (f"From tape file {number}:", *(i.source for i in items)), number, sets, whole
+    )
+
+
+def _name_legacy(source: str) -> bytes:
+    host, _, path = source.partition(":")
+    return b"%b:%b" % (host.encode(), unquote(path))
