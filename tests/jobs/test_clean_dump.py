@@ -11,7 +11,8 @@ from papertape.errors import DriveError, NothingToDo
 from papertape.jobs.context import CROSSED, IN_PLACE, MOUNTS, RELOAD
 from papertape.ledger import CopyRecord
 from papertape.report import Reporter
-from stories import Lab, check_all_archived
+from papertape.volume.layout import RECORD
+from stories import BLOCK, KIB, Lab, check_all_archived, noise
 
 from .conftest import MakeLab
 
@@ -161,3 +162,14 @@ def test_only_data_sets_that_no_volume_holds_are_refused_without_touching_a_volu
     assert set(lab.volumes().values()) == {"blank"}
     with pytest.raises(NothingToDo):
         lab.dump()
+
+
+def test_members_may_end_wherever_they_like_in_a_block(new_lab: MakeLab, tmp_path: Path) -> None:
+    """Each number of records is in it: files, and lists of digests, that end where a block ends, or close to it."""
+    lab = new_lab(archive_size=1, capacity=64 * KIB * KIB)
+    (tmp_path / "many").mkdir()
+    for records in range(BLOCK // RECORD):
+        (tmp_path / "many" / f"{records:03}").write_bytes(noise(records * RECORD))
+    lab.add(*sorted((tmp_path / "many").iterdir()))
+    outcome = lab.dump()
+    assert (outcome.error, outcome.rejected, outcome.datasets) == (None, (), BLOCK // RECORD)

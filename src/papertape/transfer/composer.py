@@ -127,6 +127,7 @@ class Composer:
         if self._at == self._block_size and self._block is not None:
             self._pump.publish(self._block, self._jobs)
             self._block = None
+            self._jobs = []  # they are the lanes' now: hashed here as well, they would be hashed twice
 
     def _copy(self, data: memoryview, digests: tuple[Digest, ...]) -> None:
         while left := len(data):
