@@ -51,8 +51,14 @@ def compare(root: Path, path: Path) -> None:
     """What came back for ``path`` is the same: bytes, links, modes, times; for diff as well."""
     back = root / path.relative_to("/")
     assert walk(os.fsencode(back)) == walk(os.fsencode(path))
+    assert times(back) == times(path)
     done = subprocess.run(["diff", "-r", "--no-dereference", path, back], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (0, b""), done
+
+
+def times(root: Path) -> dict[Path, int]:
+    """When everything at and below ``root`` was changed, directories and links as well."""
+    return {path.relative_to(root): path.lstat().st_mtime_ns for path in [root, *root.rglob("*")]}
 
 
 def count_files(folder: Path) -> int:
@@ -228,6 +234,15 @@ def test_a_volume_that_holds_nothing_is_an_error_with_a_remedy(lab: Lab) -> None
         script(lab, "PAPR1002")
     with pytest.raises(UserError, match="not in the ledger; `papertape volumes import PAPR9001` enters it"):
         script(lab, "PAPR9001")
+
+
+def test_it_says_what_is_to_be_known_before_a_volume_is_read(lab: Lab) -> None:
+    assert lab.dump().error is None
+    assert "\n# The same data are on PAPR2001.\nset -eu\n" in script(lab, "PAPR1001")
+    lab.ledger.retire("PAPR1001", "torn leader\nand more")
+    assert "\n# The ledger says that PAPR1001 is retired: torn leader\\x0aand more.\nset -eu\n" in script(
+        lab, "PAPR1001"
+    )
 
 
 def test_only_what_lies_on_this_very_volume_matches(lab: Lab, night: list[Path], tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from papertape.volume.recipe import (
     Origin,
     Piece,
     Step,
+    Subject,
     write_notes,
     write_octal,
     write_recipe,
@@ -48,11 +49,11 @@ LEGACY = [
 
 
 def recipe(origin: Origin) -> str:
-    return "".join(write_recipe("PAPR1001", origin, BLOCK, STEPS))
+    return "".join(write_recipe(Subject("PAPR1001", ("The same data are on PAPR2001.",), origin), BLOCK, STEPS))
 
 
 def legacy(origin: Origin) -> str:
-    return "".join(write_legacy_recipe("H0C10001", origin, LEGACY))
+    return "".join(write_legacy_recipe(Subject("H0C10001", (), origin), LEGACY))
 
 
 @pytest.mark.parametrize(("name", "text"), [("drive.sh", recipe(IN_SLOT)), ("legacy-drive.sh", legacy(AWAY))])

@@ -12,7 +12,7 @@ from papertape.volume.catalog import VolumeRecord
 from papertape.volume.layout import ARCHIVE, PLAN
 from papertape.volume.legacyrecipe import LegacySet, LegacyStep, write_legacy_recipe
 from papertape.volume.names import unquote
-from papertape.volume.recipe import Digest, DriveOrigin, Origin, Piece, Step, write_recipe
+from papertape.volume.recipe import Digest, DriveOrigin, Origin, Piece, Step, Subject, write_recipe
 
 
 def explain(ledger: Ledger, tag: str, pattern: str | None, origin: Origin) -> Iterator[str]:
@@ -22,8 +22,9 @@ def explain(ledger: Ledger, tag: str, pattern: str | None, origin: Origin) -> It
     set on it matches.
     """
     dump = _look_up(ledger, tag)
+    subject = Subject(tag, _describe(ledger, dump, tag), origin)
     if dump.format == Format.PREDECESSOR:
-        return write_legacy_recipe(tag, origin, _explain_legacy(ledger, dump, tag, pattern))
+        return write_legacy_recipe(subject, _explain_legacy(ledger, dump, tag, pattern))
     record = next((item for item in ledger.volume_records(dump.id) if item.tag == tag), None)
     if record is None:
         raise _unfinished(ledger, tag)
@@ -31,7 +32,7 @@ def explain(ledger: Ledger, tag: str, pattern: str | None, origin: Origin) -> It
         steps = _explain_archives(ledger, dump)
     else:
         steps = _explain_datasets(ledger, dump, _find(ledger, dump, tag, pattern))
-    return write_recipe(tag, origin, dump.block_size, chain([_explain_label(record)], steps))
+    return write_recipe(subject, dump.block_size, chain([_explain_label(record)], steps))
 
 
 def choose_drive(inventory: Inventory, tag: str, changer: str, drives: Sequence[str]) -> DriveOrigin:
@@ -70,6 +71,16 @@ def _look_up(ledger: Ledger, tag: str) -> DumpRecord:
     if dump is None:
         raise _unfinished(ledger, tag)
     return dump
+
+
+def _describe(ledger: Ledger, dump: DumpRecord, tag: str) -> tuple[str, ...]:
+    """Return what is to be known of a volume before it is read: where else its data are, and whether it is good."""
+    volume, *others = (ledger.volume(name) for name in (tag, *(copy.volume for copy in dump.copies)))
+    twins = [other.tag for other in others if other.tag != tag and other.state == VolumeState.ARCHIVED]
+    notes = [f"The same data are on {' and '.join(twins)}."] if twins else []
+    if volume.state != VolumeState.ARCHIVED:
+        notes.append(f"The ledger says that {tag} is {volume.state}{': ' if volume.reason else ''}{volume.reason}.")
+    return tuple(notes)
 
 
 def _unfinished(ledger: Ledger, tag: str) -> UserError:

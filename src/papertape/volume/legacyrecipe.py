@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from papertape.volume.legacy import LEGACY_BLOCK, LEGACY_CATALOG_BLOCK
-from papertape.volume.recipe import FOLDER, Origin, write_check, write_end, write_head, write_notes, write_word
+from papertape.volume.recipe import FOLDER, Subject, write_check, write_end, write_head, write_notes, write_word
 
 _WILD = re.compile(rb"[\\*?\[]")
 
@@ -33,16 +33,16 @@ class LegacyStep:
     whole: bool
 
 
-def write_legacy_recipe(volume_tag: str, origin: Origin, steps: Iterable[LegacyStep]) -> Iterator[str]:
+def write_legacy_recipe(subject: Subject, steps: Iterable[LegacyStep]) -> Iterator[str]:
     """Yield the script, some lines at a time."""
-    yield write_head(volume_tag, origin, LEGACY_BLOCK)
+    yield write_head(subject, LEGACY_BLOCK)
     yield _UNPACK.format(folder=FOLDER)
     yield _CATALOG.format(catalog_block=LEGACY_CATALOG_BLOCK, block=LEGACY_BLOCK)
     for step in steps:
         yield "\n" + write_notes(step.notes)
         yield _write_unpack(step)
         yield from write_check(b"%b %b" % (item.md5.encode(), item.name) for item in step.sets if item.md5)
-    yield write_end(volume_tag, origin)
+    yield write_end(subject)
 
 
 def _write_unpack(step: LegacyStep) -> str:

@@ -72,32 +72,41 @@ class DriveOrigin:
 Origin = FolderOrigin | DriveOrigin
 
 
-def write_recipe(volume_tag: str, origin: Origin, block_size: int, steps: Iterable[Step]) -> Iterator[str]:
+class Subject(NamedTuple):
+    """The volume that a script is for; ``notes`` say what else is to be known of it, a line each."""
+
+    tag: str
+    notes: tuple[str, ...]
+    origin: Origin
+
+
+def write_recipe(subject: Subject, block_size: int, steps: Iterable[Step]) -> Iterator[str]:
     """Yield the script, some lines at a time, for a volume with blocks of ``block_size`` bytes."""
-    yield write_head(volume_tag, origin, block_size)
+    yield write_head(subject, block_size)
     yield _UNPACK
     for step in steps:
         yield from _write_step(step, block_size)
-    yield write_end(volume_tag, origin)
+    yield write_end(subject)
 
 
-def write_head(volume_tag: str, origin: Origin, block_size: int) -> str:
+def write_head(subject: Subject, block_size: int) -> str:
     """Return the script's beginning, up to the functions ``wind`` and ``tape_file``: how a tape file's bytes come."""
-    head = _HEAD.format(tag=volume_tag, folder=FOLDER, block_size=block_size)
+    origin = subject.origin
+    head = _HEAD.format(tag=subject.tag, notes=write_notes(subject.notes), folder=FOLDER, block_size=block_size)
     if isinstance(origin, FolderOrigin):
         return head + _FROM_FOLDER.format(path=write_word(origin.path))
     nodes = {name: write_word(node.encode()) for name, node in (("changer", origin.changer), ("drive", origin.drive))}
     return head + _FROM_DRIVE.format(**nodes, load=_write_load(origin))
 
 
-def write_end(volume_tag: str, origin: Origin) -> str:
+def write_end(subject: Subject) -> str:
     """Return the script's end: the tape is put out of the drive, and all is well."""
-    lines = []
+    lines, origin = [], subject.origin
     if isinstance(origin, DriveOrigin):
         lines.append('mt -f "$DRIVE" offline')
         if origin.slot is not None:
             lines.append(f'mtx -f "$CHANGER" unload {origin.slot} {origin.element}')
-    lines.append(f'echo "{volume_tag}: everything came out and was checked; it is in {FOLDER}/"')
+    lines.append(f'echo "{subject.tag}: everything came out and was checked; it is in {FOLDER}/"')
     return "\n" + "".join(f"{line}\n" for line in lines)
 
 
@@ -170,7 +179,7 @@ _HEAD = """\
 #!/bin/sh
 # Gets data back from the tape volume {tag} without papertape: mtx, mt, dd, tar and sha256sum (or md5sum) do it.
 # Run it in an empty folder: what comes back is put into {folder}/ there. It ends at the first thing that is wrong.
-set -eu
+{notes}set -eu
 LC_ALL=C  # names are bytes
 export LC_ALL
 mkdir {folder}  # not there yet: so nothing is overwritten, and no link leads elsewhere

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Gets data back from the tape volume PAPR1001 without papertape: mtx, mt, dd, tar and sha256sum (or md5sum) do it.
 # Run it in an empty folder: what comes back is put into data/ there. It ends at the first thing that is wrong.
+# The same data are on PAPR2001.
 set -eu
 LC_ALL=C  # names are bytes
 export LC_ALL
