@@ -97,12 +97,11 @@ def _find(ledger: Ledger, wish: Wish) -> Iterator[Kept]:
     """Yield what is wished for, each once; raises NothingToDo for a pattern that nothing on tape matches."""
     seen: set[str] = set()
     for pattern in wish.patterns:
-        found = 0
-        for item in ledger.find_kept(pattern, wish.at, wish.dump):
-            found += 1
-            if item.source not in seen:
-                seen.add(item.source)
-                yield item
+        found = list(
+            ledger.find_kept(pattern, wish.at, wish.dump)
+        )  # looking at the disk takes long: no query stays open
+        yield from (item for item in found if item.source not in seen)
+        seen.update(item.source for item in found)
         if not found:
             raise NothingToDo(f"nothing that is on tape matches '{pattern}'; `papertape find '{pattern}'` says why")
 
