@@ -39,7 +39,7 @@ def test_two_dumps_at_once_take_nothing_twice(
 ) -> None:
     lab = copy_lab(small_volumes, tmp_path / "lab")
     slots = lab.homes()[1]
-    lab.configure(library__timing="0.02")  # a robot's move then takes 0.3 s, so that neither is over before the other
+    lab.configure(library__timing="0.003")  # a dump then takes a second or two: neither is over before the other begins
     first, second = lab.start("dump", *arguments), lab.start("dump", *arguments)
     runs = [finish(first), finish(second)]
     assert all(ran.code in {0, 3} for ran in runs), runs
