@@ -36,30 +36,14 @@ from papertape.volume.catalog import (
 from papertape.volume.header import DIRECTORY, FILE, Attributes, build_header
 from papertape.volume.layout import ARCHIVE, CATALOG, FLUSH_EVERY, FORMAT_VERSION, PLAN
 from papertape.volume.names import quote
+from papertape.volume.planned import PLAN_COLUMNS, PLAN_CSV, PLAN_JSON, PlanDocument
 from papertape.volume.sums import sums_line
 from papertape.volume.tapefile import checksum_header, own_attributes
 
 MOST_PENDING = 20_000
 """Members whose digests may be outstanding: bounds the memory that a million empty files take."""
-PLAN_JSON, PLAN_CSV = "plan.json", "plan.csv"
-PLAN_COLUMNS = ("tape_file", "source", "kind", "files", "bytes", "declared_md5", "fingerprint")
 VISDATA = b"visdata"
 """The file of a MIRIAD data set that the lab's MD5 is of."""
-
-
-class PlanDocument(msgspec.Struct, frozen=True):
-    """What ``plan.json`` says (R4); ``bytes`` are those of the files."""
-
-    format: str
-    format_version: int
-    dump: str
-    created: datetime
-    written_by: str
-    block_size: int
-    volumes: tuple[str, ...]
-    archives: int
-    datasets: int
-    bytes: int
 
 
 def describe_plan(batch: Batch, created: datetime) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 from collections.abc import Callable, Iterator
@@ -12,13 +11,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import msgspec.structs
 
 from papertape import __version__
 from papertape.errors import FormatError
 from papertape.volume.document import decode_document
 from papertape.volume.header import DIRECTORY, FILE, LINK
-from papertape.volume.layout import ARCHIVE, END_OF_ARCHIVE, FORMAT_VERSION, PLAN, RECORD, round_up
+from papertape.volume.layout import ARCHIVE, END_OF_ARCHIVE, FORMAT_VERSION, LABEL, PLAN, RECORD, round_up
 from papertape.volume.names import quote, unquote
+from papertape.volume.rows import read_number, read_rows
 from papertape.volume.sums import sums_line
 from papertape.volume.tally import Tally
 
@@ -41,8 +42,10 @@ DATASETS_COLUMNS = (
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _MD5 = re.compile(r"(?:[0-9a-f]{32})?\Z")
 _CRC32 = re.compile(r"[0-9a-f]{8}\Z")
-LONGEST_NUMBER = 18
-"""Digits that 64 bits hold in any case."""
+LONGEST_NAME = 64
+"""Characters of a uuid, a volume tag, a serial number, or a program with its version, at the most."""
+LARGEST = 10**18
+"""Bytes that no tape file has; 64 bits hold the sum of nine."""
 
 
 class Member(NamedTuple):
@@ -140,6 +143,24 @@ class Catalog:
     size: int
     folder: Path
 
+    @classmethod
+    def of_document(
+        cls, document: CatalogDocument, own: TapeFile, own_members: tuple[Member, ...], folder: Path
+    ) -> Catalog:
+        """Return the catalog that ``document`` is, whose own tape file is ``own``, and its files in ``folder``."""
+        return cls(
+            dump=document.dump,
+            created=document.created,
+            block_size=document.block_size,
+            volumes=tuple(read_volume(volume) for volume in document.volumes),
+            tape_files=(*(TapeFile(*msgspec.structs.astuple(item)) for item in document.tape_files), own),
+            own_members=own_members,
+            datasets=document.datasets,
+            files=document.files,
+            size=document.bytes,
+            folder=folder,
+        )
+
     def members(self) -> Iterator[Member]:
         """Yield every member from tape file 1 on in tape order, the catalog's own last; holds one row at a time."""
         yield from read_files(self.folder / FILES)
@@ -209,6 +230,17 @@ def describe_volume(volume: VolumeRecord) -> VolumeDocument:
     return VolumeDocument(volume.tag, volume.uuid, volume.copy, volume.drive_serial, label)
 
 
+def read_volume(document: VolumeDocument) -> VolumeRecord:
+    """Return the twin that ``document`` describes; raises ValueError for a member whose name is no text form."""
+    label = document.label
+    members = tuple(
+        Member(unquote(name), FILE, size, sha256, "", 0, offset, -1, header)
+        for name, size, sha256, offset, header in label.members
+    )
+    whole = TapeFile(0, LABEL, label.bytes, label.structure)
+    return VolumeRecord(document.volume_tag, document.volume_uuid, document.copy, document.drive_serial, whole, members)
+
+
 def encode_catalog(
     catalog: Catalog,
     rejected: int,
@@ -233,44 +265,21 @@ def encode_catalog(
 
 def read_files(path: Path) -> Iterator[Member]:
     """Yield the members that a files.csv lists; raises ValueError at the first row that cannot be one."""
-    for name, kind, size, sha256, md5, tape_file, offset, dataset, header in _read_rows(path, FILES_COLUMNS):
-        number = -1 if dataset == "-1" else _number(dataset)
-        yield Member(
-            unquote(name), kind, _number(size), sha256, md5, _number(tape_file), _number(offset), number, header
-        )
+    for name, kind, size, sha256, md5, tape_file, offset, dataset, header in read_rows(path, FILES_COLUMNS):
+        number = -1 if dataset == "-1" else read_number(dataset)
+        place = (read_number(tape_file), read_number(offset))
+        yield Member(unquote(name), kind, read_number(size), sha256, md5, *place, number, header)
 
 
 def read_datasets(path: Path) -> Iterator[DataSetRecord]:
     """Yield the data sets that a datasets.csv lists; raises ValueError at the first row that cannot be one."""
-    for row in _read_rows(path, DATASETS_COLUMNS):
+    for row in read_rows(path, DATASETS_COLUMNS):
         number, source, kind, tape_file, offset, files, size, md5, fingerprint, reason = row
         unquote(source)
-        place = (_number(tape_file), _number(offset))
+        place = (read_number(tape_file), read_number(offset))
         yield DataSetRecord(
-            _number(number), source, kind, *place, _number(files), _number(size), md5, fingerprint, reason
+            read_number(number), source, kind, *place, read_number(files), read_number(size), md5, fingerprint, reason
         )
-
-
-def _read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[list[str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file, strict=True)
-        try:
-            if tuple(next(rows, ())) != columns:
-                raise ValueError(f"{path.name} has other columns than version {FORMAT_VERSION} has")
-            for row in rows:
-                if len(row) != len(columns):
-                    raise ValueError(f"{path.name} has {len(row)} fields in line {rows.line_num}, not {len(columns)}")
-                yield row
-        except csv.Error as error:
-            raise ValueError(f"{path.name} is no CSV in line {rows.line_num}: {error}") from error
-
-
-def _number(text: str) -> int:
-    """Return a number as papertape writes it: ``int`` would take signs, blanks and the digits of any script."""
-    plain = text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER
-    if not plain or (text[0] == "0" and len(text) > 1):
-        raise ValueError(f"{text[:100]!a} is no number")
-    return int(text)
 
 
 def load_catalog(folder: Path, volume_tag: str) -> CatalogDocument:
@@ -304,6 +313,7 @@ def _check_sums(folder: Path) -> None:
 
 def _check_document(document: CatalogDocument) -> None:
     """Raise ValueError unless the twins and the tape files of a catalog.json can be right."""
+    _check_names(document.dump, document.written_by)
     tape_files = document.tape_files
     if [item.tape_file for item in tape_files] != list(range(1, len(tape_files) + 1)):
         raise ValueError("its tape files are not numbered from 1 on")
@@ -312,17 +322,26 @@ def _check_document(document: CatalogDocument) -> None:
     tags = {volume.volume_tag for volume in document.volumes}
     if not tags or len(tags) != len(document.volumes):
         raise ValueError("its volumes are not twins")
+    if sorted({volume.copy for volume in document.volumes}) != list(range(1, len(document.volumes) + 1)):
+        raise ValueError("its volumes are not numbered from 1 on")
     for volume in document.volumes:
+        _check_names(volume.volume_tag, volume.volume_uuid, volume.drive_serial)
         _check_label(volume.label, document.block_size)
     for item in tape_files:
         _check_tape_file(item.bytes, item.structure, document.block_size)
 
 
 def _check_tape_file(size: int, structure: str, block_size: int) -> None:
-    if size <= 0 or size % block_size:
+    if not 0 < size < LARGEST or size % block_size:
         raise ValueError(f"a tape file of {size} bytes is not whole blocks")
     if not _DIGEST.match(structure):
         raise ValueError("a tape file has no proper structure digest")
+
+
+def _check_names(*names: str) -> None:
+    for name in names:
+        if len(name) > LONGEST_NAME or not (name.isascii() and name.isprintable()):
+            raise ValueError(f"{name[:100]!a} is no uuid, volume tag, serial number or program")
 
 
 def _check_label(label: LabelDocument, block_size: int) -> None:
@@ -341,6 +360,8 @@ def _check_rows(document: CatalogDocument, folder: Path) -> None:
     for member in _placed_members(document, read_files(folder / FILES)):
         if member.dataset < 0:
             own.append((member.tape_file, member.name))
+            if len(own) > len(document.tape_files) + 1:
+                break  # so many of its own it cannot have
         elif own and own[-1][0] == member.tape_file:
             raise ValueError(f"{quote(member.name)} lies behind the last member of its archive")
         else:

@@ -5,6 +5,7 @@ Decoders are made when their modules are imported: where two threads are the fir
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -18,6 +19,8 @@ class _Document(Protocol):
     def format(self) -> str: ...
     @property
     def block_size(self) -> int: ...
+    @property
+    def created(self) -> datetime: ...
 
 
 D = TypeVar("D", bound=_Document)
@@ -27,6 +30,7 @@ class _Version(msgspec.Struct):
     format_version: float
 
 
+_EARLIEST, _LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 _VERSION = msgspec.json.Decoder(_Version)
 
 
@@ -45,4 +49,11 @@ def decode_document(content: bytes, decoder: msgspec.json.Decoder[D], volume_tag
     if document.format != "papertape" or version < FORMAT_VERSION:
         raise ValueError("it is not papertape's")
     check_block_size(document.block_size)
+    _check_moment(document.created)
     return document
+
+
+def _check_moment(created: datetime) -> None:
+    """Raise ValueError unless ``created`` is a time that every database takes."""
+    if created.tzinfo is None or not _EARLIEST < created < _LATEST:
+        raise ValueError(f"{created.isoformat()} is not the time of a dump in UTC")

@@ -16,7 +16,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
@@ -100,6 +100,11 @@ class LegacyCatalog:
     def heading(self) -> LegacyHeading:
         """Which dump this is."""
         return LegacyHeading(self.job, self.version, self.written)
+
+    @property
+    def created(self) -> datetime:
+        """When it was written, taken for UTC: the predecessor named no time zone."""
+        return datetime.strptime(self.written, "%Y%m%d-%H%M").replace(tzinfo=UTC)
 
     def archives(self) -> Iterator[tuple[LegacyItem, ...]]:
         """Yield the items of each archive, in tape order."""

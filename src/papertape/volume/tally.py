@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 from papertape.volume.header import FILE
 from papertape.volume.names import quote, unquote
+from papertape.volume.planned import check_source
 
 if TYPE_CHECKING:
     from papertape.volume.catalog import DataSetRecord, Member
+
+LONGEST_FINGERPRINT = 255
+"""Characters of a fingerprint, which has 64."""
 
 
 class Tally:
@@ -57,6 +61,9 @@ class _DataSet:
     def __init__(self, record: DataSetRecord) -> None:
         if record.kind not in {"file", "directory"}:
             raise ValueError(f"data set {record.number} is of no kind that papertape writes")
+        if len(record.fingerprint) > LONGEST_FINGERPRINT:
+            raise ValueError(f"data set {record.number} has a fingerprint of {len(record.fingerprint)} characters")
+        check_source(record.source)
         host, _, path = record.source.partition(":")
         self.record = record
         self.number = record.number

@@ -1,0 +1,69 @@
+"""The plan: what a dump was about to write (R4); it counts where there is no catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from papertape.volume.document import decode_document
+from papertape.volume.names import unquote
+from papertape.volume.rows import read_number, read_rows
+
+PLAN_JSON, PLAN_CSV = "plan.json", "plan.csv"
+"""The members of the plan, in the order in which they lie on tape."""
+
+PLAN_COLUMNS = ("tape_file", "source", "kind", "files", "bytes", "declared_md5", "fingerprint")
+
+
+class PlanDocument(msgspec.Struct, frozen=True):
+    """What ``plan.json`` says (R4); ``bytes`` are those of the files."""
+
+    format: str
+    format_version: int
+    dump: str
+    created: datetime
+    written_by: str
+    block_size: int
+    volumes: tuple[str, ...]
+    archives: int
+    datasets: int
+    bytes: int
+
+
+class Planned(NamedTuple):
+    """One data set of a plan, and the tape file that it was planned for; ``size`` in bytes."""
+
+    tape_file: int
+    source: str
+    kind: str
+    files: int
+    size: int
+    md5: str
+    fingerprint: str
+
+
+_DECODER = msgspec.json.Decoder(PlanDocument)
+
+
+def parse_plan(content: bytes, volume_tag: str) -> PlanDocument:
+    """Return what a plan.json says; raises FormatError for a newer version, ValueError for nonsense."""
+    return decode_document(content, _DECODER, volume_tag)
+
+
+def read_planned(path: Path) -> Iterator[Planned]:
+    """Yield the data sets that a plan.csv lists; raises ValueError at the first row that cannot be one."""
+    for tape_file, source, kind, files, size, md5, fingerprint in read_rows(path, PLAN_COLUMNS):
+        check_source(source)
+        yield Planned(read_number(tape_file), source, kind, read_number(files), read_number(size), md5, fingerprint)
+
+
+def check_source(source: str) -> None:
+    """Raise ValueError unless ``source`` can be that of a data set: ``host:/path``, the path in text form."""
+    host, _, path = source.partition(":")
+    if not host or "/" in host or not path.startswith("/"):
+        raise ValueError(f"{source[:100]!a} is not host:/path")
+    unquote(path)

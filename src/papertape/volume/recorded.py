@@ -1,0 +1,108 @@
+"""What lies on a volume by its own word: what its label and its catalogs say, with nothing else of it read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from papertape.errors import FormatError
+from papertape.volume.catalog import Catalog, CatalogDocument, VolumeRecord, read_volume
+from papertape.volume.label import Label
+from papertape.volume.legacy import LegacyCatalog
+from papertape.volume.planned import PlanDocument
+
+
+@dataclass(frozen=True)
+class Blank:
+    """Nothing was ever written to it."""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Somebody else's recording; ``found`` says what it begins with."""
+
+    found: str
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A volume of papertape's with the catalog at its end; ``record`` is its label as the ledger has it.
+
+    ``remade`` says that this is a copy made again, which the catalog does not know. The catalog's files lie in the
+    folder that the survey was given. ``version`` is that of the program that wrote the dump.
+    """
+
+    label: Label
+    record: VolumeRecord
+    catalog: Catalog
+    version: str
+    remade: bool
+
+
+@dataclass(frozen=True)
+class Torn:
+    """A volume of papertape's that ends without a catalog.
+
+    ``plan`` is what its dump was about to write, None where that cannot be read; its ``plan.csv`` lies in ``folder``.
+    ``last`` is the number of the last tape file that was written to its end.
+    """
+
+    label: Label
+    record: VolumeRecord
+    plan: PlanDocument | None
+    folder: Path
+    last: int
+
+    @property
+    def reason(self) -> str:
+        """Why no dump counts on it, as a clause."""
+        archives = max(self.last - 1, 0)
+        return f"its recording ends without a catalog: the dump was cut off behind {archives} whole archives"
+
+
+@dataclass(frozen=True)
+class Legacy:
+    """A volume of the predecessor's; ``tape_files`` is how many were counted, ``last`` the last one with an end."""
+
+    catalog: LegacyCatalog
+    tape_files: int
+    last: int
+
+    @property
+    def reason(self) -> str:
+        """Why it is not whole, as a clause; "" where all its archives are there."""
+        archives = self.catalog.items[-1].tape_index + 1
+        if (self.tape_files, self.last) == (archives + 1, archives):
+            return ""
+        return f"its catalog has {archives} archives, and {self.tape_files - 1} tape files lie behind it"
+
+
+Recorded = Blank | Foreign | Whole | Torn | Legacy
+
+
+def program_version(written_by: str) -> str:
+    """Return the version in ``papertape 0.1.0``."""
+    return written_by.removeprefix("papertape ")
+
+
+def is_remade(label: Label, record: VolumeRecord, document: CatalogDocument) -> bool:
+    """Return whether the volume is a copy made again, not one of those that the catalog names.
+
+    Raises FormatError where label and catalog contradict each other: a label that is not the one in the catalog, or a
+    copy made again that takes no copy's place or was there before the dump.
+    """
+    tag = label.volume_tag
+    if label.block_size != document.block_size:
+        raise FormatError(tag, f"its label has blocks of {label.block_size} bytes, its catalog {document.block_size}")
+    named = {volume.volume_uuid: volume for volume in document.volumes}
+    own = named.get(label.volume_uuid)
+    if own is not None:
+        stated = read_volume(own)
+        if label.copy != stated.copy or stated != replace(record, drive_serial=stated.drive_serial):
+            raise FormatError(tag, "its label is not the one that its catalog has")
+        return False
+    if label.copy not in {volume.copy for volume in document.volumes}:
+        raise FormatError(tag, f"its label says copy {label.copy}, its catalog knows none such")
+    if len(label.twins) != len(document.volumes) - 1 or label.created <= document.created:
+        raise FormatError(tag, "its label is neither in its catalog nor that of a copy made again")
+    return True
