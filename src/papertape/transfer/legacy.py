@@ -64,8 +64,9 @@ VISDATA = b"visdata"
 class LegacyReading(VolumeReading):
     """A volume of the predecessor's, held against ``catalog``, or else against the one that is on it.
 
-    ``total`` is the number of bytes that lie on it, where somebody knows. Once ``run`` has returned, ``catalog`` is the
-    one found on the volume; None if none was given, and none could be read.
+    ``total`` is the number of bytes that lie on it, where somebody knows. ``digest`` is the SHA-256 that a catalog
+    found on the volume must have, "" for any. Once ``run`` has returned, ``catalog`` is the one found on the volume;
+    None if none was given, and none could be read.
     """
 
     def __init__(
@@ -76,9 +77,11 @@ class LegacyReading(VolumeReading):
         report: Reporter,
         stop: Stop,
         total: int = 0,
+        digest: str = "",
     ) -> None:
         super().__init__(tag, total, drive, report, stop)
         self.catalog = catalog
+        self._digest = digest
         self._room = memoryview(bytearray(PIECE + MAXIMUM_BLOCK))
 
     def _read_all(self) -> None:
@@ -145,6 +148,9 @@ class LegacyReading(VolumeReading):
         if self.catalog is not None:
             self._compare(self.catalog, content)
             return self.catalog
+        found = digest_catalog(content)
+        if self._digest and found != self._digest:
+            self._end_with(WrongVolume(self.tag, 0, expected=f"catalog {self._digest}", found=f"catalog {found}"))
         try:
             return parse_legacy_catalog(content, self.tag)
         except FormatError as error:

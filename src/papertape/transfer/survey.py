@@ -1,0 +1,298 @@
+"""What lies on volumes, read from their labels and catalogs alone: a few blocks at both ends, never a whole tape."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from papertape.errors import ChangerError, DriveError, FormatError, HostError, PapertapeError
+from papertape.report import Reporter
+from papertape.tape.drive import Drive, Mark
+from papertape.tape.library import Session
+from papertape.transfer.ring import PULSE
+from papertape.transfer.stop import Stop
+from papertape.transfer.unpacking import CATALOG_MEMBERS, LABEL_MEMBERS, PLAN_MEMBERS, Unpacking, first_name
+from papertape.volume.catalog import CATALOG_JSON, Catalog, VolumeRecord, load_catalog
+from papertape.volume.label import README, Label, read_label
+from papertape.volume.layout import CATALOG, LABEL, PLAN
+from papertape.volume.legacy import LEGACY_CATALOG_BLOCK, LONGEST_CATALOG, is_legacy, parse_legacy_catalog
+from papertape.volume.planned import PLAN_CSV, PLAN_JSON, PlanDocument, parse_plan, read_planned
+from papertape.volume.recorded import Blank, Foreign, Legacy, Recorded, Torn, Whole, is_remade, program_version
+
+LONGEST_BLOCK = 8 * 1024**2
+"""Bytes of the longest block that a drive reads: longer than any of papertape's."""
+
+_SUMS_END = re.compile(rb"\\?[0-9a-f]{64}  [^\n]+\n\Z")
+
+
+class Surveyed(NamedTuple):
+    """What the survey of one volume came to; ``bytes`` were read from it.
+
+    ``recorded`` is None where it could not be told what lies on it; then ``error`` says why. With both, it was told,
+    and the cartridge could not be put away.
+    """
+
+    volume: str
+    bytes: int
+    recorded: Recorded | None
+    error: PapertapeError | None
+
+
+def survey_volumes(
+    session: Session, tags: Sequence[str], spool: Path, report: Reporter, stop: Stop
+) -> Iterator[Surveyed]:
+    """Look at all volumes, one thread a drive of the session, and yield each result as it comes.
+
+    The files of a result lie in a folder of ``spool`` until the next one is asked for. Asked to stop, and after the
+    robot failed, no other volume is begun. An error with one volume does not keep the others from their turn. Raises
+    Interrupted when asked to stop at once, HostError if ``spool`` cannot be written.
+    """
+    for drive in session.drives:
+        session.unload(drive)  # so that no thread has to take a volume out of another one's drive
+    waiting = deque(tags)
+    running: dict[Future[Surveyed], tuple[int, Path]] = {}
+
+    def begin(drive: int) -> None:
+        if waiting and not stop.soon:
+            tag = waiting.popleft()
+            running[threads.submit(_survey, session, drive, tag, folder / tag, stop)] = (drive, folder / tag)
+
+    with _spooling(spool) as folder, ThreadPoolExecutor(len(session.drives), thread_name_prefix="survey") as threads:
+        for drive in session.drives:
+            begin(drive)
+        while running:
+            for future in wait(running, PULSE, FIRST_COMPLETED).done:
+                drive, own = running.pop(future)
+                surveyed = future.result()
+                if isinstance(surveyed.error, ChangerError):
+                    waiting.clear()
+                begin(drive)
+                yield surveyed
+                shutil.rmtree(own, ignore_errors=True)
+            report.pulse()
+
+
+@contextmanager
+def _spooling(spool: Path) -> Iterator[Path]:
+    """Give the block a folder of its own."""
+    try:
+        spool.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.mkdtemp(prefix="survey-", dir=spool)
+    except OSError as error:
+        raise HostError(str(spool), f"cannot keep catalogs there ({error.strerror}): make room for them") from error
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _survey(session: Session, drive: int, tag: str, folder: Path, stop: Stop) -> Surveyed:
+    survey: Survey | None = None
+    recorded: Recorded | None = None
+    error: PapertapeError | None = None
+    try:
+        with session.mounted([tag], [drive]) as (mounted,):
+            survey = Survey(tag, mounted, folder, stop)
+            recorded = survey.run()
+    except PapertapeError as failure:
+        stop.check()
+        error = failure
+    return Surveyed(tag, survey.bytes if survey else 0, recorded, error)
+
+
+class Survey:
+    """One volume, rewound, looked at in ``drive``; ``folder`` is a new one. ``bytes`` counts what was read."""
+
+    def __init__(self, tag: str, drive: Drive, folder: Path, stop: Stop) -> None:
+        self.bytes = 0
+        self._tag = tag
+        self._drive = drive
+        self._folder = folder
+        self._stop = stop
+        self._buffer = memoryview(bytearray(LONGEST_BLOCK))
+
+    def run(self) -> Recorded:
+        """Return what lies on the volume.
+
+        Raises FormatError for a volume of papertape's, or the predecessor's, that contradicts itself or is of a newer
+        version; DriveError, HostError, and Interrupted when asked to stop at once.
+        """
+        first = self._read_first()
+        if isinstance(first, Mark):
+            return Foreign("a filemark") if first is Mark.FILEMARK else Blank()
+        if is_legacy(first):
+            return self._read_legacy(first)
+        if first_name(first) != README:
+            return Foreign(_describe(first))
+        return self._read_own(first)
+
+    def _read_first(self) -> memoryview | Mark:
+        """Read the first block; what cannot be read is the end of data if the drive says that this is at BOT."""
+        try:
+            return self._read()
+        except DriveError:
+            self._drive.space(Mark.END_OF_DATA)
+            if self._drive.position():
+                raise
+            return Mark.END_OF_DATA
+
+    def _read(self) -> memoryview | Mark:
+        """Return the next block, valid until the next call, or the mark met."""
+        self._stop.check()
+        size = self._drive.read_block(self._buffer)
+        if isinstance(size, Mark):
+            return size
+        self.bytes += size
+        return self._buffer[:size]
+
+    def _read_own(self, first: memoryview) -> Recorded:
+        label, record = self._read_label(first)
+        self._make_folder()
+        end = _End(self._drive)
+        block = self._read() if end.go_to_last() else Mark.END_OF_DATA
+        if isinstance(block, Mark) or first_name(block) != CATALOG_JSON.encode():
+            return self._read_torn(label, record, end)
+        unpacking = Unpacking(self._tag, CATALOG, CATALOG_MEMBERS, self._folder)
+        if not self._unpack(unpacking, block, label.block_size):
+            return self._read_torn(label, record, end)
+        return self._check_catalog(label, record, unpacking, end)
+
+    def _make_folder(self) -> None:
+        try:
+            self._folder.mkdir()
+        except OSError as error:
+            raise HostError(str(self._folder), f"cannot be made ({error.strerror}): make room for it") from error
+
+    def _read_label(self, first: memoryview) -> tuple[Label, VolumeRecord]:
+        """Return the label, checked against the tag in the drive (R9), and what the ledger has of it."""
+        label = read_label(bytes(first), self._tag)
+        if label.volume_tag != self._tag:
+            reason = f"its label is that of volume {label.volume_tag[:64]}: the wrong cartridge lies under this tag"
+            raise FormatError(self._tag, reason)
+        unpacking = Unpacking(self._tag, LABEL, LABEL_MEMBERS, None)
+        if len(first) != label.block_size or not self._unpack(unpacking, first, label.block_size):
+            raise FormatError(self._tag, "its label is not one whole block")
+        tape_file, members = unpacking.listed(0)
+        return label, VolumeRecord(self._tag, label.volume_uuid, label.copy, "", tape_file, members)
+
+    def _unpack(self, unpacking: Unpacking, block: memoryview | Mark, block_size: int) -> bool:
+        """Unpack a tape file of which ``block`` was read already, up to its filemark; return whether it was whole."""
+        with closing(unpacking):
+            while not isinstance(block, Mark):
+                if len(block) != block_size:
+                    reason = f"a block has {len(block)} bytes, and its label says {block_size}"
+                    raise FormatError(self._tag, reason)
+                unpacking.feed(block)
+                block = self._read()
+        return block is Mark.FILEMARK and unpacking.complete
+
+    def _check_catalog(self, label: Label, record: VolumeRecord, unpacking: Unpacking, end: _End) -> Whole:
+        document = load_catalog(self._folder, self._tag)
+        number = len(document.tape_files) + 1
+        if end.tape_files not in {None, number + 1}:
+            reason = f"it has {end.tape_files} tape files, and its catalog knows {number + 1}"
+            raise FormatError(self._tag, reason)
+        remade = is_remade(label, record, document)
+        tape_file, own = unpacking.listed(number)
+        catalog = Catalog.of_document(document, tape_file, own, self._folder)
+        serials = {volume.uuid: volume.drive_serial for volume in catalog.volumes}
+        record = replace(record, drive_serial=serials.get(record.uuid, ""))
+        return Whole(label, record, catalog, program_version(document.written_by), remade)
+
+    def _read_torn(self, label: Label, record: VolumeRecord, end: _End) -> Torn:
+        last = self._find_last_whole(end)
+        return Torn(label, record, self._read_plan(label), self._folder, last)
+
+    def _find_last_whole(self, end: _End) -> int:
+        """Return the number of the last tape file that was written to its end, by the filemarks and the last block."""
+        if end.tape_files is None:
+            return 0
+        if not end.marked:
+            return end.tape_files - 1
+        if end.tape_files < 3:
+            return 0
+        self._drive.locate(end.position - 2)
+        block = self._read()
+        whole = not isinstance(block, Mark) and _ends_archive(block)
+        return end.tape_files - 1 if whole else end.tape_files - 2
+
+    def _read_plan(self, label: Label) -> PlanDocument | None:
+        """Return what the dump was about to write; None if that cannot be read."""
+        unpacking = Unpacking(self._tag, PLAN, PLAN_MEMBERS, self._folder)
+        try:
+            self._drive.rewind()
+            self._drive.space(1)
+            if not self._unpack(unpacking, self._read(), label.block_size):
+                return None
+            plan = parse_plan((self._folder / PLAN_JSON).read_bytes(), self._tag)
+            for _ in read_planned(self._folder / PLAN_CSV):
+                self._stop.check()
+        except (FormatError, DriveError, ValueError):
+            return None
+        return plan
+
+    def _read_legacy(self, first: memoryview) -> Legacy:
+        content = bytearray()
+        block: memoryview | Mark = first
+        while not isinstance(block, Mark):
+            content += block
+            if len(block) != LEGACY_CATALOG_BLOCK or len(content) > LONGEST_CATALOG:
+                reason = f"its catalog has a block of {len(block)} bytes, or more than {LONGEST_CATALOG} bytes"
+                raise FormatError(self._tag, reason)
+            block = self._read()
+        catalog = parse_legacy_catalog(bytes(content), self._tag)
+        end = _End(self._drive)
+        tape_files = end.tape_files or 0
+        return Legacy(catalog, tape_files, tape_files - 1 if end.marked else tape_files - 2)
+
+
+class _End:
+    """The end of data of a volume, and the drive before the last filemark there.
+
+    ``tape_files`` counts them, None where the drive does not; ``marked`` says whether a filemark is the last thing.
+    """
+
+    def __init__(self, drive: Drive) -> None:
+        self._drive = drive
+        drive.space(Mark.END_OF_DATA)
+        self.position = drive.position()
+        marks = drive.status().file_number
+        self.marked = False
+        if marks != 0:
+            drive.space(-1)
+            self.marked = drive.position() + 1 == self.position
+        self.tape_files = None if marks is None else marks + (not self.marked)
+        self._marks = marks
+
+    def go_to_last(self) -> bool:
+        """Go to the begin of the last tape file; False if there is none behind the label, or it has no end."""
+        if not self.marked or (self._marks is not None and self._marks < 2):
+            return False
+        try:
+            self._drive.space(-1)
+        except DriveError:
+            if self._drive.position():
+                raise
+            return False
+        self._drive.space(1)
+        return True
+
+
+def _ends_archive(block: memoryview) -> bool:
+    """Whether a block is the last one of an archive: SHA256SUMS, and nothing but zeros behind it."""
+    text = bytes(block).rstrip(b"\0")
+    return len(block) - len(text) >= 1024 and bool(_SUMS_END.search(text[-5000 * 4 :]))
+
+
+def _describe(first: memoryview) -> str:
+    if bytes(first[257:262]) == b"ustar":
+        return "a tar archive of someone else's"
+    return f"{len(first)} bytes of someone else's data"
