@@ -1,5 +1,6 @@
 """The record: what is registered, claimed, written and proven, in one database; knows no tape."""
 
+from papertape.ledger.imports import Imported, Registered
 from papertape.ledger.ledger import Ledger, open_ledger
 from papertape.ledger.records import (
     ClaimLost,
@@ -39,10 +40,12 @@ __all__ = [
     "FoundCopy",
     "FoundFile",
     "Held",
+    "Imported",
     "Kept",
     "KeptCopy",
     "Ledger",
     "Owner",
+    "Registered",
     "Registration",
     "Rejected",
     "Status",

@@ -41,7 +41,7 @@ def written(
     counts = {"datasets": catalog.datasets, "files": catalog.files, "size": catalog.size}
     move(connection, dump, mine, (DumpState.WRITING,), DumpState.WRITTEN, **values, **counts)
     _enter_copies(connection, dump, catalog, copies, now)
-    _enter_members(connection, dump, catalog)
+    enter_members(connection, dump, catalog)
     whole = sum(_enter_datasets(connection, dump, chunk) for chunk in datasets.chunks(catalog.dataset_records()))
     if whole != catalog.datasets:
         raise EvidenceMissing(dump, f"the catalog says {catalog.datasets} whole data sets and lists {whole}")
@@ -93,7 +93,8 @@ def describe_label(volume: VolumeRecord) -> dict[str, Any]:
     return {"drive_serial": volume.drive_serial, "label": list(volume.label), "members": members}
 
 
-def _enter_members(connection: Connection, dump: int, catalog: Catalog) -> None:
+def enter_members(connection: Connection, dump: int, catalog: Catalog) -> None:
+    """Enter a dump's tape files and the members in them; holds some hundred rows at a time."""
     rows = [{"dump_id": dump, **tape_file._asdict()} for tape_file in catalog.tape_files]
     connection.execute(insert(TAPE_FILES), rows)
     for chunk in datasets.chunks(enumerate(catalog.members())):

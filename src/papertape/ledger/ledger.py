@@ -8,8 +8,20 @@ from datetime import datetime
 from functools import partial
 from types import TracebackType
 
-from papertape.ledger import contents, datasets, dumps, evidence, proof, replacement, retrieval, search, volumes
+from papertape.ledger import (
+    contents,
+    datasets,
+    dumps,
+    evidence,
+    imports,
+    proof,
+    replacement,
+    retrieval,
+    search,
+    volumes,
+)
 from papertape.ledger.database import Database, open_database
+from papertape.ledger.imports import Imported, Registered
 from papertape.ledger.records import (
     Deletable,
     DumpRecord,
@@ -29,6 +41,7 @@ from papertape.ledger.schema import DumpState
 from papertape.plan import Batch, DataSet, Volume
 from papertape.volume.catalog import Catalog, Expected, Member, TapeFile, VolumeRecord
 from papertape.volume.evidence import Verification, Written
+from papertape.volume.recorded import Legacy, Torn, Whole
 
 
 def open_ledger(url: str) -> Ledger:
@@ -144,6 +157,24 @@ class Ledger:
         """Note where a volume lies outside the library; raises UserError if it is unknown."""
         with self._database.writing() as connection:
             volumes.place(connection, tag, location)
+
+    def seen(self) -> frozenset[str]:
+        """Return the volumes of which it is known what lies on them: not those that only a twin's catalog names."""
+        with self._database.reading() as connection:
+            return imports.seen(connection)
+
+    def import_volume(self, tag: str, found: Whole | Torn | Legacy, registered: Registered, now: datetime) -> Imported:
+        """Enter what a volume says of itself, and return what came of it; what is known already stays as it is.
+
+        With the last of its copies the dump is archived, though not verified: nothing of it is deletable before every
+        copy was read back. Raises VolumeError, and enters nothing, where the ledger knows something else of this
+        volume or this dump; FormatError for a data set that is on it twice.
+        """
+        with self._database.writing() as connection:
+            volume = imports.Import(connection, tag, registered, now)
+            if isinstance(found, Whole):
+                return volume.whole(found)
+            return volume.torn(found) if isinstance(found, Torn) else volume.legacy(found)
 
     def begin(self, batch: Batch, owner: Owner, now: datetime) -> int:
         """Claim all that ``batch`` names, reject what it refuses, and return the dump's id.

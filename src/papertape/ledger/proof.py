@@ -23,6 +23,7 @@ from papertape.ledger.schema import (
     VOLUMES,
     DataSetState,
     DumpState,
+    Format,
     VolumeState,
 )
 from papertape.volume.catalog import TapeFile
@@ -35,9 +36,12 @@ _ARCHIVED = "archived"
 
 
 class _Whole(NamedTuple):
-    """What reading one volume back whole comes to: all bytes on it, and the files of all whole data sets."""
+    """What reading one volume back whole comes to: all bytes on it, and the files of all whole data sets.
 
-    bytes: int
+    ``bytes`` is None for a volume of the predecessor's, whose catalog does not say; its ``files`` are its data sets.
+    """
+
+    bytes: int | None
     files: int
 
 
@@ -102,13 +106,15 @@ def _wrong(connection: Connection, dump: DumpRecord, verification: Verification)
     whole = _whole(connection, dump, verification.volume)
     if whole is None:
         return "the ledger does not know what was written to it"
-    if (verification.bytes, verification.files) != whole:
+    if verification.files != whole.files or whole.bytes not in {None, verification.bytes}:
         read = f"{verification.bytes} bytes and {verification.files} files"
         return f"{read} were read, but {whole.bytes} and {whole.files} were written"
     return ""
 
 
 def _whole(connection: Connection, dump: DumpRecord, tag: str) -> _Whole | None:
+    if dump.format == Format.PREDECESSOR:
+        return _Whole(None, dump.files)
     query = select(COPIES.c.label).join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
     label = connection.scalar(query.where(COPIES.c.dump_id == dump.id, VOLUMES.c.tag == tag))
     if label is None:

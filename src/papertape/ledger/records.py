@@ -176,6 +176,7 @@ class Found:
     """One version of a data set; ``tape_file`` and ``offset`` are None, ``copies`` empty, before it was archived.
 
     ``md5`` is the one that was declared for it, if any.
+    ``location`` is where it lies in the predecessor's words, "" on papertape's own volumes.
     """
 
     source: str
@@ -190,6 +191,7 @@ class Found:
     offset: int | None
     md5: str | None
     copies: tuple[FoundCopy, ...]
+    location: str = ""
 
 
 class Kept(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from fnmatch import translate
 from typing import Any
@@ -20,6 +20,7 @@ from papertape.ledger.schema import (
     VOLUMES,
     DataSetState,
     DumpState,
+    Format,
     VolumeState,
 )
 
@@ -73,7 +74,8 @@ def _safe_dumps() -> Select[tuple[int]]:
         .where(COPIES.c.dump_id == DUMPS.c.id)
         .where(COPIES.c.verified_at.is_(None) | (VOLUMES.c.state != VolumeState.ARCHIVED))
     )
-    return select(DUMPS.c.id).where(DUMPS.c.state == DumpState.ARCHIVED, ~doubtful.exists())
+    ours = DUMPS.c.format == Format.PAPERTAPE  # of the predecessor's nobody knows what was on disk
+    return select(DUMPS.c.id).where(DUMPS.c.state == DumpState.ARCHIVED, ours, ~doubtful.exists())
 
 
 def find(connection: Connection, pattern: str) -> Iterator[Found]:
@@ -81,10 +83,12 @@ def find(connection: Connection, pattern: str) -> Iterator[Found]:
     glob = _glob(pattern)
     matches = re.compile(translate(glob)).match
     copies = _copies_by_dump(connection)
+    locations = _Locations(connection)
     query = select(DATASETS).where(*_conditions(glob)).order_by(DATASETS.c.source, DATASETS.c.version)
     for row in connection.execution_options(yield_per=CHUNK).execute(query):
         if matches(row.source):
-            yield _found(row, copies.get(row.dump_id, ()))
+            its = copies.get(row.dump_id, ())
+            yield _found(row, its, locations.of(row, its))
 
 
 def _glob(pattern: str) -> str:
@@ -125,7 +129,33 @@ def _copies_by_dump(connection: Connection) -> dict[int, tuple[FoundCopy, ...]]:
     return found
 
 
-def _found(row: Row[Any], copies: tuple[FoundCopy, ...]) -> Found:
+class _Locations:
+    """Where the predecessor's data sets lie, in its own words: ``20170221[H0C10001,H0C20001]-0:1``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        its = select(DUMPS.c.id, DUMPS.c.version).where(DUMPS.c.format == Format.PREDECESSOR)
+        self._versions: dict[int, str] = {row.id: row.version for row in connection.execute(its)}
+        self._first: dict[int, dict[int, int]] = {}
+
+    def of(self, row: Row[Any], copies: Iterable[FoundCopy]) -> str:
+        """Return the location of a data set, "" for one of papertape's."""
+        if row.number is None or row.dump_id not in self._versions:
+            return ""
+        if row.dump_id not in self._first:
+            self._first[row.dump_id] = self._read_first(row.dump_id)
+        labels = ",".join(sorted(copy.volume for copy in copies))
+        member = row.number - self._first[row.dump_id][row.tape_file] + 1
+        return f"{self._versions[row.dump_id]}[{labels}]-{row.tape_file - 1}:{member}"
+
+    def _read_first(self, dump: int) -> dict[int, int]:
+        """Return the number of the first data set in each tape file."""
+        columns = select(DATASETS.c.tape_file, func.min(DATASETS.c.number))
+        rows = self._connection.execute(columns.where(DATASETS.c.dump_id == dump).group_by(DATASETS.c.tape_file))
+        return {tape_file: number for tape_file, number in rows if tape_file is not None}
+
+
+def _found(row: Row[Any], copies: tuple[FoundCopy, ...], location: str) -> Found:
     written = row.number is not None
     return Found(
         source=row.source,
@@ -140,6 +170,7 @@ def _found(row: Row[Any], copies: tuple[FoundCopy, ...]) -> Found:
         offset=row.offset,
         md5=row.md5,
         copies=copies if written else (),
+        location=location,
     )
 
 
