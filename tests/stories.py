@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
+import re
 import shutil
 import socket
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 from papertape.errors import NothingToDo
 from papertape.jobs.context import CROSSED, Context, Outcome, Settings, find_lacking
 from papertape.jobs.dump import plan_next, run_dump
+from papertape.jobs.imports import Result, import_volumes
 from papertape.jobs.recopy import run_recopy
 from papertape.jobs.recover import recover
 from papertape.jobs.register import Registered, register
@@ -33,6 +35,7 @@ from papertape.volume.evidence import Verification
 KIB = 1024
 BLOCK = 64 * KIB
 HOST = "correlator"
+CAPACITY = 16 * KIB * KIB
 SETS = 3
 """How many volumes of each copy a lab has."""
 _NOBODYS = count(2**22 + 1)
@@ -46,6 +49,12 @@ def nobody() -> Owner:
 
 def noise(size: int, seed: int = 0) -> bytes:
     return random.Random(f"{size} {seed}").randbytes(size)
+
+
+def find_copy(tag: str) -> int | None:
+    """Which copy a volume is for, by the digit that ends its prefix."""
+    match = re.match(r"(?:PAPR|H0C)([1-9])", tag)
+    return int(match[1]) if match else None
 
 
 class Lab:
@@ -118,6 +127,21 @@ class Lab:
         context = self.context(report, stop, faults)
         return run_restore(context, wish or Wish(patterns), to, lambda plan: None, overwrite=overwrite)
 
+    def lose_ledger(self) -> None:
+        """The database is gone, and a new one is empty."""
+        self.ledger.close()
+        for path in self.folder.glob("ledger.sqlite*"):
+            path.unlink()
+        self.ledger = open_ledger(f"sqlite:///{self.folder}/ledger.sqlite")
+
+    def add_blank(self, *tags: str) -> None:
+        self.ledger.add_volumes([(tag, find_copy(tag) or 0, CAPACITY) for tag in tags], datetime.now(UTC))
+
+    def bring_in(self, *tags: str, faults: Faults | None = None, stop: Stop | None = None) -> dict[str, Result]:
+        """What `papertape volumes import` does."""
+        results = import_volumes(self.context(faults=faults, stop=stop), tags, CAPACITY, find_copy)
+        return {result.volume: result for result in results}
+
     def lacking(self) -> list[str]:
         """The volumes whose copies are to be made again."""
         return [tag for dump in self.ledger.incomplete() for tag in find_lacking(self.ledger, dump)]
@@ -173,7 +197,7 @@ def make_lab(
     *,
     copies: int = 2,
     drives: int = 2,
-    capacity: int = 16 * KIB * KIB,
+    capacity: int = CAPACITY,
     early_warning: int | None = None,
     archive_size: int = 256 * KIB,
     ring: int = 8 * BLOCK,

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from papertape.errors import UserError
 from papertape.jobs.context import Context
-from papertape.ledger import Ledger
+from papertape.ledger import Format, Ledger
+from papertape.tape.drive import Drive
 from papertape.tape.library import Session
-from papertape.transfer.verify import Reading, verify_readings
+from papertape.transfer.legacy import LegacyReading
+from papertape.transfer.verify import Reading, VolumeReading, verify_readings
 from papertape.volume.catalog import Expected, VolumeRecord
 from papertape.volume.evidence import Verification
+
+
+class _Ours(NamedTuple):
+    """What a volume of papertape's is held against."""
+
+    expected: Expected
+    record: VolumeRecord
+
+    def read(self, drive: Drive, context: Context) -> VolumeReading:
+        return Reading(self.expected, self.record, drive, context.report, context.stop)
+
+
+class _Legacy(NamedTuple):
+    """What a volume of the predecessor's is held against: its own catalog, if that has this SHA-256."""
+
+    tag: str
+    digest: str
+
+    def read(self, drive: Drive, context: Context) -> VolumeReading:
+        return LegacyReading(self.tag, None, drive, context.report, context.stop, digest=self.digest)
+
+
+_Wanted = _Ours | _Legacy
 
 
 def verify(context: Context, tags: Sequence[str]) -> Iterator[Verification]:
@@ -29,25 +55,22 @@ def verify(context: Context, tags: Sequence[str]) -> Iterator[Verification]:
             rest = rest[count:]
 
 
-def _look_up(ledger: Ledger, tag: str) -> tuple[Expected, VolumeRecord]:
+def _look_up(ledger: Ledger, tag: str) -> _Wanted:
     dump = ledger.dump_of(tag)
+    if dump is not None and dump.format == Format.PREDECESSOR:
+        return _Legacy(tag, dump.uuid)
     if dump is not None:
         expected = ledger.expected(dump.id)
         for record in expected.volumes:
             if record.tag == tag:
-                return expected, record
+                return _Ours(expected, record)
     state = ledger.volume(tag).state
     raise UserError(f"volume {tag} is {state} and holds no finished dump: there is nothing to hold it against")
 
 
-def _verify_some(
-    context: Context, session: Session, wanted: dict[str, tuple[Expected, VolumeRecord]]
-) -> tuple[Verification, ...]:
+def _verify_some(context: Context, session: Session, wanted: Mapping[str, _Wanted]) -> tuple[Verification, ...]:
     with session.mounted(list(wanted)) as drives:
-        readings = [
-            Reading(expected, record, drive, context.report, context.stop)
-            for (expected, record), drive in zip(wanted.values(), drives, strict=True)
-        ]
+        readings = [each.read(drive, context) for each, drive in zip(wanted.values(), drives, strict=True)]
         verifications = verify_readings(readings, context.report, context.stop)
         for verification in verifications:  # a robot that is stuck later takes nothing back
             context.ledger.record(verification, datetime.now(UTC))

@@ -1,0 +1,99 @@
+"""The ledger from the tapes: what volumes say of themselves, each recorded as soon as it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from papertape.errors import NothingToDo, PapertapeError, VolumeError
+from papertape.jobs.context import Context
+from papertape.ledger import Imported, Ledger, Registered
+from papertape.report import Reporter
+from papertape.tape.library import Library
+from papertape.transfer.stop import Stop
+from papertape.transfer.survey import Surveyed, survey_volumes
+from papertape.volume.recorded import Blank, Foreign, Legacy, Torn, Whole
+
+BLANK, FOREIGN, DUMP, TORN, PREDECESSOR = "blank", "foreign", "dump", "torn", "predecessor"
+"""What a volume can be."""
+
+
+class Result(NamedTuple):
+    """What became of one volume: its ``kind`` ("" where that could not be told), and the bytes that were read from it.
+
+    ``imported`` is what the ledger says of it now, None where it was told nothing. ``error`` is None for a volume that
+    counts, is blank, or was known.
+    """
+
+    volume: str
+    kind: str
+    bytes: int
+    imported: Imported | None
+    error: PapertapeError | None
+
+
+def choose_all(ledger: Ledger, library: Library) -> list[str]:
+    """Return the volumes in the library of which the ledger does not know what lies on them; raises NothingToDo."""
+    tags = sorted(library.loadable() - ledger.seen())
+    if not tags:
+        raise NothingToDo("the ledger knows what lies on every volume in the library; put the others into slots")
+    return tags
+
+
+def import_volumes(
+    context: Context, tags: Sequence[str], capacity: int, copy_of: Callable[[str], int | None]
+) -> Iterator[Result]:
+    """Read label and catalog of each volume, on all drives at once, enter them, and yield what came of it.
+
+    ``capacity`` in bytes is that of volumes which are new to the ledger; ``copy_of`` says which copy a tag is for, None
+    if it does not tell. An error with one volume does not keep the others from their turn. Raises DriveError,
+    ChangerError and HostError where nothing can be read at all, Interrupted.
+    """
+    for surveyed in survey(context.library, tags, context.settings.spool, context.report, context.stop):
+        registered = Registered(capacity, context.settings.copies, copy_of(surveyed.volume))
+        yield _enter(context.ledger, surveyed, registered)
+
+
+def survey(library: Library, tags: Sequence[str], spool: Path, report: Reporter, stop: Stop) -> Iterator[Surveyed]:
+    """Look at volumes, and yield what lies on each; no ledger is needed. Raises like ``survey_volumes``."""
+    wanted = list(dict.fromkeys(tags))
+    with library.reserve(max(min(len(wanted), len(library.drives)), 1)) as session:
+        yield from survey_volumes(session, wanted, spool, report, stop)
+
+
+def name_kind(surveyed: Surveyed) -> str:
+    """Return what a volume is, in one word; "" where that could not be told."""
+    kinds = {Blank: BLANK, Foreign: FOREIGN, Whole: DUMP, Torn: TORN, Legacy: PREDECESSOR}
+    return kinds[type(surveyed.recorded)] if surveyed.recorded else ""
+
+
+def _enter(ledger: Ledger, surveyed: Surveyed, registered: Registered) -> Result:
+    tag, found = surveyed.volume, surveyed.recorded
+    imported: Imported | None = None
+    error = surveyed.error
+    try:
+        if isinstance(found, Whole | Torn | Legacy):
+            imported = ledger.import_volume(tag, found, registered, datetime.now(UTC))
+            error = error or _blame(tag, imported)
+        elif isinstance(found, Blank | Foreign):
+            error = error or _look(ledger, tag, found)
+    except VolumeError as contradiction:
+        error = contradiction
+    return Result(tag, name_kind(surveyed), surveyed.bytes, imported, error)
+
+
+def _blame(tag: str, imported: Imported) -> VolumeError | None:
+    """Return why a volume does not count; None if it does, or if that was known before."""
+    return VolumeError(tag, imported.reason) if imported.reason and imported.changed else None
+
+
+def _look(ledger: Ledger, tag: str, found: Blank | Foreign) -> VolumeError | None:
+    """Return what is wrong with a volume on which nothing of papertape's is."""
+    if tag in ledger.seen():
+        what = "it is blank" if isinstance(found, Blank) else f"it holds {found.found}"
+        return VolumeError(
+            tag, f"the ledger says that a dump is on it, but {what}; look which cartridge bears this label"
+        )
+    return VolumeError(tag, f"holds {found.found}; nothing was entered") if isinstance(found, Foreign) else None
