@@ -48,13 +48,16 @@ def describe(ledger: Ledger, item: Found) -> dict[str, object]:
         for copy in item.copies
     ]
     files = [{"member": file.member, "bytes": file.size, "sha256": file.sha256} for file in ledger.files(item)]
-    return {"source": item.source, "state": item.state, "bytes": item.size, "copies": copies, "files": files}
+    known = {"source": item.source, "state": item.state, "bytes": item.size, "copies": copies, "files": files}
+    return {**known, "location": item.location} if item.location else known
 
 
 def _show(ledger: Ledger, item: Found) -> None:
     version = f", version {item.version}" if item.version > 1 else ""
     reason = f": {item.reason}" if item.reason else ""
     say(f"{item.source}  {item.state}{version}, {show_size(item.size)}{reason}")
+    if item.location:
+        say(f"  {item.location}, as the predecessor has it; its archive tells how large it is")
     for copy in item.copies:
         verified = "verified" if copy.verified else "NOT verified"
         say(f"  on {copy.volume}, tape file {item.tape_file}, offset {item.offset}, {verified}")

@@ -7,23 +7,25 @@ import dataclasses
 import click
 
 from papertape.cli.app import App, command, json_option, open_ledger
+from papertape.cli.fromtape import show_tape
+from papertape.cli.importing import DEFAULT_CAPACITY, import_
 from papertape.cli.init import SIZE, register_volumes
 from papertape.cli.output import print_json, say
 from papertape.cli.text import count, show_size, show_table
 from papertape.config import Config, VirtualConfig
 from papertape.errors import UserError
 from papertape.ledger import CopyRecord, DumpRecord, VolumeStatus
-from papertape.tape.timing import GENERATIONS
 from papertape.tape.virtual import add_cartridge
 
-DEFAULT_CAPACITY = GENERATIONS["LTO-6"].capacity
+LONGEST_PLACE = 255
+"""Characters of the place where a volume lies."""
 
 
-@click.group("volumes", short_help="Show, add and retire volumes.", invoke_without_command=True)
+@click.group("volumes", short_help="Show, add, import, place and retire volumes.", invoke_without_command=True)
 @json_option
 @click.pass_context
 def volumes(context: click.Context, as_json: bool) -> int | None:
-    """Show, add and retire volumes; without a command: show them all."""
+    """Show, add, import, place and retire volumes; without a command: show them all."""
     app = context.find_object(App) or App()
     app.json = app.json or as_json
     return context.invoke(show, as_json=as_json) if context.invoked_subcommand is None else None
@@ -32,19 +34,33 @@ def volumes(context: click.Context, as_json: bool) -> int | None:
 @command(
     "show",
     short="Print every volume, or all that is known of one.",
-    examples="papertape volumes show\npapertape volumes show PAPR1001",
+    examples="papertape volumes show\npapertape volumes show PAPR1001\npapertape volumes show PAPR1001 --from-tape",
 )
 @click.argument("volume", required=False)
-def show(app: App, volume: str | None = None) -> None:
-    """Show every volume, or one with all that is known of its copy."""
+@click.option("--from-tape", is_flag=True, help="Say what the tape itself says; no ledger is needed.")
+def show(app: App, volume: str | None = None, from_tape: bool = False) -> int | None:
+    """Show every volume, or one with all that is known of its copy.
+
+    With --from-tape the volume is mounted, and its label and its catalog are read and printed: what lies on it, and
+    where. The ledger is not asked, and not changed.
+    """
+    if from_tape:
+        if volume is None:
+            raise UserError("--from-tape looks at one volume: name it")
+        return show_tape(app, volume)
+    _show_known(app, volume)
+    return None
+
+
+def _show_known(app: App, volume: str | None) -> None:
     with open_ledger(app.config()) as ledger:
         found = [ledger.volume(volume)] if volume else list(ledger.volumes())
         dump = ledger.dump_of(volume) if volume else None
     if app.json:
         print_json([_describe(item, dump) for item in found])
         return
-    head = ("volume", "copy", "state", "capacity", "dump", "reason")
-    rows = [(v.tag, v.copy, v.state, show_size(v.capacity), (v.dump or "")[:8], v.reason) for v in found]
+    head = ("volume", "copy", "state", "capacity", "dump", "place", "reason")
+    rows = [(v.tag, v.copy, v.state, show_size(v.capacity), (v.dump or "")[:8], v.location, v.reason) for v in found]
     say(*show_table([head, *rows]))
     for copy in dump.copies if dump else ():
         if copy.volume == volume:
@@ -103,6 +119,28 @@ def _lay_cartridges(config: Config, tags: tuple[str, ...], capacity: int) -> Non
 
 
 @command(
+    "place",
+    short="Note where volumes lie outside the library.",
+    examples="papertape volumes place PAPR2001 PAPR2002 --at 'vault, shelf 3'",
+)
+@click.argument("tags", nargs=-1, required=True, metavar="VOLUME...")
+@click.option("--at", "location", required=True, metavar="PLACE", help="Where, in your own words; '' for nowhere else.")
+def place(app: App, tags: tuple[str, ...], location: str) -> None:
+    """Note where volumes lie outside the library; `papertape volumes show` says it."""
+    if len(location) > LONGEST_PLACE or not location.isprintable():
+        raise UserError(f"--at: a place is one line of at most {LONGEST_PLACE} characters")
+    with open_ledger(app.config()) as ledger:
+        for tag in tags:
+            ledger.volume(tag)  # all or none
+        for tag in tags:
+            ledger.place(tag, location)
+    if app.json:
+        print_json({"placed": list(tags), "at": location})
+    else:
+        say(f"{' '.join(tags)}: noted as lying {f'at {location}' if location else 'nowhere else than in the library'}")
+
+
+@command(
     "retire",
     short="Take a volume out of service for good.",
     examples="papertape volumes retire PAPR1001 --reason 'torn leader'",
@@ -119,5 +157,5 @@ def retire(app: App, volume: str, reason: str) -> None:
         say(f"{volume} is retired: nothing is written to it, and what has a copy on it may not be deleted from disk")
 
 
-for _subcommand in (show, add, retire):
+for _subcommand in (show, add, import_, place, retire):
     volumes.add_command(_subcommand)
