@@ -203,13 +203,14 @@ def make_lab(
     ring: int = 8 * BLOCK,
     mount: str = CROSSED,
     block_size: int = BLOCK,
+    spare: int = 1,
 ) -> Lab:
-    """A lab with blank volumes PAPR1001, PAPR1002 … in its slots; every size in bytes."""
+    """A lab with blank volumes PAPR1001, PAPR1002 … in its slots, and ``spare`` slots; sizes in bytes."""
     tags = [(f"PAPR{copy}{number:03}", copy) for copy in range(1, copies + 1) for number in range(1, SETS + 1)]
     create_library(
         folder / "library",
         drives=drives,
-        slots=len(tags) + 1,
+        slots=len(tags) + spare,
         capacity=capacity,
         early_warning=early_warning,
         volume_tags=[tag for tag, _ in tags],
