@@ -178,10 +178,20 @@ class Survey:
             reason = f"its label is that of volume {label.volume_tag[:64]}: the wrong cartridge lies under this tag"
             raise FormatError(self._tag, reason)
         unpacking = Unpacking(self._tag, LABEL, LABEL_MEMBERS, None)
-        if len(first) != label.block_size or not self._unpack(unpacking, first, label.block_size):
+        if len(first) != label.block_size or not self._unpack_label(unpacking, first):
             raise FormatError(self._tag, "its label is not one whole block")
         tape_file, members = unpacking.listed(0)
         return label, VolumeRecord(self._tag, label.volume_uuid, label.copy, "", tape_file, members)
+
+    def _unpack_label(self, unpacking: Unpacking, first: memoryview) -> bool:
+        """Unpack the label; a dump may have been cut off right behind it, before there was a filemark."""
+        try:
+            return self._unpack(unpacking, first, len(first))
+        except DriveError:
+            self._drive.space(Mark.END_OF_DATA)
+            if self._drive.position() != 1:
+                raise
+            return unpacking.complete
 
     def _unpack(self, unpacking: Unpacking, block: memoryview | Mark, block_size: int) -> bool:
         """Unpack a tape file of which ``block`` was read already, up to its filemark; return whether it was whole."""
@@ -213,12 +223,10 @@ class Survey:
 
     def _find_last_whole(self, end: _End) -> int:
         """Return the number of the last tape file that was written to its end, by the filemarks and the last block."""
-        if end.tape_files is None:
+        if end.tape_files is None or end.tape_files < 3:
             return 0
         if not end.marked:
-            return end.tape_files - 1
-        if end.tape_files < 3:
-            return 0
+            return end.tape_files - 2
         self._drive.locate(end.position - 2)
         block = self._read()
         whole = not isinstance(block, Mark) and _ends_archive(block)
