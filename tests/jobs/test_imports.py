@@ -80,6 +80,29 @@ def test_in_any_order_and_one_at_a_time(lab: Lab, night: list[Path], order: tupl
     assert tables(lab) == before
 
 
+@pytest.mark.parametrize("order", list(permutations([1, 2, 3])))
+def test_versions_and_rejections_of_the_same_sources_in_any_order(
+    lab: Lab, night: list[Path], order: tuple[int, ...]
+) -> None:
+    lab.dump()
+    for number, path in enumerate(night[:3]):
+        path.write_bytes(b"second %d" % number)
+    lab.add(*night[:3])
+    night[0].write_bytes(b"changed while it waited")
+    assert len(lab.dump().rejected) == 1
+    lab.add(night[0])
+    night[1].write_bytes(b"third")
+    lab.add(night[1])
+    night[1].write_bytes(b"changed while it waited, too")
+    assert len(lab.dump().rejected) == 1
+    before = tables(lab)
+    assert [len(rows) for rows in (before["rejections"], before["dumps"], before["datasets"])] == [2, 3, 10]
+    lab.lose_ledger()
+    for number in order:
+        lab.bring_in(f"PAPR1{number:03}", f"PAPR2{number:03}")
+    assert tables(lab) == before
+
+
 def test_twice_changes_nothing(pair: Lab) -> None:
     pair.lose_ledger()
     pair.bring_in(*PAIR)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import json
-import tarfile
 import tempfile
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalogs import NAMES, NOW, Files, edit_json, edit_row, header, pack, unpack
 from papertape.errors import DriveError, FormatError, PapertapeError
 from papertape.tape.drive import DriveStatus, Mark
 from papertape.transfer.stop import Stop
 from papertape.transfer.survey import Survey
-from papertape.volume.header import FILE, Attributes, build_header
 from papertape.volume.label import Identity, compose_label
 from papertape.volume.recorded import Blank, Foreign, Recorded, Torn, Whole
-from papertape.volume.sums import sums_line
 from papertape.volume.tapefile import compose
 from predecessor import cut, mounted
 from stories import BLOCK, make_lab, make_night
 
 TAG = "PAPR1001"
-NAMES = ("catalog.json", "datasets.csv", "files.csv")
-NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 QUICK = settings(max_examples=150, deadline=None)
-Files = dict[str, bytes]
 
 
 class TapeFiles(list[bytes]):
@@ -136,48 +127,9 @@ def refused(tape: list[bytes | Mark]) -> str:
     return caught.value.reason
 
 
-def unpack(content: bytes) -> Files:
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-        members = archive.getmembers()
-        return {member.name: (archive.extractfile(member) or io.BytesIO()).read() for member in members}
-
-
-def pack(files: Files, *, signed: bool = True) -> bytes:
-    """Return a catalog's tape file with these members, signed anew."""
-    if signed:
-        lines = [sums_line(hashlib.sha256(files[name]).hexdigest(), name.encode()) for name in NAMES]
-        files = {**files, "SHA256SUMS": b"".join(lines)}
-    return compose("catalog", [(name.encode(), data) for name, data in files.items()], NOW, BLOCK).content
-
-
 def with_catalog(volume: list[bytes], change: Callable[[Files], Files | None]) -> list[bytes | Mark]:
     files = unpack(volume[-1])
     return lay_out([*volume[:-1], pack(change(files) or files)])
-
-
-def edit_json(**values: Any) -> Callable[[Files], None]:
-    def change(files: Files) -> None:
-        document = json.loads(files["catalog.json"])
-        for path, value in values.items():
-            place = document
-            *way, last = path.split("__")
-            for step in way:
-                place = place[int(step) if step.isdigit() else step]
-            place[int(last) if last.isdigit() else last] = value
-        files["catalog.json"] = json.dumps(document).encode()
-
-    return change
-
-
-def edit_row(name: str, row: int, column: str, value: str) -> Callable[[Files], None]:
-    def change(files: Files) -> None:
-        rows = list(csv.reader(io.StringIO(files[name].decode(), newline="")))
-        rows[row][rows[0].index(column)] = value
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        files[name] = text.getvalue().encode()
-
-    return change
 
 
 def test_a_volume_says_what_it_is_in_a_few_blocks(volume: list[bytes]) -> None:
@@ -254,10 +206,6 @@ def test_sums_that_do_not_fit(volume: list[bytes]) -> None:
     files = unpack(volume[-1])
     files["datasets.csv"] += b"x"
     assert "SHA256SUMS" in refused(lay_out([*volume[:-1], pack(files, signed=False)]))
-
-
-def header(name: bytes, size: int) -> bytes:
-    return build_header(name, size, Attributes(FILE, 0o644, 0))
 
 
 @pytest.mark.parametrize(
