@@ -88,22 +88,11 @@ class Import:
             self._refuse_other_catalog(dump, found)
             if self._is_settled(dump):
                 return self._tell(changed=False)
-        values: dict[str, Any] = {"datasets": catalog.datasets, "files": catalog.files, "size": catalog.size}
-        values |= {"block_size": catalog.block_size, "version": found.version, "format": Format.PAPERTAPE}
-        the_id = self._enter_dump(dump, catalog.dump, catalog.created, values)
+        the_id = self._enter_dump(dump, catalog.dump, catalog.created, _describe_dump(found))
         if not contents.tape_files(self._connection, the_id):
             evidence.enter_members(self._connection, the_id, catalog)
             self._place(the_id, catalog.created, catalog.dataset_records())
-        written = {
-            "written_at": found.label.created,
-            "flushed_at": found.label.created,
-            "write_serial": found.record.drive_serial or None,
-            "bytes": found.record.label.size + sum(item.size for item in catalog.tape_files),
-            "files": catalog.files,
-            "version": program_version(found.label.written_by),
-            "label": evidence.describe_label(found.record),
-        }
-        copy = _Copy(self._tag, found.label.volume_uuid, found.label.copy, written)
+        copy = _Copy(self._tag, found.label.volume_uuid, found.label.copy, _describe_copy(found))
         self._enter_copy(the_id, copy)
         for twin in catalog.volumes:
             self._expect_twin(the_id, twin)
@@ -295,6 +284,31 @@ class Import:
             return Imported(None, None, volume.state, volume.reason, changed)
         dump = dumps.one(self._connection, volume.dump_id)
         return Imported(dump.uuid, dump.state, volume.state, volume.reason, changed)
+
+
+def _describe_dump(found: Whole) -> dict[str, Any]:
+    catalog = found.catalog
+    return {
+        "datasets": catalog.datasets,
+        "files": catalog.files,
+        "size": catalog.size,
+        "block_size": catalog.block_size,
+        "version": found.version,
+        "format": Format.PAPERTAPE,
+    }
+
+
+def _describe_copy(found: Whole) -> dict[str, Any]:
+    """Return what a copy's row says of how it was written: the catalog behind all the rest was flushed with it."""
+    return {
+        "written_at": found.label.created,
+        "flushed_at": found.label.created,
+        "write_serial": found.record.drive_serial or None,
+        "bytes": found.record.label.size + sum(item.size for item in found.catalog.tape_files),
+        "files": found.catalog.files,
+        "version": program_version(found.label.written_by),
+        "label": evidence.describe_label(found.record),
+    }
 
 
 def _enter_volume(connection: Connection, known: Row[Any] | None, tag: str, capacity: int, now: datetime) -> int:
