@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papertape.errors import FormatError
-from papertape.transfer.recording import PLAN_COLUMNS, PlanDocument
 from papertape.volume.catalog import (
     CATALOG_JSON,
     DATASETS,
@@ -32,6 +31,7 @@ from papertape.volume.catalog import (
 from papertape.volume.header import LINK
 from papertape.volume.label import Label
 from papertape.volume.names import quote
+from papertape.volume.planned import PLAN_COLUMNS, PlanDocument
 
 from .samples import QUICK, a_file, make_catalog, parts, sample_catalog, sample_rows, sign, write_rows
 
