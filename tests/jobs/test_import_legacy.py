@@ -129,6 +129,16 @@ def test_a_later_dump_of_ours_is_a_newer_version(lab: Lab, tmp_path: Path) -> No
     assert [(found.source, found.version, found.state) for found in lab.ledger.find("*")] == before
 
 
+def test_one_of_a_pair_is_enough_to_restore_from(lab: Lab, tape: list[bytes], tmp_path: Path) -> None:
+    lay(lab, tape, *TAGS)
+    lab.bring_in(TAGS[1])
+    assert lab.restore("pot1:*", to=tmp_path / "back").error is None
+    sources = make_sources(tmp_path / "again", 5)
+    for source in sources:
+        host, _, path = source.name.decode().partition(":/")
+        assert (tmp_path / "back" / host / path / "visdata").read_bytes() == (source.path / "visdata").read_bytes()
+
+
 @pytest.mark.skipif(not GENUINE.exists(), reason="the genuine volume is not here")
 def test_a_genuine_volume(lab: Lab, tell_figure: object) -> None:
     tape = genuine_tape()

@@ -14,7 +14,7 @@ from papertape.ledger import open_ledger
 from papertape.report import Reporter
 from papertape.tape.drive import Mark
 from papertape.tape.faults import Faults
-from stories import BLOCK, Lab, check_all_archived, snapshot
+from stories import BLOCK, HOST, Lab, check_all_archived, snapshot
 
 from .conftest import MakeLab
 from .surgery import cut, operate, record, remove
@@ -140,6 +140,15 @@ def test_with_one_twin_alone_the_dump_is_incomplete(pair: Lab) -> None:
     assert "PAPR2001" in unknown(pair)
     assert pair.bring_in("PAPR2001")["PAPR2001"].error is None
     assert tables(pair) == before
+
+
+def test_one_twin_is_enough_to_restore_from(pair: Lab, night: list[Path], tmp_path: Path) -> None:
+    pair.lose_ledger()
+    pair.bring_in("PAPR2001")
+    assert pair.restore("*", to=tmp_path / "back").error is None
+    for path in (night[0], night[5] / "visdata"):
+        assert (tmp_path / "back" / HOST / str(path).lstrip("/")).read_bytes() == path.read_bytes()
+    assert set(pair.volumes().values()) == {"claimed", "aside"}
 
 
 def test_a_twin_that_is_lost_is_made_again(pair: Lab) -> None:
