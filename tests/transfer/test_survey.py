@@ -149,7 +149,7 @@ def test_the_same_from_a_drive(volume: list[bytes], tmp_path: Path) -> None:
 
 def test_nothing_and_someone_elses(tmp_path: Path) -> None:
     assert isinstance(look([]), Blank)
-    for first in (b"x", bytes(BLOCK), b"\xff" * 8 * 1024**2, Mark.FILEMARK):
+    for first in (b"x", bytes(BLOCK), b"\xff" * 4 * 1024**2, Mark.FILEMARK):
         assert isinstance(look([first, Mark.FILEMARK]), Foreign)
     with mounted(tmp_path / "library", AAA001=[], AAA002=[b"x" * 3]) as drives:
         found = [Survey("AAA001", drive, tmp_path / "folder", Stop()).run() for drive in drives]
@@ -252,7 +252,10 @@ def label(**values: Any) -> bytes:
     [
         ({"format_version": 2, "all": "new"}, "format version 2"),
         ({"volume_tag": "PAPR2001"}, "wrong cartridge"),
-        ({"volume_tag": "\x1b" * 10_000}, "wrong cartridge"),
+        ({"volume_tag": "\x1b" * 10_000}, "no uuid, volume tag"),
+        ({"volume_uuid": "x" * 65}, "no uuid, volume tag"),
+        ({"copy": 10**30}, "it says copy"),
+        ({"copy": 0}, "it says copy"),
         ({"block_size": 2 * BLOCK}, "one whole block"),
         ({"block_size": 2**70}, "cannot be read"),
         ({"created": "2026-01-01T00:00:00"}, "not the time"),

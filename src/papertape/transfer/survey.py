@@ -22,13 +22,10 @@ from papertape.transfer.stop import Stop
 from papertape.transfer.unpacking import CATALOG_MEMBERS, LABEL_MEMBERS, PLAN_MEMBERS, Unpacking, first_name
 from papertape.volume.catalog import CATALOG_JSON, Catalog, VolumeRecord, load_catalog
 from papertape.volume.label import README, Label, read_label
-from papertape.volume.layout import CATALOG, LABEL, PLAN
+from papertape.volume.layout import CATALOG, LABEL, MAXIMUM_BLOCK, PLAN
 from papertape.volume.legacy import LEGACY_CATALOG_BLOCK, LONGEST_CATALOG, is_legacy, parse_legacy_catalog
 from papertape.volume.planned import PLAN_CSV, PLAN_JSON, PlanDocument, parse_plan, read_planned
 from papertape.volume.recorded import Blank, Foreign, Legacy, Recorded, Torn, Whole, is_remade, program_version
-
-LONGEST_BLOCK = 8 * 1024**2
-"""Bytes of the longest block that a drive reads: longer than any of papertape's."""
 
 _SUMS_END = re.compile(rb"\\?[0-9a-f]{64}  [^\n]+\n\Z")
 
@@ -117,7 +114,7 @@ class Survey:
         self._drive = drive
         self._folder = folder
         self._stop = stop
-        self._buffer = memoryview(bytearray(LONGEST_BLOCK))
+        self._buffer = memoryview(bytearray(MAXIMUM_BLOCK))
 
     def run(self) -> Recorded:
         """Return what lies on the volume.

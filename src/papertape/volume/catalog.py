@@ -15,7 +15,7 @@ import msgspec.structs
 
 from papertape import __version__
 from papertape.errors import FormatError
-from papertape.volume.document import decode_document
+from papertape.volume.document import check_names, decode_document
 from papertape.volume.header import DIRECTORY, FILE, LINK
 from papertape.volume.layout import ARCHIVE, END_OF_ARCHIVE, FORMAT_VERSION, LABEL, PLAN, RECORD, round_up
 from papertape.volume.names import quote, unquote
@@ -42,8 +42,6 @@ DATASETS_COLUMNS = (
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _MD5 = re.compile(r"(?:[0-9a-f]{32})?\Z")
 _CRC32 = re.compile(r"[0-9a-f]{8}\Z")
-LONGEST_NAME = 64
-"""Characters of a uuid, a volume tag, a serial number, or a program with its version, at the most."""
 LARGEST = 10**18
 """Bytes that no tape file has; 64 bits hold the sum of nine."""
 
@@ -313,7 +311,7 @@ def _check_sums(folder: Path) -> None:
 
 def _check_document(document: CatalogDocument) -> None:
     """Raise ValueError unless the twins and the tape files of a catalog.json can be right."""
-    _check_names(document.dump, document.written_by)
+    check_names(document.dump, document.written_by)
     tape_files = document.tape_files
     if [item.tape_file for item in tape_files] != list(range(1, len(tape_files) + 1)):
         raise ValueError("its tape files are not numbered from 1 on")
@@ -325,7 +323,7 @@ def _check_document(document: CatalogDocument) -> None:
     if sorted({volume.copy for volume in document.volumes}) != list(range(1, len(document.volumes) + 1)):
         raise ValueError("its volumes are not numbered from 1 on")
     for volume in document.volumes:
-        _check_names(volume.volume_tag, volume.volume_uuid, volume.drive_serial)
+        check_names(volume.volume_tag, volume.volume_uuid, volume.drive_serial)
         _check_label(volume.label, document.block_size)
     for item in tape_files:
         _check_tape_file(item.bytes, item.structure, document.block_size)
@@ -336,12 +334,6 @@ def _check_tape_file(size: int, structure: str, block_size: int) -> None:
         raise ValueError(f"a tape file of {size} bytes is not whole blocks")
     if not _DIGEST.match(structure):
         raise ValueError("a tape file has no proper structure digest")
-
-
-def _check_names(*names: str) -> None:
-    for name in names:
-        if len(name) > LONGEST_NAME or not (name.isascii() and name.isprintable()):
-            raise ValueError(f"{name[:100]!a} is no uuid, volume tag, serial number or program")
 
 
 def _check_label(label: LabelDocument, block_size: int) -> None:

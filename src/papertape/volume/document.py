@@ -23,6 +23,9 @@ class _Document(Protocol):
     def created(self) -> datetime: ...
 
 
+LONGEST_NAME = 64
+"""Characters of a uuid, a volume tag, a serial number, or a program with its version, at the most."""
+
 D = TypeVar("D", bound=_Document)
 
 
@@ -51,6 +54,13 @@ def decode_document(content: bytes, decoder: msgspec.json.Decoder[D], volume_tag
     check_block_size(document.block_size)
     _check_moment(document.created)
     return document
+
+
+def check_names(*names: str) -> None:
+    """Raise ValueError unless these can be uuids, volume tags, serial numbers, or programs with their versions."""
+    for name in names:
+        if len(name) > LONGEST_NAME or not (name.isascii() and name.isprintable()):
+            raise ValueError(f"{name[:100]!a} is no uuid, volume tag, serial number or program")
 
 
 def _check_moment(created: datetime) -> None:

@@ -10,11 +10,13 @@ import msgspec
 
 from papertape import __version__
 from papertape.errors import FormatError
-from papertape.volume.document import decode_document
+from papertape.volume.document import check_names, decode_document
 from papertape.volume.header import HeaderError
 from papertape.volume.layout import FORMAT_VERSION, LABEL
 from papertape.volume.tapefile import Composed, MemberBegin, MemberData, Scanner, compose
 
+MOST_COPIES = 99
+"""Copies of a dump that a reader accepts."""
 README, VOLUME = b"README.txt", b"volume.json"
 
 
@@ -92,9 +94,18 @@ def read_label(content: bytes, volume_tag: str) -> Label:
 def parse_label(document: bytes, volume_tag: str) -> Label:
     """Return what a ``volume.json`` says; raises FormatError."""
     try:
-        return decode_document(document, _DECODER, volume_tag)
+        return _checked(decode_document(document, _DECODER, volume_tag))
     except (msgspec.DecodeError, ValueError) as error:
         raise FormatError(volume_tag, f"its volume.json cannot be read ({error})") from error
+
+
+def _checked(label: Label) -> Label:
+    if not 0 < label.copy <= MOST_COPIES:
+        raise ValueError(f"it says copy {str(label.copy)[:20]}")
+    check_names(label.volume_uuid, label.volume_tag, label.written_by)
+    for twin in label.twins:
+        check_names(twin.volume_uuid, twin.volume_tag)
+    return label
 
 
 def explain_volume(label: Label) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from papertape.volume.document import decode_document
+from papertape.volume.document import check_names, decode_document
 from papertape.volume.names import unquote
 from papertape.volume.rows import read_number, read_rows
 
@@ -46,18 +47,25 @@ class Planned(NamedTuple):
     fingerprint: str
 
 
+_MD5 = re.compile(r"(?:[0-9a-f]{32})?\Z")
+LONGEST_FINGERPRINT = 255
+"""Characters of a fingerprint, which has 64."""
 _DECODER = msgspec.json.Decoder(PlanDocument)
 
 
 def parse_plan(content: bytes, volume_tag: str) -> PlanDocument:
     """Return what a plan.json says; raises FormatError for a newer version, ValueError for nonsense."""
-    return decode_document(content, _DECODER, volume_tag)
+    plan = decode_document(content, _DECODER, volume_tag)
+    check_names(plan.dump, plan.written_by)
+    return plan
 
 
 def read_planned(path: Path) -> Iterator[Planned]:
     """Yield the data sets that a plan.csv lists; raises ValueError at the first row that cannot be one."""
     for tape_file, source, kind, files, size, md5, fingerprint in read_rows(path, PLAN_COLUMNS):
         check_source(source)
+        if kind not in {"file", "directory"} or not _MD5.match(md5) or len(fingerprint) > LONGEST_FINGERPRINT:
+            raise ValueError(f"{source[:100]!a} is of no kind, digest or fingerprint that papertape writes")
         yield Planned(read_number(tape_file), source, kind, read_number(files), read_number(size), md5, fingerprint)
 
 

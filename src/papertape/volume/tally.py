@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING
 
 from papertape.volume.header import FILE
 from papertape.volume.names import quote, unquote
-from papertape.volume.planned import check_source
+from papertape.volume.planned import LONGEST_FINGERPRINT, check_source
 
 if TYPE_CHECKING:
     from papertape.volume.catalog import DataSetRecord, Member
-
-LONGEST_FINGERPRINT = 255
-"""Characters of a fingerprint, which has 64."""
 
 
 class Tally:
