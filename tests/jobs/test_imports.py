@@ -193,6 +193,17 @@ def test_a_good_copy_that_was_made_again_gives_way_in_any_order(lab: Lab) -> Non
     assert tabled[0] == tabled[1]
 
 
+def test_a_volume_that_was_replaced_stays_so(lab: Lab) -> None:
+    lab.dump()
+    lab.ledger.retire("PAPR2001", "lost")
+    with Faults().fail("write_block", at=5, drive=1) as faults:
+        assert lab.recopy("PAPR2001", faults=faults).error
+    before = tables(lab)
+    results = lab.bring_in("PAPR2001", "PAPR1001")
+    assert [result.imported and result.imported.changed for result in results.values()] == [False, False]
+    assert tables(lab) == before
+
+
 def tear(lab: Lab, tag: str) -> None:
     """Cut the recording off in its last archive: neither end nor catalog is there."""
     remove(lab.tape_files(tag)[-1])

@@ -46,6 +46,8 @@ def import_(app: App, tags: tuple[str, ...], every: bool, capacity: int) -> int:
                 _show(context.ledger, result)
     if app.json:
         print_json([_describe(result) for result in results])
+    elif any(result.imported and result.imported.changed for result in results):
+        say("Nothing on these may be deleted from disk before `papertape verify VOLUME...` has read every copy back.")
     codes = [result.error.exit_code for result in results if result.error]
     if len(results) < len(wanted) and not codes:
         tell_error(Interrupted(f"interrupted: {len(results)} of {len(wanted)} volumes were looked at"))

@@ -86,7 +86,7 @@ class Import:
         self._refuse_other(dump, found.label.volume_uuid)
         if dump is not None:
             self._refuse_other_catalog(dump, found)
-            if self._is_settled(dump):
+            if self._is_settled(dump) or self._is_let_go(found.label.volume_uuid):
                 return self._tell(changed=False)
         the_id = self._enter_dump(dump, catalog.dump, catalog.created, _describe_dump(found))
         if not contents.tape_files(self._connection, the_id):
@@ -174,6 +174,11 @@ class Import:
         if dump.state not in _OPEN_TO_IMPORTS:
             return True
         return mine is not None and (dump.state == DumpState.FAILED or not _is_unseen(mine))
+
+    def _is_let_go(self, uuid: str) -> bool:
+        """Whether the ledger knows this very recording, and has taken it out of its dump: another is in its place."""
+        volume = self._volume
+        return volume is not None and volume.uuid == uuid and volume.dump_id is None
 
     def _copies(self, dump: int) -> list[Row[Any]]:
         query = select(COPIES, VOLUMES.c.tag, VOLUMES.c.uuid, VOLUMES.c.state)

@@ -255,8 +255,7 @@ class Survey:
             block = self._read()
         catalog = parse_legacy_catalog(bytes(content), self._tag)
         end = _End(self._drive)
-        tape_files = end.tape_files or 0
-        return Legacy(catalog, tape_files, tape_files - 1 if end.marked else tape_files - 2)
+        return Legacy(catalog, end.tape_files, end.marked)
 
 
 class _End:

@@ -57,24 +57,28 @@ class Torn:
     def reason(self) -> str:
         """Why no dump counts on it, as a clause."""
         archives = max(self.last - 1, 0)
-        return f"its recording ends without a catalog: the dump was cut off behind {archives} whole archives"
+        whole = "1 whole archive" if archives == 1 else f"{archives} whole archives"
+        return f"its recording ends without a catalog: the dump was cut off behind {whole}"
 
 
 @dataclass(frozen=True)
 class Legacy:
-    """A volume of the predecessor's; ``tape_files`` is how many were counted, ``last`` the last one with an end."""
+    """A volume of the predecessor's; ``tape_files`` is how many were counted, None where the drive did not.
+
+    ``marked`` says whether the last one has the filemark that ends it.
+    """
 
     catalog: LegacyCatalog
-    tape_files: int
-    last: int
+    tape_files: int | None
+    marked: bool
 
     @property
     def reason(self) -> str:
         """Why it is not whole, as a clause; "" where all its archives are there."""
         archives = self.catalog.items[-1].tape_index + 1
-        if (self.tape_files, self.last) == (archives + 1, archives):
-            return ""
-        return f"its catalog has {archives} archives, and {self.tape_files - 1} tape files lie behind it"
+        if self.tape_files not in {None, archives + 1}:
+            return f"its catalog has {archives} archives, and {(self.tape_files or 1) - 1} tape files lie behind it"
+        return "" if self.marked else "its last archive has no end"
 
 
 Recorded = Blank | Foreign | Whole | Torn | Legacy
