@@ -55,7 +55,8 @@ def describe(ledger: Ledger, item: Found) -> dict[str, object]:
 def _show(ledger: Ledger, item: Found) -> None:
     version = f", version {item.version}" if item.version > 1 else ""
     reason = f": {item.reason}" if item.reason else ""
-    say(f"{item.source}  {item.state}{version}, {show_size(item.size)}{reason}")
+    size = "" if item.location else f", {show_size(item.size)}"
+    say(f"{item.source}  {item.state}{version}{size}{reason}")
     if item.location:
         say(f"  {item.location}, as the predecessor has it; its archive tells how large it is")
     for copy in item.copies:

@@ -79,7 +79,7 @@ def _show_copy(copy: CopyRecord) -> None:
     drives = {"written": (copy.write_drive, copy.write_serial), "verified": (copy.verify_drive, copy.verify_serial)}
     for name, at in moments:
         where = drives.get(name)
-        on = f" on drive {where[0]} ({where[1]})" if at and where else ""
+        on = f" on drive {where[0]} ({where[1]})" if at and where and where[0] is not None else ""
         say(f"  {name}: {f'{at:%Y-%m-%d %H:%M:%S} UTC' if at else 'no'}{on}")
     if copy.bytes is not None:
         say(f"  {show_size(copy.bytes)}, {count(copy.files or 0, 'file')}, by papertape {copy.version}")
