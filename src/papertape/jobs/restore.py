@@ -177,7 +177,10 @@ def is_present(ledger: Ledger, destination: Destination, item: Kept) -> bool:
 def begin_restoration(destination: Destination, item: Kept) -> Restoration:
     """Return the way back of a data set into ``destination``."""
     host, _, path = item.source.partition(":")
-    return destination.begin(item.source, host, unquote(path), item.kind)
+    try:
+        return destination.begin(item.source, host, unquote(path), item.kind)
+    except ValueError as error:
+        raise Obstacle(item.source, "the ledger has no name there that papertape writes") from error
 
 
 def member_prefix(item: Kept) -> bytes:
@@ -193,7 +196,9 @@ def _choose_copies(context: Context, wish: Wish, needed: dict[int, list[Kept]], 
     absent: list[Errand] = []
     known: dict[str, str] = {}
     for dump, sets in needed.items():
-        copies = sorted(context.ledger.kept_copies(dump), key=partial(_rank, wish.volume, loadable))
+        begun = {record.tag for record in context.ledger.volume_records(dump)}  # another has nothing on it yet
+        kept = [copy for copy in context.ledger.kept_copies(dump) if copy.volume in begun]
+        copies = sorted(kept, key=partial(_rank, wish.volume, loadable))
         known |= {copy.volume: places.get(copy.volume) or _outside(copy) for copy in copies}
         here = tuple(copy for copy in copies if copy.volume in loadable)
         ordered = tuple(sorted(sets, key=lambda item: (item.tape_file, item.begin, item.number)))

@@ -105,8 +105,15 @@ class Layout(NamedTuple):
     begins: tuple[int, ...]
 
     def address(self, tape_file: int, offset: int) -> int:
-        """Return the logical object in which the byte at ``offset`` of a tape file lies."""
-        return self.begins[tape_file] + offset // self.block_size
+        """Return the logical object in which the byte at ``offset`` of a tape file lies.
+
+        That is its filemark for an offset beyond its end, and the end of data for a tape file that there is not: what a
+        ledger says wrongly ends there, and no drive is sent elsewhere.
+        """
+        if not 0 <= tape_file < len(self.begins) - 1:
+            return self.begins[-1]
+        first, last = self.begins[tape_file], self.begins[tape_file + 1] - 1
+        return min(max(first + offset // self.block_size, first), last)
 
 
 def lay_out(volume: str, block_size: int, label: TapeFile, tape_files: Sequence[TapeFile]) -> Layout:
@@ -217,6 +224,9 @@ class _Way:
         except ScanError as error:
             self._lose(error.reason)
             self._scanner = None
+        if scanner.ended:  # zeros where a header should be: what lies behind them is as good as ever
+            self._lose("the end of the archive")
+            self._scanner = None
 
     def _begin(self, event: MemberBegin) -> None:
         """A member begins: it must be the one that is wanted, header for header."""
@@ -292,7 +302,7 @@ class _Member:
             restoration.holds(relative, DIRECTORY)
             restoration.make_directory(relative, attributes)
         elif member.kind != FILE:
-            if not restoration.holds(relative, member.kind):
+            if not restoration.holds(relative, member.kind, target=attributes.target):
                 restoration.make_link(relative, attributes)
         elif not restoration.holds(relative, FILE, wanted):
             self._file = restoration.make_file(relative, attributes)
