@@ -41,6 +41,8 @@ from papertape.volume.header import FILE
 from papertape.volume.names import unquote
 
 _GOOD = (VolumeState.CLAIMED, VolumeState.ARCHIVED)
+_FEWEST_DRIVES = 2
+"""Drives that are taken where there are so many, even for one volume: only another drive tells a sick one from that."""
 
 
 class Wish(NamedTuple):
@@ -269,13 +271,27 @@ class _Fetching:
         """Fetch everything that can be had."""
         plan, library = self._restored.plan, self._context.library
         tasks = [self._begin(errand) for errand in plan.errands]
-        count = min(len(tasks), len(library.drives))
+        count = min(max(len(tasks), _FEWEST_DRIVES), len(library.drives))
         with library.reserve(count) as session:
-            for number in session.drives:  # what lies in the drive of one worker may be what another one wants
-                session.unload(number)
+            drives = self._empty(session)
             self._context.report.phase("restoring")
             self._crew = Crew(tasks, partial(self._work, session))
-            self._crew.run(session.drives, self._context.report.pulse)
+            self._crew.run(drives, self._context.report.pulse)
+
+    def _empty(self, session: Session) -> list[int]:
+        """Unload all drives, since what lies in one may be wanted in another; return those that can be worked with."""
+        drives, errors = [], []
+        for number in session.drives:
+            try:
+                session.unload(number)
+            except DriveError as error:
+                errors.append(error)
+                self._context.report.note(f"{error}; that drive is left out")
+            else:
+                drives.append(number)
+        if not drives:
+            raise errors[0]
+        return drives
 
     def _begin(self, errand: Errand) -> _Task:
         return _Task(errand.dump, tuple(map(self._extract, errand.sets)), errand.copies)
