@@ -121,8 +121,8 @@ def _tell_absent(plan: Plan) -> VolumeMissing:
     names = " or ".join(copy.volume for copy in errand.copies) or f"of dump {errand.dump}"
     places = "; ".join(f"{copy.volume}: {plan.places[copy.volume]}" for copy in errand.copies)
     sets = sum(len(each.sets) for each in plan.absent)
-    reason = f"needed for {sets} data sets, and not where a drive can get it ({places}); put it into a slot"
-    return VolumeMissing(names, reason)
+    needed = f"needed for {sets} data set{'' if sets == 1 else 's'}"
+    return VolumeMissing(names, f"{needed}, and not where a drive can get it ({places}); put it into a slot")
 
 
 def plan_restore(context: Context, wish: Wish, destination: Destination | None) -> Plan:
