@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from papertape.errors import DriveError, HostError, PapertapeError, RestoreFailed, UserError
 from papertape.jobs.restore import Restored
+from papertape.report import Reporter
 from papertape.tape.faults import Faults
 from papertape.volume.header import FILE, RECORD, Attributes, build_header
 from papertape.volume.tapefile import checksum_header
@@ -363,3 +364,18 @@ def test_drives_that_all_fail_behind_a_volume_leave_nothing_undone_in_silence(wo
     result = world.restore()
     assert isinstance(result, Restored)
     assert (result.error, len(result.plan.present) + result.sets, result.sets > 0) == (None, 8, True)
+
+
+class Broken(Reporter):
+    """Has a bug of its own."""
+
+    def moved(self, volume: str, drive: int, count: int) -> None:
+        raise RuntimeError("a bug")
+
+
+def test_a_bug_while_blocks_are_read_is_told_and_no_finding(world: World) -> None:
+    """Else two good volumes would be set aside for it."""
+    with pytest.raises(RuntimeError, match="a bug"):
+        world.lab.restore("*", to=world.to, report=Broken())
+    assert [world.lab.volumes()[tag] for tag in TAGS] == ["archived", "archived"]
+    world.check_whole(world.restore())
