@@ -298,7 +298,7 @@ def harm(lab: Lab, tag: str, number: int, how: str, where: float, length: int) -
 def test_damage_anywhere_on_both_copies(
     archived: tuple[Lab, list[Path]], damages: list[tuple[str, int, str, float, int]]
 ) -> None:
-    """All of it comes back, or what is lost is named; of a data set that is whole on one tape nothing is lost."""
+    """All of it comes back, or what is lost is named, and never anything wrong."""
     with tempfile.TemporaryDirectory(prefix="papertape-hostile-") as name:
         world = new_world(archived, Path(name))
         try:
@@ -379,3 +379,23 @@ def test_a_bug_while_blocks_are_read_is_told_and_no_finding(world: World) -> Non
         world.lab.restore("*", to=world.to, report=Broken())
     assert [world.lab.volumes()[tag] for tag in TAGS] == ["archived", "archived"]
     world.check_whole(world.restore())
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_label_that_cannot_be_read_costs_no_file_that_only_that_tape_has(world: World, both: bool) -> None:
+    flip(world.lab.tape_files("PAPR1001")[0], 10)
+    flip(world.lab.tape_files("PAPR2001")[2], 70_000)
+    if both:
+        flip(world.lab.tape_files("PAPR2001")[0], 10)
+    result = world.restore()
+    world.check_whole(result)
+    assert isinstance(result, Restored)
+    assert sorted(result.sick) == list(TAGS)
+
+
+def test_a_label_that_cannot_be_read_is_left_alone_while_the_twin_has_everything(world: World) -> None:
+    flip(world.lab.tape_files("PAPR1001")[0], 10)
+    result = world.restore()
+    world.check_whole(result)
+    assert isinstance(result, Restored)
+    assert (list(result.sick), result.mounts) == (["PAPR1001"], 2)

@@ -29,14 +29,13 @@ from papertape.transfer.crew import Crew, OutOfService
 from papertape.transfer.destination import Destination, Obstacle, Restoration, Wanted
 from papertape.transfer.restore import (
     Extract,
-    Extracted,
     Passage,
     check_label,
     lay_out,
     relative_name,
     restore_extracts,
 )
-from papertape.volume.evidence import Verification, WrongVolume
+from papertape.volume.evidence import HeaderDamaged, Verification, WrongVolume
 from papertape.volume.header import FILE
 from papertape.volume.names import unquote
 
@@ -250,12 +249,17 @@ def plan_only(context: Context, wish: Wish, folder: Path, *, overwrite: bool = F
 
 @dataclass(frozen=True)
 class _Task:
-    """What is to be taken from the first of ``copies``; ``struck`` if a drive has failed with that one already."""
+    """What is to be taken from the first of ``copies``; ``struck`` if a drive has failed with that one already.
+
+    ``is_desperate`` says that one of the copies waits behind the others since its label cannot be read: from now on the
+    digests alone have to tell what is right, as they do of the data in any case.
+    """
 
     dump: int
     extracts: tuple[Extract, ...]
     copies: tuple[KeptCopy, ...]
     struck: bool = False
+    is_desperate: bool = False
 
 
 class _Fetching:
@@ -341,9 +345,9 @@ class _Fetching:
 
     def _pass(self, task: _Task, copy: KeptCopy, device: Drive) -> Passage:
         wrong = check_label(device, copy.volume, copy.uuid)
-        if isinstance(wrong, WrongVolume):
-            lost = [Extracted(extract, tuple(extract.members()), None, 0, 0) for extract in task.extracts]
-            return Passage(lost, [wrong])
+        is_postponed = isinstance(wrong, HeaderDamaged) and len(task.copies) > 1 and not task.is_desperate
+        if is_postponed or isinstance(wrong, WrongVolume):
+            return Passage([], [wrong] if wrong else [], is_postponed=is_postponed)
         expected = self._ledger.expected(task.dump)
         record = next(item for item in expected.volumes if item.tag == copy.volume)
         layout = lay_out(copy.volume, expected.block_size, record.label, expected.tape_files)
@@ -378,6 +382,11 @@ class _Fetching:
 
     def _settle(self, task: _Task, passage: Passage) -> Sequence[_Task]:
         """Give what is whole its name; return what has to come from the twin."""
+        if not passage.extracted:
+            why = dict.fromkeys((extract.source for extract in task.extracts), passage.findings[-1].sentence())
+            behind = task.copies[:1] if passage.is_postponed else ()
+            task = replace(task, copies=task.copies + behind, is_desperate=task.is_desperate or passage.is_postponed)
+            return self._turn_to_twin(task, task.extracts, why)
         left, why = [], {}
         for extracted in passage.extracted:
             extract = extracted.extract

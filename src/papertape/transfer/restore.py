@@ -69,12 +69,16 @@ class Extracted(NamedTuple):
 
 @dataclass
 class Passage:
-    """What reading from one volume came to; ``bytes`` and ``locates`` are the drive's work."""
+    """What reading from one volume came to; ``bytes`` and ``locates`` are the drive's work.
+
+    ``is_postponed`` says that its label cannot be read, and that other copies are to be tried first.
+    """
 
     extracted: list[Extracted] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     bytes: int = 0
     locates: int = 0
+    is_postponed: bool = False
 
     @property
     def is_blind(self) -> bool:
@@ -83,7 +87,10 @@ class Passage:
 
 
 def check_label(drive: Drive, volume: str, uuid: str) -> Finding | None:
-    """Return what is wrong with the label of the rewound volume in ``drive``, None if it is the right one (R9)."""
+    """Return what is wrong with the label of the rewound volume in ``drive``, None if it is the right one (R9).
+
+    That is WrongVolume if it is another's, HeaderDamaged if there is none that can be read.
+    """
     buffer = memoryview(bytearray(MAXIMUM_BLOCK))
     try:
         size = drive.read_block(buffer)
@@ -91,7 +98,7 @@ def check_label(drive: Drive, volume: str, uuid: str) -> Finding | None:
     except DriveError as error:
         return ReadFailed(volume, 0, 0, found=str(error))
     except FormatError as error:
-        return WrongVolume(volume, 0, expected=f"{volume} {uuid}", found=error.reason)
+        return HeaderDamaged(volume, 0, expected=f"{volume} {uuid}", found=error.reason)
     if (label.volume_tag, label.volume_uuid) == (volume, uuid):
         return None
     return WrongVolume(volume, 0, expected=f"{volume} {uuid}", found=f"{label.volume_tag} {label.volume_uuid}")
