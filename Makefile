@@ -97,6 +97,10 @@ check: $(READY)  ## everything that CI runs: format, lint, types, layers, tests
 bench: $(READY)  ## the benchmark, some minutes (BENCH_ARGS; see benchmarks/README.md)
 	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)
 
+.PHONY: bench-restore
+bench-restore: $(READY)  ## getting data sets back out of a full volume, modelled (BENCH_ARGS)
+	$(BIN)/python benchmarks/restoring.py $(BENCH_ARGS)
+
 .PHONY: clean
 clean:  ## remove the environments and every cache; data that a demo left stays
 	rm -rf .venv .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

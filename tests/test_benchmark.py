@@ -22,3 +22,16 @@ def test_the_benchmark_measures_papertape_and_its_peers(tmp_path: Path) -> None:
         assert [row["phase"] for row in each["rows"]] == ["writing"] * 3 + ["verifying"] * 3
         assert all(row["mb_per_second"] > 0 and row["peak_mib"] > 0 for row in each["rows"])
     assert report["rates"]["sha256"] > 0
+
+
+def test_the_restore_benchmark_beside_reading_the_whole_tape() -> None:
+    program = BENCH.with_name("restoring.py")
+    command = [sys.executable, program, "--scale", "20000", "--sets", "40"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "LTO-6, 40 data sets of" in done.stdout
+    assert "times as fast as the whole tape" in done.stdout
+    report = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    one, twenty, whole = report["rows"]
+    assert (one["locates"], twenty["locates"]) == (1, 20)
+    assert one["seconds"] < twenty["seconds"] < whole["seconds"]
+    assert 4 * 3600 * 0.85 < whole["seconds"] < 5 * 3600

@@ -166,7 +166,7 @@ class RestoreFailed(PapertapeError):
     def __init__(self, failed: Sequence[tuple[str, str]]) -> None:
         source, reason = failed[0]
         more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-        super().__init__(f"{source} could be had from no copy ({reason}){more}; everything else is restored")
+        super().__init__(f"{source} could be had from no copy ({reason}){more}; what else could be had is restored")
         self.failed = tuple(failed)
 
 

@@ -1,4 +1,4 @@
-"""The ring bounds the memory of a dump, whatever the input is."""
+"""The ring bounds the memory of a dump, and of a restore, whatever the input is."""
 
 from __future__ import annotations
 
@@ -35,17 +35,21 @@ lab.add(folder / "input")
 before = now("VmRSS")
 assert lab.dump().state == "archived"
 print(now("VmHWM") - before)
+Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+before = now("VmRSS")
+assert lab.restore("*", to=folder / "back").sets == 2
+print(now("VmHWM") - before)
 lab.ledger.close()
 """
 
 
-def measure(folder: Path) -> int:
-    """Dump and verify ``folder/input`` in a process of its own; return by how many bytes its memory grew."""
+def measure(folder: Path) -> list[int]:
+    """Dump and restore ``folder/input`` in a process of its own; return by how many bytes its memory grew in each."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-c", DUMP, str(folder), str(RING)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    return [int(line) for line in done.stdout.splitlines()]
 
 
 def make_large_file(path: Path) -> None:
@@ -60,10 +64,13 @@ def make_many_files(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [make_large_file, make_many_files])
-def test_a_dump_takes_its_ring_and_a_bounded_rest(tmp_path: Path, make: object, tell_figure: object) -> None:
+def test_a_dump_and_a_restore_take_the_ring_and_a_bounded_rest(
+    tmp_path: Path, make: object, tell_figure: object
+) -> None:
     assert callable(make)
     assert callable(tell_figure)
     make(tmp_path / "input")
-    grown = measure(tmp_path)
-    tell_figure(f"memory: {make.__name__[5:].replace('_', ' ')} took {grown / MIB:.0f} MiB with a ring of 8 MiB")
-    assert grown < RING + BESIDE
+    name = make.__name__[5:].replace("_", " ")
+    for job, grown in zip(("a dump", "a restore"), measure(tmp_path), strict=True):
+        tell_figure(f"memory: {job} of {name} took {grown / MIB:.0f} MiB with a ring of 8 MiB")
+        assert grown < RING + BESIDE

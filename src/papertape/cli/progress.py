@@ -134,16 +134,21 @@ class _Way(ProgressColumn):
 
 
 class Bars(Lines):
-    """A bar with rate and time to go for each volume, as long as bytes move; the lines above them."""
+    """A bar with rate and time to go for each volume, as long as bytes move; the lines above them.
 
-    def __init__(self, console: Console) -> None:
+    A bar is drawn anew every so many seconds, ``every``.
+    """
+
+    def __init__(self, console: Console, every: float = BAR_EVERY) -> None:
         super().__init__(console.file)
+        self._every = every
         self._console = console
-        self._tasks: dict[str, TaskID] = {}
-        self._progress: Progress | None = None
+        self._drawing = threading.RLock()  # one thread at a time may take bars away and draw others
+        self._bars: tuple[Progress, dict[str, TaskID]] | None = None
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        with self._drawing:
+            self._stop()
 
     def say(self, line: str) -> None:
         """Print one line above the bars."""
@@ -152,18 +157,21 @@ class Bars(Lines):
 
     def phase(self, name: str, volumes: tuple[str, ...] = (), total: int = 0) -> None:
         """See ``Reporter.phase``."""
-        self._stop()
-        super().phase(name, volumes, total)
-        if volumes:
-            self._start([f"{name} {volume}" for volume in volumes], volumes, [total] * len(volumes))
+        with self._drawing:
+            self._stop()
+            super().phase(name, volumes, total)
+            if volumes:
+                self._start([f"{name} {volume}" for volume in volumes], volumes, [total] * len(volumes))
 
     def began(self, volume: str, drive: int, total: int) -> None:
         """See ``Reporter.began``; the bars of all volumes under way are drawn anew."""
-        self._stop()
-        super().began(volume, drive, total)
-        with self._lock:
-            moves = {name: move for name, move in self._moves.items() if not move.ended}
-        self._start([f"{self._phase} {name}" for name in moves], tuple(moves), [move.total for move in moves.values()])
+        with self._drawing:
+            self._stop()
+            super().began(volume, drive, total)
+            with self._lock:
+                moves = {name: move for name, move in self._moves.items() if not move.ended}
+            texts = [f"{self._phase} {name}" for name in moves]
+            self._start(texts, tuple(moves), [move.total for move in moves.values()])
 
     def moved(self, volume: str, drive: int, count: int) -> None:
         """See ``Reporter.moved``."""
@@ -171,19 +179,23 @@ class Bars(Lines):
         with self._lock:
             move = self._moves[volume]
             move.moved += count
-            due = now - move.told >= BAR_EVERY
+            due = now - move.told >= self._every
             if due:
                 move.told = now
-        progress = self._progress
-        if due and progress:
+        bars = self._bars
+        if due and bars:
+            progress, tasks = bars
             text = f"{self._phase} {volume} in drive {drive}"
-            progress.update(self._tasks[volume], completed=move.moved, description=text)
+            progress.update(tasks[volume], completed=move.moved, description=text)
 
     def finished(self, volume: str, drive: int) -> None:
         """See ``Reporter.finished``; the bars go with the last one, since the lines say it all."""
-        super().finished(volume, drive)
-        if all(move.ended for move in self._moves.values()):
-            self._stop()
+        with self._drawing:
+            super().finished(volume, drive)
+            with self._lock:
+                over = all(move.ended for move in self._moves.values())
+            if over:
+                self._stop()
 
     def _start(self, texts: list[str], volumes: tuple[str, ...], totals: list[int]) -> None:
         whole = Column(no_wrap=True, min_width=27)
@@ -193,19 +205,19 @@ class Bars(Lines):
         progress = Progress(
             *columns, console=self._console, transient=True, redirect_stdout=False, redirect_stderr=False, expand=True
         )
-        self._tasks = {
+        tasks = {
             volume: progress.add_task(label, total=total)
             for volume, label, total in zip(volumes, texts, totals, strict=True)
         }
         with self._unread():
             progress.start()
-        self._progress = progress
+        self._bars = progress, tasks
 
     def _stop(self) -> None:
-        progress, self._progress = self._progress, None
-        if progress:
+        bars, self._bars = self._bars, None
+        if bars:
             with self._unread():
-                progress.stop()
+                bars[0].stop()
 
     @contextlib.contextmanager
     def _unread(self) -> Iterator[None]:

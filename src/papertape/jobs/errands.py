@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from papertape.errors import NothingToDo, UserError
 from papertape.jobs.context import Context
-from papertape.ledger import UNFINISHED, Format, Kept, KeptCopy, Ledger, VolumeState
+from papertape.ledger import Format, Kept, KeptCopy, Ledger, VolumeState
 from papertape.transfer.destination import Destination, Obstacle, Restoration, Wanted
 from papertape.transfer.legacyrestore import LegacyExtract, holds_legacy
 from papertape.transfer.restore import Extract, relative_name
@@ -124,7 +124,15 @@ def is_present(ledger: Ledger, destination: Destination, item: Kept) -> bool:
 def begin_restoration(destination: Destination, item: Kept) -> Restoration:
     """Return the way back of a data set into ``destination``."""
     host, _, path = item.source.partition(":")
-    return destination.begin(item.source, host, unquote(path), item.kind)
+    return destination.begin(item.source, host, read_path(item.source, path), item.kind)
+
+
+def read_path(source: str, text: str) -> bytes:
+    """Return the path whose text form is ``text``; raises Obstacle for what is none."""
+    try:
+        return unquote(text)
+    except ValueError as error:
+        raise Obstacle(source, "the ledger has no name there that papertape writes") from error
 
 
 def make_extract(ledger: Ledger, destination: Destination, item: Kept) -> Extract | LegacyExtract:
@@ -139,8 +147,9 @@ def make_extract(ledger: Ledger, destination: Destination, item: Kept) -> Extrac
 def make_legacy_extract(destination: Destination, item: Kept) -> LegacyExtract:
     """Return the same for a data set on the predecessor's volumes: what kind it is, only the tape knows."""
     host, _, path = item.source.partition(":")
-    name = b"%b:%b" % (host.encode(), unquote(path))
-    begin = partial(destination.begin, item.source, host, unquote(path))
+    place = read_path(item.source, path)
+    name = b"%b:%b" % (host.encode(), place)
+    begin = partial(destination.begin, item.source, host, place)
     return LegacyExtract(item.source, item.tape_file, name, item.md5, begin)
 
 
@@ -157,13 +166,19 @@ def _choose_copies(context: Context, wish: Wish, needed: dict[int, list[Kept]], 
     absent: list[Errand] = []
     known: dict[str, str] = {}
     for dump, sets in needed.items():
-        copies = [copy for copy in context.ledger.kept_copies(dump) if copy.error != UNFINISHED]
+        copies = _find_copies(context.ledger, dump, is_legacy=sets[0].format == Format.PREDECESSOR)
         copies.sort(key=partial(_rank, wish.volume, loadable))
         known |= {copy.volume: places.get(copy.volume) or _outside(copy) for copy in copies}
         here = tuple(copy for copy in copies if copy.volume in loadable)
         ordered = tuple(sorted(sets, key=lambda item: (item.tape_file, item.begin, item.number)))
         (errands if here else absent).append(Errand(dump, ordered, here or tuple(copies)))
     return Plan(tuple(errands), tuple(absent), present, known)
+
+
+def _find_copies(ledger: Ledger, dump: int, *, is_legacy: bool) -> list[KeptCopy]:
+    """Return the copies of a dump that something was written to: of others the ledger has no label."""
+    begun = {record.tag for record in ledger.volume_records(dump)}
+    return [copy for copy in ledger.kept_copies(dump) if is_legacy or copy.volume in begun]
 
 
 def _outside(copy: KeptCopy) -> str:

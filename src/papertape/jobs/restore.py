@@ -36,9 +36,12 @@ from papertape.transfer.restore import (
     lay_out,
     restore_extracts,
 )
-from papertape.volume.evidence import Verification, WrongVolume
+from papertape.volume.evidence import HeaderDamaged, Verification, WrongVolume
 
 __all__ = ["Errand", "Plan", "Restored", "Wish", "plan_only", "run_restore"]
+
+_FEWEST_DRIVES = 2
+"""Drives that are taken where there are so many, even for one volume: only another drive tells a sick one from that."""
 
 
 @dataclass
@@ -77,8 +80,8 @@ def _tell_absent(plan: Plan) -> VolumeMissing:
     names = " or ".join(copy.volume for copy in errand.copies) or f"of dump {errand.dump}"
     places = "; ".join(f"{copy.volume}: {plan.places[copy.volume]}" for copy in errand.copies)
     sets = sum(len(each.sets) for each in plan.absent)
-    reason = f"needed for {sets} data sets, and not where a drive can get it ({places}); put it into a slot"
-    return VolumeMissing(names, reason)
+    needed = f"needed for {sets} data set{'' if sets == 1 else 's'}"
+    return VolumeMissing(names, f"{needed}, and not where a drive can get it ({places}); put it into a slot")
 
 
 def run_restore(
@@ -107,13 +110,18 @@ def plan_only(context: Context, wish: Wish, folder: Path, *, overwrite: bool = F
 
 @dataclass(frozen=True)
 class _Task:
-    """What is to be taken from the first of ``copies``; ``struck`` if a drive has failed with that one already."""
+    """What is to be taken from the first of ``copies``; ``struck`` if a drive has failed with that one already.
+
+    ``is_desperate`` says that one of the copies waits behind the others since its label cannot be read: from now on the
+    digests alone have to tell what is right, as they do of the data in any case.
+    """
 
     dump: int
     is_legacy: bool
     extracts: tuple[Extractable, ...]
     copies: tuple[KeptCopy, ...]
     struck: bool = False
+    is_desperate: bool = False
 
 
 class _Fetching:
@@ -129,13 +137,27 @@ class _Fetching:
         """Fetch everything that can be had."""
         plan, library = self._restored.plan, self._context.library
         tasks = [self._begin(errand) for errand in plan.errands]
-        count = min(len(tasks), len(library.drives))
+        count = min(max(len(tasks), _FEWEST_DRIVES), len(library.drives))
         with library.reserve(count) as session:
-            for number in session.drives:  # what lies in the drive of one worker may be what another one wants
-                session.unload(number)
+            drives = self._empty(session)
             self._context.report.phase("restoring")
             self._crew = Crew(tasks, partial(self._work, session))
-            self._crew.run(session.drives, self._context.report.pulse)
+            self._crew.run(drives, self._context.report.pulse)
+
+    def _empty(self, session: Session) -> list[int]:
+        """Unload all drives, since what lies in one may be wanted in another; return those that can be worked with."""
+        drives, errors = [], []
+        for number in session.drives:
+            try:
+                session.unload(number)
+            except DriveError as error:
+                errors.append(error)
+                self._context.report.note(f"{error}; that drive is left out")
+            else:
+                drives.append(number)
+        if not drives:
+            raise errors[0]
+        return drives
 
     def _begin(self, errand: Errand) -> _Task:
         extracts = tuple(make_extract(self._ledger, self._destination, item) for item in errand.sets)
@@ -188,8 +210,9 @@ class _Fetching:
             )
         extracts = [item for item in task.extracts if isinstance(item, Extract)]
         wrong = check_label(device, copy.volume, copy.uuid)
-        if isinstance(wrong, WrongVolume):
-            return Passage([Extracted(item, partial(_same, item), None, 0, 0) for item in extracts], [wrong])
+        is_postponed = isinstance(wrong, HeaderDamaged) and len(task.copies) > 1 and not task.is_desperate
+        if is_postponed or isinstance(wrong, WrongVolume):
+            return Passage([], [wrong] if wrong else [], is_postponed=is_postponed)
         expected = self._ledger.expected(task.dump)
         record = next((item for item in expected.volumes if item.tag == copy.volume), None)
         if record is None:
@@ -226,6 +249,11 @@ class _Fetching:
 
     def _settle(self, task: _Task, passage: Passage) -> Sequence[_Task]:
         """Give what is whole its name; return what has to come from the twin."""
+        if not passage.extracted:
+            why = dict.fromkeys((extract.source for extract in task.extracts), passage.findings[-1].sentence())
+            behind = task.copies[:1] if passage.is_postponed else ()
+            task = replace(task, copies=task.copies + behind, is_desperate=task.is_desperate or passage.is_postponed)
+            return self._turn_to_twin(task, task.extracts, why)
         left, why = [], {}
         for extracted in passage.extracted:
             extract = extracted.extract
@@ -264,10 +292,6 @@ class _Fetching:
         with self._lock:
             self._restored.failed += lost
         return ()
-
-
-def _same(extract: Extractable) -> Extractable:
-    return extract
 
 
 def _tell_part(extract: Extractable) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from papertape.errors import HostError
 from papertape.ledger.records import Extent, Rejected
 from papertape.ledger.schema import COPIES, MEMBERS, REJECTIONS, TAPE_FILES, VOLUMES
 from papertape.volume.catalog import Member, TapeFile, VolumeRecord
@@ -57,8 +58,15 @@ def extents(connection: Connection, dump: int) -> list[Extent]:
 
 
 def read_member(row: Any) -> Member:
-    """Return the member that a row of the ledger says; raises ValueError for a name that is none."""
-    member: Member = row._replace(name=unquote(row.name), dataset=-1 if row.dataset is None else row.dataset)
+    """Return the member that a row of the ledger says; raises HostError for a name that is none."""
+    try:
+        name = unquote(row.name)
+    except ValueError as error:
+        remedy = "its database is damaged; bring back a backup of it"
+        raise HostError(
+            "the ledger", f"a member in it has a name that papertape never writes ({error}): {remedy}"
+        ) from error
+    member: Member = row._replace(name=name, dataset=-1 if row.dataset is None else row.dataset)
     return member
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import NamedTuple, Self
 
-from papertape.errors import DriveError, PapertapeError
+from papertape.errors import DriveError
 from papertape.report import Reporter
 from papertape.tape.drive import Drive, Mark
 
@@ -111,7 +111,7 @@ class BlockAhead:
             for span in self._spans:
                 if not self._over:
                     self._read(span)
-        except PapertapeError as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, who waits for the blocks raises it
             self._filled.put(error)
         finally:
             self._filled.put(None)

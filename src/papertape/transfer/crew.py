@@ -47,22 +47,25 @@ class Crew(Generic[T]):
         """Work off all tasks, calling ``pulse`` twice a second; raises what the first worker that failed raised."""
         self._workers = len(drives)
         with ThreadPoolExecutor(max(len(drives), 1), thread_name_prefix="drive") as threads:
-            futures = [threads.submit(self._run, drive) for drive in drives]
+            firsts = [self._tasks.popleft() if self._tasks else None for _ in drives]  # in order: drive 0 has the first
+            self._busy = sum(first is not None for first in firsts)
+            futures = [threads.submit(self._run, *each) for each in zip(drives, firsts, strict=True)]
             errors = [error for future in futures if (error := _await(future, pulse)) is not None]
         for error in errors:
             for other in errors[1:]:
                 error.add_note(f"at the same time: {other}")
             raise error
 
-    def _run(self, drive: int) -> None:
-        while (task := self._take()) is not None:
+    def _run(self, drive: int, first: T | None) -> None:
+        task = first if first is not None else self._take()
+        while task is not None:
             more: Sequence[T] = ()
             try:
                 more = self._work(task, drive)
             except OutOfService as out:
                 more = out.tasks
                 self._workers -= 1
-                if self._workers or not more:
+                if self._workers or not (more or self._tasks):
                     return
                 self._failed = True
                 raise out.error from out
@@ -71,6 +74,7 @@ class Crew(Generic[T]):
                 raise
             finally:
                 self._finish(more)
+            task = self._take()
 
     def _take(self) -> T | None:
         """Return the next task, waiting for those that others may yet find; None when all is done."""

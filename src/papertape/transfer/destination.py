@@ -7,6 +7,7 @@ way (``O_NOFOLLOW``, ``man 2 open``): what a tape says can never write outside, 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -22,10 +23,16 @@ from papertape.volume.header import DIRECTORY, FILE, LINK, Attributes
 from papertape.volume.names import quote
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 PREFIX = b".papertape-"
 """What the names of things begin with that are not whole yet."""
+_UNNAMEABLE = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
+"""What a file system says of names that it cannot have; another one may."""
+_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR}
+"""What a file system says where something stands that a renaming cannot replace."""
+_MOST_SECONDS = 2**62
+_MOST_OWNER = 2**32 - 1
 SYNCED = 1024 * 1024
 """Bytes from which on a file is brought to the disk itself before it gets its name."""
 
@@ -83,7 +90,7 @@ class Destination:
 
         Raises Obstacle for a name that no data set has.
         """
-        parts = [host.encode(), *path.strip(b"/").split(b"/")]
+        parts = [host.encode("utf-8", "surrogatepass"), *path.strip(b"/").split(b"/")]
         check_parts(source, parts)
         return Restoration(self, source, parts, single=kind == FILE)
 
@@ -92,6 +99,14 @@ def check_parts(source: str, parts: list[bytes]) -> None:
     """Raise Obstacle unless these can be the names of folders in folders."""
     if not all(parts) or {b".", b".."} & set(parts) or any(b"/" in part or b"\0" in part for part in parts):
         raise Obstacle(source, f"{quote(b'/'.join(parts))} would lead out of its folder, and is no name of papertape's")
+
+
+def check_attributes(source: str, attributes: Attributes) -> None:
+    """Raise Obstacle for what no file on any disk can have: such headers were never written by papertape."""
+    _, _, mtime, uid, gid, _, _, target = attributes
+    no_target = attributes.kind == LINK and (not target or b"\0" in target)
+    if no_target or abs(mtime) > _MOST_SECONDS * 10**9 or max(uid, gid) > _MOST_OWNER:
+        raise Obstacle(source, "it has a member with a time, an owner or a target that no file can have")
 
 
 class Restoration:
@@ -132,26 +147,29 @@ class Restoration:
         path = os.path.join(os.path.dirname(self.path), self._root)
         return quote(path) if self.is_staged and os.path.lexists(path) else ""
 
-    def holds(self, relative: bytes, kind: str, wanted: Wanted | None = None) -> bool:
-        """Tell whether that member is there already; of a file, with these bytes.
+    def holds(self, relative: bytes, kind: str, wanted: Wanted | None = None, target: bytes | None = None) -> bool:
+        """Tell whether that member is there already; of a file, with these bytes, of a link, with that ``target``.
 
         Raises Obstacle if something else is there that may not be replaced.
         """
         with self._folder(relative, make=False) as (folder, name):
-            return folder >= 0 and self._look(folder, name, relative, kind, wanted)
+            return folder >= 0 and self._look(folder, name, relative, kind, _Same(wanted, target))
 
     def make_directory(self, relative: bytes, attributes: Attributes) -> None:
         """Make a directory; it gets its mode and time at the end."""
+        check_attributes(self.source, attributes)
         self._directories[relative] = attributes
         with self._folder(relative, make=True) as (folder, name):
             _make_folder(folder, name)
+            if self.is_staged:  # an earlier attempt may have been cut off when it gave directories their modes
+                _open_up(folder, name)
 
     def make_link(self, relative: bytes, attributes: Attributes) -> None:
         """Make a symbolic link, as it was, wherever it points."""
+        check_attributes(self.source, attributes)
         with self._folder(relative, make=True) as (folder, name):
             new = self._temporary(relative)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(new, dir_fd=folder)
+            _remove(folder, new)
             os.symlink(attributes.target, new, dir_fd=folder)
             _set_owner(new, folder, attributes)
             os.utime(new, ns=(attributes.mtime, attributes.mtime), dir_fd=folder, follow_symlinks=False)
@@ -159,8 +177,11 @@ class Restoration:
 
     def make_file(self, relative: bytes, attributes: Attributes) -> NewFile:
         """Return a new file to write."""
+        check_attributes(self.source, attributes)
         with self._folder(relative, make=True) as (folder, name):
+            _kind_of(folder, name)  # a name that the disk cannot have is told now, and not when all is written
             new = self._temporary(relative)
+            _remove(folder, new)  # never opened as it is: it could be a link or a pipe, or another name of another file
             descriptor = os.open(new, _NEW, 0o600, dir_fd=folder)
             return NewFile(self._destination, descriptor, os.dup(folder), new, name, attributes)
 
@@ -171,8 +192,17 @@ class Restoration:
                 _finish_folder(folder, name, self._directories[relative])
         if self.is_staged:
             with self._folder(b"", make=False) as (folder, name):
-                os.rename(name, self._name, src_dir_fd=folder, dst_dir_fd=folder)
+                self._rename(folder, name)
             self._root = self._name
+
+    def _rename(self, folder: int, name: bytes) -> None:
+        try:
+            os.rename(name, self._name, src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+            way = f"{self._show(b'')} has come into being meanwhile; move it, and run the same command again"
+            raise Obstacle(self.source, way) from error
 
     def discard(self) -> None:
         """Take away what is there of it, if it does not bear its own name."""
@@ -186,9 +216,9 @@ class Restoration:
         with self._folder(b"", make=False) as (folder, name):
             return folder >= 0 and _kind_of(folder, name) is not None
 
-    def _look(self, folder: int, name: bytes, relative: bytes, kind: str, wanted: Wanted | None) -> bool:
+    def _look(self, folder: int, name: bytes, relative: bytes, kind: str, same: _Same) -> bool:
         found = _kind_of(folder, name)
-        if found is None or (found == kind and (wanted is None or _equals(folder, name, wanted))):
+        if found is None or (found == kind and same.holds(folder, name)):
             return found is not None
         if DIRECTORY in {found, kind} or found == "":
             raise Obstacle(self.source, f"{self._show(relative)} is in the way; move it, or restore elsewhere")
@@ -215,6 +245,9 @@ class Restoration:
             descriptor = self._descend(folders, make=make)
             try:
                 yield descriptor, name
+            except OSError as error:
+                self._tell_unnameable(error, path)
+                raise
             finally:
                 if descriptor >= 0:
                     os.close(descriptor)
@@ -233,9 +266,18 @@ class Restoration:
             except (NotADirectoryError, FileExistsError) as error:
                 way = quote(b"/".join(folders[: depth + 1]))
                 raise Obstacle(self.source, f"{way} in the destination is no folder; move it away") from error
+            except OSError as error:
+                self._tell_unnameable(error, folders)
+                raise
             finally:
                 os.close(above)
         return descriptor
+
+    def _tell_unnameable(self, error: OSError, path: list[bytes]) -> None:
+        """Raise Obstacle if a name is what the disk does not want: other data sets may have better ones."""
+        if error.errno in _UNNAMEABLE:
+            way = f"{quote(b'/'.join(path))} cannot be made there ({error.strerror}); restore to another file system"
+            raise Obstacle(self.source, way) from error
 
 
 class NewFile:
@@ -290,6 +332,34 @@ def _kind_of(folder: int, name: bytes) -> str | None:
         return None
     kinds = {stat.S_IFREG: FILE, stat.S_IFDIR: DIRECTORY, stat.S_IFLNK: LINK}
     return kinds.get(stat.S_IFMT(mode), "")
+
+
+class _Same(NamedTuple):
+    """What a member must be beside its kind, as far as it is known: a file's bytes, a link's target."""
+
+    wanted: Wanted | None
+    target: bytes | None
+
+    def holds(self, folder: int, name: bytes) -> bool:
+        """Tell whether what is there, of the right kind, is so."""
+        if self.target is not None:
+            return os.readlink(name, dir_fd=folder) == self.target
+        return self.wanted is None or _equals(folder, name, self.wanted)
+
+
+def _remove(folder: int, name: bytes) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+
+
+def _open_up(above: int, name: bytes) -> None:
+    """Let its owner into a folder whatever its mode is, so that it can be filled."""
+    handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+    try:
+        if os.fstat(handle).st_mode & 0o700 != 0o700:
+            Path(f"/proc/self/fd/{handle}").chmod(0o700)  # the folder itself: by its name it could be another by now
+    finally:
+        os.close(handle)
 
 
 def _equals(folder: int, name: bytes, wanted: Wanted) -> bool:

@@ -93,12 +93,16 @@ class Extracted(NamedTuple):
 
 @dataclass
 class Passage:
-    """What reading from one volume came to; ``bytes`` and ``locates`` are the drive's work."""
+    """What reading from one volume came to; ``bytes`` and ``locates`` are the drive's work.
+
+    ``is_postponed`` says that its label cannot be read, and that other copies are to be tried first.
+    """
 
     extracted: list[Extracted] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     bytes: int = 0
     locates: int = 0
+    is_postponed: bool = False
 
     @property
     def is_blind(self) -> bool:
@@ -107,7 +111,10 @@ class Passage:
 
 
 def check_label(drive: Drive, volume: str, uuid: str) -> Finding | None:
-    """Return what is wrong with the label of the rewound volume in ``drive``, None if it is the right one (R9)."""
+    """Return what is wrong with the label of the rewound volume in ``drive``, None if it is the right one (R9).
+
+    That is WrongVolume if it is another's, HeaderDamaged if there is none that can be read.
+    """
     buffer = memoryview(bytearray(MAXIMUM_BLOCK))
     try:
         size = drive.read_block(buffer)
@@ -115,7 +122,7 @@ def check_label(drive: Drive, volume: str, uuid: str) -> Finding | None:
     except DriveError as error:
         return ReadFailed(volume, 0, 0, found=str(error))
     except FormatError as error:
-        return WrongVolume(volume, 0, expected=f"{volume} {uuid}", found=error.reason)
+        return HeaderDamaged(volume, 0, expected=f"{volume} {uuid}", found=error.reason)
     if (label.volume_tag, label.volume_uuid) == (volume, uuid):
         return None
     return WrongVolume(volume, 0, expected=f"{volume} {uuid}", found=f"{label.volume_tag} {label.volume_uuid}")
@@ -129,8 +136,15 @@ class Layout(NamedTuple):
     begins: tuple[int, ...]
 
     def address(self, tape_file: int, offset: int) -> int:
-        """Return the logical object in which the byte at ``offset`` of a tape file lies."""
-        return self.begins[tape_file] + offset // self.block_size
+        """Return the logical object in which the byte at ``offset`` of a tape file lies.
+
+        That is its filemark for an offset beyond its end, and the end of data for a tape file that there is not: what a
+        ledger says wrongly ends there, and no drive is sent elsewhere.
+        """
+        if not 0 <= tape_file < len(self.begins) - 1:
+            return self.begins[-1]
+        first, last = self.begins[tape_file], self.begins[tape_file + 1] - 1
+        return min(max(first + offset // self.block_size, first), last)
 
 
 def lay_out(volume: str, block_size: int, label: TapeFile, tape_files: Sequence[TapeFile]) -> Layout:
@@ -242,6 +256,9 @@ class _Way:
         except ScanError as error:
             self._lose(error.reason)
             self._scanner = None
+        if scanner.ended:  # zeros where a header should be: what lies behind them is as good as ever
+            self._lose("the end of the archive")
+            self._scanner = None
 
     def _begin(self, event: MemberBegin) -> None:
         """A member begins: it must be the one that is wanted, header for header."""
@@ -317,7 +334,7 @@ class _Member:
             restoration.holds(relative, DIRECTORY)
             restoration.make_directory(relative, attributes)
         elif member.kind != FILE:
-            if not restoration.holds(relative, member.kind):
+            if not restoration.holds(relative, member.kind, target=attributes.target):
                 restoration.make_link(relative, attributes)
         elif not restoration.holds(relative, FILE, wanted):
             self._file = restoration.make_file(relative, attributes)
