@@ -343,11 +343,9 @@ def test_there_is_but_one_drive(torn: Lab) -> None:
     del record["drives"][1]
     path.write_bytes(msgspec.json.encode(record))
     ran = torn.run("recopy", "PAPR2001")
-    assert (ran.code, ran.error) == (
-        2,
-        "a copy is made from one drive to another, and this library has but one; "
-        "where its data sets are still on disk, --from-disk needs no other drive",
-    )
+    assert ran.code == 2
+    assert ran.error.startswith("a copy is made from one drive to another, and this library has but one; ")
+    assert "--from-disk" in ran.error
 
 
 def test_the_twin_is_not_good_either(torn: Lab) -> None:
