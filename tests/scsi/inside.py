@@ -6,6 +6,7 @@ papertape is imported once, which takes ten seconds in there, and a fork of that
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import importlib
 import io
@@ -119,7 +120,8 @@ def _do(kind: str, words: list[Any]) -> int:
     if kind == "program":
         os.execvp(words[0], words)
     if kind == "signal":
-        os.kill(words[0], getattr(signal, words[1]))
+        with contextlib.suppress(ProcessLookupError):  # it came to its end before
+            os.kill(words[0], getattr(signal, words[1]))
         return 0
     if kind == "call":
         module, _, name = words[0].partition(".")

@@ -66,11 +66,12 @@ def survey_volumes(
         for drive in session.drives:
             begin(drive)
         while running:
-            for future in wait(running, PULSE, FIRST_COMPLETED).done:
+            done = wait(running, PULSE, FIRST_COMPLETED).done
+            if any(isinstance(future.result().error, ChangerError) for future in done):
+                waiting.clear()
+            for future in done:
                 drive, own = running.pop(future)
                 surveyed = future.result()
-                if isinstance(surveyed.error, ChangerError):
-                    waiting.clear()
                 begin(drive)
                 yield surveyed
                 shutil.rmtree(own, ignore_errors=True)
