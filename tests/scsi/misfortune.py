@@ -13,8 +13,6 @@ from rig.library import TapeLibrary
 from .machine import Job, Lab, Machine
 from .promises import check_all_archived, check_nothing_unproven
 
-PAIRS = 7
-TAGS = [f"PAPR{copy}{number:03}" for copy in (1, 2) for number in range(1, PAIRS + 1)]
 FOREIGN = "FOREIGN"
 
 
@@ -44,13 +42,14 @@ class Story:
         self.good: dict[str, str] = {}
         """Cartridges that must stay as they are, and their digests."""
         self.added: list[str] = []
+        self.tags = name_pairs(nights)
         self._chance = chance
         self._nights = [lab.make_night(f"night{number}", 6) for number in range(nights)]
 
     def prepare(self, machine: Machine) -> None:
         """Register volumes, archive a first pair, and have a tape that is someone else's in a slot."""
-        machine.ok("volumes", "add", *TAGS, "--capacity", "64MiB")
-        slot = len(TAGS) + 1
+        machine.ok("volumes", "add", *self.tags, "--capacity", "64MiB")
+        slot = len(self.tags) + 1
         machine.sh(f"mtx -f $CHANGER load {slot} 0; tar -C /etc -cf /dev/nst0 fstab; mtx -f $CHANGER unload {slot} 0")
         self.add(machine)
         machine.ok("dump")
@@ -86,12 +85,18 @@ class Story:
 
     def finish(self, machine: Machine) -> None:
         """Do what an operator does the next morning; everything is archived, and not one volume was used up."""
-        assert machine.papertape("recover").code in {0, 3}
-        assert machine.papertape("dump", "--until-done").code in {0, 3}
+        for words in (["recover"], ["dump", "--until-done"]):
+            ran = machine.papertape(*words)
+            assert ran.code in {0, 3}, ran
         check_all_archived(machine)
         self.check_good()
         assert machine.states("dumps") == ["archived"] * (machine.states("volumes").count("archived") // 2)
         assert len(machine.states("datasets")) == len(self.added)
+
+
+def name_pairs(nights: int) -> list[str]:
+    """Return the tags that so many nights use up, those of the first copy first: a pair each, and not one more."""
+    return [f"PAPR{copy}{number:03}" for copy in (1, 2) for number in range(1, nights + 1)]
 
 
 def draw_stages(chance: random.Random, count: int) -> list[Stage]:
@@ -102,6 +107,6 @@ def draw_stages(chance: random.Random, count: int) -> list[Stage]:
 @contextmanager
 def open_story(folder: Path, seed: int, nights: int) -> Iterator[Story]:
     """Have a library and a lab in which so many times nothing is left to be archived."""
-    cartridges = dict.fromkeys([*TAGS, FOREIGN], 64)
+    cartridges = dict.fromkeys([*name_pairs(nights), FOREIGN], 64)
     with TapeLibrary(slots=len(cartridges), cartridges=cartridges) as library:
         yield Story(Lab(folder, library), random.Random(seed), nights)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from .machine import Machine
-from .misfortune import PAIRS, Story, draw_stages, open_story
+from .misfortune import Story, draw_stages, open_story
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(900)]
 
@@ -48,5 +48,5 @@ def kill_with_doors_locked(story: Story, machine: Machine, words: str) -> None:
     job.kill()
     assert len(machine.in_drives()) == 2
     for drive in (0, 1):
-        ran = machine.program("mtx", "-f", "/dev/changer", "unload", str(PAIRS * 2 + 1), str(drive)).wait()
+        ran = machine.program("mtx", "-f", "/dev/changer", "unload", str(len(story.tags) + 1), str(drive)).wait()
         assert ran.code == 1, ran
