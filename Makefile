@@ -3,6 +3,7 @@
 # PYTHON=python3.13    work with that Python, in an environment of its own (.venv-3.13)
 # TEST_ARGS=...        for pytest          DEMO_ARGS=...  for papertape demo          BENCH_ARGS=...  for the benchmark
 # RIG=required         test-tape fails where it would be skipped for want of a package
+# SERVERS=required     so do the tests on database servers
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -14,6 +15,7 @@ DEMO_ARGS ?=
 TEST_ARGS ?=
 TAPE_ARGS ?=
 RIG ?=
+SERVERS ?=
 BENCH_ARGS ?=
 
 VERSION_OF = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -32,6 +34,7 @@ ifneq ($(shell test -x $(BIN)/python && echo yes),yes)
 .PHONY: $(READY)
 endif
 
+export PAPERTAPE_SERVERS := $(SERVERS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 # The first is what older pips read for the isolated build too, the second what newer ones do.

@@ -1,10 +1,13 @@
-"""Figures that tests have measured, told at the end of the run."""
+"""Figures that tests have measured, told at the end of the run; and the database servers, each started once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from servers import MariaDB, PostgreSQL, run_server
 
 FIGURE = "figure"
 
@@ -27,3 +30,17 @@ def tell_figure(record_property: Any) -> Any:
         record_property(FIGURE, text)
 
     return tell
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """A MariaDB server of this worker's own; skips where it is not installed. A test that kills it starts it again."""
+    with run_server(MariaDB) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """The same with PostgreSQL."""
+    with run_server(PostgreSQL) as server:
+        yield server
