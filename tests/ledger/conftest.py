@@ -1,4 +1,4 @@
-"""A ledger in a SQLite file of its own."""
+"""A ledger in a SQLite file of its own, and the same on each server."""
 
 from __future__ import annotations
 
@@ -7,12 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from ledger.backends import BACKENDS, new_ledger_url
 from papertape.ledger import Ledger, open_ledger
 
 
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """The database that the test is on: every test is on each, if it does not say otherwise."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/ledger.sqlite"
+def url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with new_ledger_url(backend, request, tmp_path) as found:
+        yield found
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, event, inspect
+from sqlalchemy import create_engine, event, inspect, text
 
+from ledger.backends import on_sqlite
 from ledger.samples import LATER, NOW, UUID, archive, begin, catalog, copies, fill, named, plan, verifications, write
 from papertape.errors import HostError, UserError
 from papertape.ledger import Ledger, open_ledger
@@ -25,14 +26,15 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.sqlite"
 
 
-def change(path: Path, statement: str) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(statement)
-        connection.commit()
+def change(url: str, statement: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
 
 
-def test_an_empty_database_becomes_a_ledger(ledger: Ledger, path: Path) -> None:
-    engine = create_engine(f"sqlite:///{path}")
+def test_an_empty_database_becomes_a_ledger(ledger: Ledger, url: str) -> None:
+    engine = create_engine(url)
     with engine.connect() as connection:
         assert set(inspect(connection).get_table_names()) == {*METADATA.tables, "alembic_version"}
         options = {"compare_type": True, "compare_server_default": True}
@@ -49,6 +51,7 @@ def test_what_was_entered_is_there_after_opening_again(url: str) -> None:
         assert (ledger.status(), ledger.dump(dump), list(ledger.members(dump))) == before
 
 
+@on_sqlite
 def test_the_ledger_is_safe_and_lets_others_read(ledger: Ledger, path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -58,15 +61,15 @@ def test_the_ledger_is_safe_and_lets_others_read(ledger: Ledger, path: Path) -> 
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == BUSY_SECONDS * 1000
 
 
-def test_a_ledger_of_a_newer_program_is_refused(url: str, path: Path) -> None:
+def test_a_ledger_of_a_newer_program_is_refused(url: str) -> None:
     open_ledger(url).close()
-    change(path, "UPDATE alembic_version SET version_num = '9999'")
+    change(url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(UserError, match=r"a newer papertape made it \(revision 9999\)"):
         open_ledger(url)
 
 
-def test_a_database_of_something_else_is_refused(url: str, path: Path) -> None:
-    change(path, "CREATE TABLE orders (id INTEGER)")
+def test_a_database_of_something_else_is_refused(url: str) -> None:
+    change(url, "CREATE TABLE orders (id INTEGER)")
     with pytest.raises(UserError, match="belongs to something else"):
         open_ledger(url)
 
@@ -93,12 +96,14 @@ def test_a_missing_driver_is_named() -> None:
     assert "geheim" not in str(caught.value)
 
 
+@on_sqlite
 def test_a_file_that_is_no_database_is_said_so(url: str, path: Path) -> None:
     path.write_bytes(os.urandom(100_000))
     with pytest.raises(HostError, match="no SQLite database"):
         open_ledger(url)
 
 
+@on_sqlite
 def test_a_damaged_ledger_is_said_so(url: str, path: Path) -> None:
     with open_ledger(url) as ledger:
         ledger.register_many(named(2000), NOW)
@@ -109,6 +114,7 @@ def test_a_damaged_ledger_is_said_so(url: str, path: Path) -> None:
         list(ledger.pending())
 
 
+@on_sqlite
 def test_a_locked_ledger_is_said_so(url: str, path: Path) -> None:
     open_ledger(url).close()
     with closing(sqlite3.connect(path)) as other, open_ledger(f"{url}?timeout=0.01") as ledger:
@@ -118,6 +124,7 @@ def test_a_locked_ledger_is_said_so(url: str, path: Path) -> None:
         assert list(ledger.pending()) == []  # reading goes on
 
 
+@on_sqlite
 def test_opening_waits_for_no_writer(url: str, path: Path) -> None:
     open_ledger(url).close()
     with closing(sqlite3.connect(path)) as other:
@@ -125,6 +132,7 @@ def test_opening_waits_for_no_writer(url: str, path: Path) -> None:
         open_ledger(f"{url}?timeout=0.01").close()
 
 
+@on_sqlite
 def test_a_full_disk_is_said_so_and_changes_nothing(ledger: Ledger) -> None:
     fill(ledger)
     batch = plan(ledger)
@@ -147,6 +155,7 @@ def test_a_folder_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
         open_ledger(f"sqlite:///{folder}/ledger.sqlite")
 
 
+@on_sqlite
 def test_a_ledger_that_became_read_only_is_said_so(ledger: Ledger) -> None:
     engine = ledger._database._engine
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only=ON"))
@@ -213,6 +222,7 @@ def plans(ledger: Ledger, heard: list[tuple[str, object]]) -> list[str]:
     return said
 
 
+@on_sqlite
 def test_no_step_of_a_dump_reads_a_whole_large_table(ledger: Ledger) -> None:
     fill(ledger, 50)
     heard = statements(ledger)

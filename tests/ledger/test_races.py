@@ -6,6 +6,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
+from ledger.backends import new_ledger_url
 from ledger.samples import NOW, begin_writing, fill, named, plan
 from papertape.ledger import open_ledger
 
@@ -109,9 +112,14 @@ with open_ledger(sys.argv[1]) as ledger:
 """
 
 
-def test_a_new_ledger_is_opened_by_several_at_once(url: str, tmp_path: Path) -> None:
+def test_a_new_ledger_is_opened_by_several_at_once(
+    backend: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     for number in range(3):
-        run_together(OPENER, f"sqlite:///{tmp_path}/new{number}.sqlite", 4)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with new_ledger_url(backend, request, folder) as url:
+            run_together(OPENER, url, 4)
 
 
 REGISTRAR = """

@@ -3,78 +3,126 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from papertape.errors import HostError, UserError
+from papertape.ledger.patience import Patience
+from papertape.ledger.server import (
+    BUSY_SECONDS,
+    alone,
+    clear_unfinished,
+    is_unfinished,
+    make_server_engine,
+    name_server,
+    take_turn,
+)
+from papertape.ledger.troubles import telling
 
-BUSY_SECONDS = 300
-"""How long an SQLite transaction waits for another: longer than the largest takes; ``?timeout=5`` says otherwise."""
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 HEAD = "0002"
 """The newest migration: with it written down, a ledger that has it opens without alembic, which takes a while to load.
 """
 
-_TROUBLES = (
-    ("database is locked", "another process has kept it locked for too long; run this again when that one is done"),
-    ("disk is full", "its disk is full; make room and run this again"),
-    ("readonly database", "it cannot be written; mend its permissions, and those of its folder"),
-    ("unable to open", "it cannot be opened; mend its permissions, and those of its folder"),
-    ("malformed", "the database file is damaged; put back a copy of it, or run `sqlite3 FILE .recover`"),
-    ("not a database", "this file is no SQLite database; mend `ledger` in the config"),
-    ("disk i/o error", "its disk returned an error, or is full; see the system's log"),
-)
-
 
 class Database:
-    """An engine whose transactions raise nothing but ``HostError`` for the database's own troubles."""
+    """An engine whose transactions raise nothing but papertape's own errors for the database's troubles.
 
-    def __init__(self, engine: Engine, where: str) -> None:
+    With ``patience`` a transaction for which the server is away is made again once it is back.
+    """
+
+    def __init__(self, engine: Engine, where: str, patience: Patience | None = None) -> None:
         self.where = where
         self._engine = engine
+        self._patience = patience
+        # What is read hangs together, whatever others write meanwhile; who writes sees all that is committed by then.
+        level = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        self._reader = engine.execution_options(**level)
         self._writer = engine.execution_options(writes=True)
+
+    def patient(self, patience: Patience | None) -> Database:
+        """Return the same database with that patience, or with none."""
+        return Database(self._engine, self.where, patience)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Give a connection in one read transaction: a consistent view, and it blocks nobody."""
-        with self._told(), self._engine.begin() as connection:
+        """Give a connection in one read transaction, never made again: a consistent view, and it blocks nobody."""
+        with telling(self.where), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Give a connection in one write transaction: committed whole, or rolled back whole if anything raises."""
-        with self._told(), self._writer.begin() as connection:
+        """Give a connection in one write transaction: committed whole, or rolled back whole if anything raises.
+
+        One writes at a time, as with SQLite: what is read in the transaction is true until it is committed.
+        """
+        with telling(self.where), self._writer.begin() as connection:
+            take_turn(connection)
+            yield connection
+
+    def read(self, work: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Return what ``work`` comes to in a read transaction; with patience it may be called again."""
+
+        def once() -> T:
+            with self.reading() as connection:
+                return work(connection, *arguments, **named)
+
+        return once() if self._patience is None else self._patience.insist(once)
+
+    def write(self, work: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Return what ``work`` comes to in a write transaction; with patience it may be called again."""
+
+        def once() -> T:
+            with self.writing() as connection:
+                return work(connection, *arguments, **named)
+
+        return once() if self._patience is None else self._patience.insist(once)
+
+    def step(
+        self,
+        done: Callable[[Connection], bool],
+        work: Callable[Concatenate[Connection, P], object],
+        *arguments: P.args,
+        **named: P.kwargs,
+    ) -> None:
+        """Do ``work``, which must not be done twice, in a write transaction.
+
+        Where the server goes away in a commit nobody knows whether it counts: ``done`` tells, once it is back.
+        """
+        attempts = count()
+
+        def once(connection: Connection) -> None:
+            if next(attempts) == 0 or not done(connection):
+                work(connection, *arguments, **named)
+
+        self.write(once)
+
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """Give a connection in one write transaction on tables that may not be there yet."""
+        with telling(self.where), self._writer.begin() as connection:
             yield connection
 
     def use_write_ahead_log(self) -> None:
         """Let SQLite's readers and one writer work at the same time; the file remembers it."""
         if self._engine.dialect.name == "sqlite":
-            with self._told(), closing(self._engine.raw_connection()) as connection:
+            with telling(self.where), closing(self._engine.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA journal_mode=WAL")
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except (exc.DBAPIError, exc.TimeoutError, sqlite3.Error) as error:
-            raise HostError(self.where, _reason(error)) from error
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(getattr(error, "orig", None) or error).split())
-    return next((reason for sign, reason in _TROUBLES if sign in text.lower()), text)
 
 
 def open_database(url: str) -> Database:
@@ -87,8 +135,7 @@ def open_database(url: str) -> Database:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
             return _open_sqlite(parsed)
-        engine = create_engine(parsed, isolation_level="READ COMMITTED", pool_pre_ping=True, max_overflow=-1)
-        return _migrated(Database(engine, f"ledger {parsed.render_as_string(hide_password=True)}"))
+        return _migrated(Database(make_server_engine(parsed), f"ledger {name_server(parsed)}"))
     except exc.ArgumentError:  # an unknown dialect too; the url itself may hold a password, so it is not repeated
         raise UserError("ledger: this is no database url; write `sqlite:////folder/ledger.sqlite`") from None
     except ModuleNotFoundError as error:
@@ -171,8 +218,10 @@ def _migrate(database: Database) -> None:
     if found == HEAD:
         return
     database.use_write_ahead_log()
-    with database.writing() as connection:  # another process may have done it meanwhile: look again, now under the lock
+    # Another process may have done it meanwhile: look again, now under the lock.
+    with database.migrating() as connection, alone(connection):
         if _revision(connection, database.where) != HEAD:
+            clear_unfinished(connection)
             _upgrade(connection)
 
 
@@ -180,7 +229,7 @@ def _revision(connection: Connection, where: str) -> str | None:
     """Return the revision of the tables, None for an empty database; raises UserError for what is not ours."""
     tables = inspect(connection).get_table_names()
     found = connection.scalar(text("SELECT version_num FROM alembic_version")) if "alembic_version" in tables else None
-    if found is None and tables:
+    if found is None and tables and not is_unfinished(connection, tables):
         raise UserError(f"{where}: this database belongs to something else; name another in the config")
     if found is not None and found > HEAD:
         raise UserError(f"{where}: a newer papertape made it (revision {found}); install that version")

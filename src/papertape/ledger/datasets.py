@@ -7,17 +7,15 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Connection, MetaData, Row, Table, delete, insert, select, update
+from sqlalchemy import Column, Connection, MetaData, Row, Table, delete, func, insert, select, update
 
 from papertape.errors import UserError
 from papertape.ledger.records import ClaimLost, Registration, Rejected
 from papertape.ledger.schema import DATASETS, DataSetState, Name, source_key
+from papertape.ledger.stream import CHUNK, stream
 from papertape.plan import DataSet
 
 T = TypeVar("T")
-
-CHUNK = 1000
-"""How many values go into one IN list, and how many rows are asked for at a time: every server takes that many."""
 
 NOWHERE: dict[str, Any] = {"dump_id": None, "number": None, "tape_file": None, "offset": None}
 """What a data set that no dump holds has for its place."""
@@ -176,8 +174,8 @@ def _span(source: str) -> dict[str, str]:
 def pending(connection: Connection) -> Iterator[DataSet]:
     """Yield the waiting data sets ordered by source."""
     columns = [DATASETS.c[name] for name in DataSet._fields]
-    rows = connection.execution_options(yield_per=CHUNK).execute(
-        select(*columns).where(DATASETS.c.state == DataSetState.WAITING).order_by(DATASETS.c.source)
+    rows = stream(
+        connection, select(*columns).where(DATASETS.c.state == DataSetState.WAITING).order_by(DATASETS.c.source)
     )
     for row in rows:
         yield DataSet(*row)
@@ -186,10 +184,11 @@ def pending(connection: Connection) -> Iterator[DataSet]:
 def of_dump(connection: Connection, dump: int) -> Iterator[tuple[int, int, DataSet]]:
     """Yield the data sets on a dump's tapes in tape order, with their tape files and their numbers."""
     columns = [DATASETS.c[name] for name in DataSet._fields]
-    rows = connection.execution_options(yield_per=CHUNK).execute(
+    rows = stream(
+        connection,
         select(DATASETS.c.tape_file, DATASETS.c.number, *columns)
         .where(DATASETS.c.dump_id == dump, DATASETS.c.number.is_not(None))
-        .order_by(DATASETS.c.number)
+        .order_by(DATASETS.c.number),
     )
     for tape_file, number, *values in rows:
         yield tape_file, number, DataSet(*values)
@@ -233,12 +232,22 @@ def reject(connection: Connection, refused: Iterable[tuple[DataSet, str]]) -> No
             raise ClaimLost(dataset.source, "taken or changed since the plan; plan again")
 
 
+def are_rejected(connection: Connection, refused: Sequence[tuple[DataSet, str]]) -> bool:
+    """Whether all of ``refused`` are rejected already."""
+    for chunk in chunks(dataset.id for dataset, _ in refused):
+        its = (DATASETS.c.id.in_(chunk)) & (DATASETS.c.state == DataSetState.REJECTED)
+        if connection.scalar(select(func.count()).select_from(DATASETS).where(its)) != len(chunk):
+            return False
+    return True
+
+
 def rejected(connection: Connection) -> Iterator[Rejected]:
     """Yield the rejected data sets ordered by source."""
-    rows = connection.execution_options(yield_per=CHUNK).execute(
+    rows = stream(
+        connection,
         select(DATASETS.c.source, DATASETS.c.reason)
         .where(DATASETS.c.state == DataSetState.REJECTED)
-        .order_by(DATASETS.c.source)
+        .order_by(DATASETS.c.source),
     )
     for row in rows:
         yield Rejected(*row)

@@ -51,13 +51,30 @@ def move(
     raise _not_mine(found)
 
 
+def stands(connection: Connection, dump: int, state: str, owner: Owner | None) -> bool:
+    """Whether ``dump`` is in that state and ``owner``'s (None: nobody's)."""
+    its = (DUMPS.c.id == dump) & (DUMPS.c.state == state) & _owned_by(owner)
+    return connection.execute(select(DUMPS.c.id).where(its)).first() is not None
+
+
+def is_begun(connection: Connection, uuid: str, owner: Owner) -> bool:
+    """Whether ``owner`` has claimed the dump with this uuid."""
+    its = (DUMPS.c.uuid == uuid) & (DUMPS.c.state == DumpState.PLANNED) & _owned_by(owner)
+    return connection.execute(select(DUMPS.c.id).where(its)).first() is not None
+
+
+def number_of(connection: Connection, uuid: str) -> int:
+    """Return the id of the dump with this uuid, which is there."""
+    return int(connection.execute(select(DUMPS.c.id).where(DUMPS.c.uuid == uuid)).scalar_one())
+
+
 def _not_mine(dump: DumpRecord) -> ClaimLost:
     if dump.owner is None:
         return ClaimLost(f"dump {dump.id}", "belongs to no process any more; run it again")
     return ClaimLost(f"dump {dump.id}", f"belongs to process {dump.owner.pid} on {dump.owner.host}")
 
 
-def begin(connection: Connection, batch: Batch, owner: Owner, now: datetime) -> int:
+def begin(connection: Connection, batch: Batch, owner: Owner, now: datetime) -> None:
     """Claim all that ``batch`` names for a new dump, or for the held one of this uuid; raises ClaimLost."""
     sets = [dataset for archive in batch.archives for dataset in archive]
     counts = {
@@ -71,7 +88,6 @@ def begin(connection: Connection, batch: Batch, owner: Owner, now: datetime) -> 
     _claim_volumes(connection, batch.volumes, dump)
     datasets.claim(connection, chain.from_iterable(batch.archives), dump)
     datasets.reject(connection, batch.refused)
-    return dump
 
 
 def _claim_dump(connection: Connection, uuid: str, values: Mapping[str, Any], now: datetime) -> int:
@@ -79,7 +95,7 @@ def _claim_dump(connection: Connection, uuid: str, values: Mapping[str, Any], no
     if found is None:
         row = {**values, "uuid": uuid, "state": DumpState.PLANNED, "started_at": now}
         connection.execute(insert(DUMPS).values(row))
-        return int(connection.execute(select(DUMPS.c.id).where(DUMPS.c.uuid == uuid)).scalar_one())
+        return number_of(connection, uuid)
     taken = connection.execute(
         update(DUMPS)
         .where(DUMPS.c.id == found.id, DUMPS.c.state == DumpState.PLANNED, _owned_by(None))

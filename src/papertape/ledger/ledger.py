@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from datetime import datetime
 from functools import partial
 from types import TracebackType
+from typing import Any
 
 from papertape.ledger import (
     contents,
@@ -22,6 +23,7 @@ from papertape.ledger import (
 )
 from papertape.ledger.database import Database, open_database
 from papertape.ledger.imports import Imported, Registered
+from papertape.ledger.patience import Patience
 from papertape.ledger.records import (
     Deletable,
     DumpRecord,
@@ -61,9 +63,16 @@ class Ledger:
     claimed, and every step of a dump is on condition that the dump still belongs to the process that claimed it.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, owners: dict[int, Owner] | None = None) -> None:
         self._database = database
-        self._owners: dict[int, Owner] = {}
+        self._owners: dict[int, Owner] = {} if owners is None else owners
+
+    def patient(self, patience: Patience) -> Ledger:
+        """Return the same ledger, one that waits for a server that is away, and then does once what it was to do.
+
+        Heartbeats do not wait, and iterators over data sets do not.
+        """
+        return Ledger(self._database.patient(patience), self._owners)
 
     def __enter__(self) -> Ledger:
         return self
@@ -77,8 +86,7 @@ class Ledger:
 
     def register(self, dataset: DataSet, now: datetime) -> Registration:
         """Register one data set and say what came of it; raises UserError if it lies inside another, or around one."""
-        with self._database.writing() as connection:
-            return datasets.register(connection, [dataset], now)[0]
+        return self._database.write(datasets.register, [dataset], now)[0]
 
     def register_many(
         self,
@@ -92,8 +100,7 @@ class Ledger:
         """
         counts: Counter[Registration] = Counter()
         for chunk in datasets.distinct_chunks(sets):
-            with self._database.writing() as connection:
-                results = datasets.register(connection, chunk, now)
+            results = self._database.write(datasets.register, chunk, now)
             counts.update(results)
             if tell is not None:
                 for dataset, result in zip(chunk, results, strict=True):
@@ -107,8 +114,8 @@ class Ledger:
 
     def reject(self, refused: Iterable[tuple[DataSet, str]]) -> None:
         """Reject waiting data sets, each with its reason; raises ClaimLost, and rejects none, if one does not wait."""
-        with self._database.writing() as connection:
-            datasets.reject(connection, refused)
+        every = list(refused)
+        self._database.step(partial(datasets.are_rejected, refused=every), datasets.reject, every)
 
     def rejected(self) -> Iterator[Rejected]:
         """Yield the rejected data sets, ordered by source."""
@@ -117,51 +124,42 @@ class Ledger:
 
     def add_volumes(self, added: Iterable[tuple[str, int, int]], now: datetime) -> None:
         """Register blank volumes ``(tag, copy from 1, capacity in bytes)``; raises UserError for a known tag."""
-        with self._database.writing() as connection:
-            volumes.add(connection, added, now)
+        self._database.write(volumes.add, list(added), now)
 
     def retire(self, tag: str, reason: str) -> None:
         """Take a volume out of service; raises UserError if it is unknown or a dump has it."""
-        with self._database.writing() as connection:
-            volumes.retire(connection, tag, reason)
+        self._database.write(volumes.retire, tag, reason)
 
     def volume(self, tag: str) -> VolumeStatus:
         """Return one volume; raises UserError if it is unknown."""
-        with self._database.reading() as connection:
-            return volumes.one(connection, tag)
+        return self._database.read(volumes.one, tag)
 
     def volumes(self) -> tuple[VolumeStatus, ...]:
         """Return every volume, ordered by tag."""
-        with self._database.reading() as connection:
-            return tuple(volumes.show(connection))
+        return self._database.read(lambda connection: tuple(volumes.show(connection)))
 
     def free_volumes(self, copies: int, loadable: Collection[str]) -> tuple[Volume, ...]:
         """Return the lowest blank tag of each copy that is among the ``loadable`` ones, with a fresh uuid.
 
         Raises VolumeError if a copy has no blank volume, VolumeMissing if none of them is loadable.
         """
-        with self._database.reading() as connection:
-            return volumes.free(connection, copies, loadable)
+        return self._database.read(volumes.free, copies, loadable)
 
     def free_volume(self, copy: int, loadable: Collection[str]) -> Volume:
         """Return the lowest blank tag of one copy that is among the ``loadable`` ones; raises like ``free_volumes``."""
-        with self._database.reading() as connection:
-            return volumes.free_one(connection, copy, loadable)
+        return self._database.read(volumes.free_one, copy, loadable)
 
     def set_aside(self, tag: str, reason: str) -> None:
         """Say that a volume that no dump has is not to be used, and why."""
-        with self._database.writing() as connection:
-            volumes.set_aside_blank(connection, tag, reason)
+        self._database.write(volumes.set_aside_blank, tag, reason)
 
     def place(self, tag: str, location: str) -> None:
         """Note where a volume lies outside the library; raises UserError if it is unknown."""
-        with self._database.writing() as connection:
-            volumes.place(connection, tag, location)
+        self._database.write(volumes.place, tag, location)
 
     def seen(self) -> frozenset[str]:
         """Return the volumes of which it is known what lies on them: not those that only a twin's catalog names."""
-        with self._database.reading() as connection:
-            return imports.seen(connection)
+        return self._database.read(imports.seen)
 
     def import_volume(self, tag: str, found: Whole | Torn | Legacy, registered: Registered, now: datetime) -> Imported:
         """Enter what a volume says of itself, and return what came of it; what is known already stays as it is.
@@ -182,31 +180,35 @@ class Ledger:
         A batch with the uuid of a held dump takes that one up. Raises ClaimLost, and claims nothing, if anything was
         taken or changed since the batch was planned: plan again.
         """
-        with self._database.writing() as connection:
-            dump = dumps.begin(connection, batch, owner, now)
+        begun = partial(dumps.is_begun, uuid=batch.dump, owner=owner)
+        self._database.step(begun, dumps.begin, batch, owner, now)
+        dump = self._database.read(dumps.number_of, batch.dump)
         self._owners[dump] = owner
         return dump
 
     def heartbeat(self, dump: int, now: datetime) -> None:
         """Say that the dump's process is alive; raises ClaimLost if the dump is not its any more: stop writing."""
-        with self._database.writing() as connection:
-            dumps.heartbeat(connection, dump, self._owners.get(dump), now)
+        self._database.patient(None).write(dumps.heartbeat, dump, self._owners.get(dump), now)
+
+    def _step(self, dump: int, to: str, work: Callable[..., object], *arguments: Any, **named: Any) -> None:
+        """Bring a dump that belongs to this ledger's process, or to nobody, to the state ``to``, once."""
+        mine = self._owners.get(dump)
+        there = partial(dumps.stands, dump=dump, state=to, owner=mine)
+        self._database.step(there, work, dump, mine, *arguments, **named)
 
     def start_writing(self, dump: int) -> None:
         """Say that from now on the volumes are written to; raises WrongState, ClaimLost."""
-        with self._database.writing() as connection:
-            dumps.move(connection, dump, self._owners.get(dump), (DumpState.PLANNED,), DumpState.WRITING)
+        self._step(dump, DumpState.WRITING, dumps.move, (DumpState.PLANNED,), DumpState.WRITING)
 
     def hold(self, dump: int, reason: str) -> None:
         """Interrupt a dump: its data sets wait, its volumes stay with it; raises WrongState, ClaimLost."""
-        with self._database.writing() as connection:
-            dumps.hold(connection, dump, self._owners.get(dump), reason)
+        held = partial(dumps.stands, dump=dump, state=DumpState.PLANNED, owner=None)
+        self._database.step(held, dumps.hold, dump, self._owners.get(dump), reason)
         self._owners.pop(dump, None)
 
     def held(self) -> tuple[Held, ...]:
         """Return the dumps that are held, oldest first."""
-        with self._database.reading() as connection:
-            return dumps.held(connection)
+        return self._database.read(dumps.held)
 
     def written(self, dump: int, catalog: Catalog, copies: Sequence[Written], now: datetime) -> None:
         """Enter what was written: members, places, how each copy went. Rejected data sets leave the dump.
@@ -214,13 +216,12 @@ class Ledger:
         Those of the dump that are not in the catalog wait again. Raises EvidenceMissing where the catalog is not of
         this dump, its volumes and its data sets; WrongState, ClaimLost.
         """
-        with self._database.writing() as connection:
-            evidence.written(connection, dump, self._owners.get(dump), catalog, copies, now)
+        self._step(dump, DumpState.WRITTEN, evidence.written, catalog, copies, now)
 
     def start_verifying(self, dump: int, owner: Owner, now: datetime) -> None:
         """Say that ``owner`` reads a written dump back; raises WrongState, ClaimLost."""
-        with self._database.writing() as connection:
-            dumps.start_verifying(connection, dump, self._owners.get(dump), owner, now)
+        started = partial(dumps.stands, dump=dump, state=DumpState.VERIFYING, owner=owner)
+        self._database.step(started, dumps.start_verifying, dump, self._owners.get(dump), owner, now)
         self._owners[dump] = owner
 
     def commit(self, dump: int, verifications: Sequence[Verification], now: datetime) -> None:
@@ -230,8 +231,7 @@ class Ledger:
         now or before: as many bytes as its label and tape files have, as many files as its catalog has. Raises
         WrongState, ClaimLost.
         """
-        with self._database.writing() as connection:
-            proof.commit(connection, dump, self._owners.get(dump), verifications, now)
+        self._step(dump, DumpState.ARCHIVED, proof.commit, verifications, now)
 
     def fail(
         self,
@@ -247,47 +247,40 @@ class Ledger:
         Set aside are its volumes in ``aside`` (tag: reason), those ``touched``, and those that ``written`` told of as
         touched; the others are blank again. Raises WrongState, ClaimLost.
         """
-        with self._database.writing() as connection:
-            mine = self._owners.get(dump)
-            dumps.fail(connection, dump, mine, reason, now, aside=aside or {}, touched=touched)
+        self._step(dump, DumpState.FAILED, dumps.fail, reason, now, aside=aside or {}, touched=touched)
 
     def leave_incomplete(self, dump: int, reason: str, aside: Mapping[str, str]) -> None:
         """Say that a dump has a good copy and lacks those on ``aside`` (tag: reason); raises WrongState, ClaimLost.
 
         Its data sets stay with it: `papertape recopy` makes the copies that it lacks.
         """
-        with self._database.writing() as connection:
-            dumps.leave_incomplete(connection, dump, self._owners.get(dump), reason, aside)
+        self._step(dump, DumpState.INCOMPLETE, dumps.leave_incomplete, reason, aside)
 
     def incomplete(self) -> list[DumpRecord]:
         """Return the dumps that have a good copy and lack another, oldest first."""
-        with self._database.reading() as connection:
-            return dumps.incomplete(connection)
+        return self._database.read(dumps.incomplete)
 
     def lacking(self, tag: str) -> DumpRecord:
         """Return the dump whose copy on the volume is to be made again; raises UserError if there is none such."""
-        with self._database.reading() as connection:
-            return replacement.find_lacking(connection, tag)
+        return self._database.read(replacement.find_lacking, tag)
 
     def replace(self, old: str, new: Volume, owner: Owner, now: datetime) -> int:
         """Give the blank volume ``new`` to a dump in the place of ``old``, and return the dump's id.
 
         The dump is as if written and not verified yet, ``owner``'s. Raises UserError, ClaimLost.
         """
-        with self._database.writing() as connection:
-            dump = replacement.begin(connection, old, new, owner, now)
+        self._database.step(partial(volumes.is_claimed, volume=new), replacement.begin, old, new, owner, now)
+        dump = self._database.read(replacement.dump_of, new)
         self._owners[dump] = owner
         return dump
 
     def replaced(self, dump: int, record: VolumeRecord, copy: Written, now: datetime) -> None:
         """Enter how the copy that was made again was written; raises WrongState, ClaimLost."""
-        with self._database.writing() as connection:
-            replacement.written(connection, dump, self._owners.get(dump), record, copy, now)
+        self._database.write(replacement.written, dump, self._owners.get(dump), record, copy, now)
 
     def abandon(self, dump: int, reason: str, now: datetime) -> None:
         """End a dump that never touched a tape: all it had claimed is free again; raises WrongState, ClaimLost."""
-        with self._database.writing() as connection:
-            dumps.abandon(connection, dump, self._owners.get(dump), reason, now)
+        self._step(dump, DumpState.ABANDONED, dumps.abandon, reason, now)
 
     def record(self, verification: Verification, now: datetime) -> bool:
         """Enter a verification made by itself, and return whether it proves its volume.
@@ -295,13 +288,11 @@ class Ledger:
         If not, the volume is set aside, and what lies on it is not deletable any more. Raises UserError for an
         unknown volume.
         """
-        with self._database.writing() as connection:
-            return proof.record(connection, verification, now)
+        return self._database.write(proof.record, verification, now)
 
     def dismiss(self, dump: int) -> None:
         """Say that nothing is left to be done for a dump that is over; one that is not over stays as it is."""
-        with self._database.writing() as connection:
-            dumps.dismiss(connection, dump, self._owners.get(dump))
+        self._database.write(dumps.dismiss, dump, self._owners.get(dump))
 
     def orphans(self, alive: Callable[[Owner], bool]) -> list[DumpRecord]:
         """Return the dumps that are not over and whose owner is not ``alive``, oldest first."""
@@ -312,30 +303,26 @@ class Ledger:
         return self._ownerless(dumps.OVER, alive)
 
     def _ownerless(self, states: Collection[str], alive: Callable[[Owner], bool]) -> list[DumpRecord]:
-        with self._database.reading() as connection:
-            found = dumps.owned(connection, states)
+        found = self._database.read(dumps.owned, states)
         return [dump for dump in found if dump.owner is not None and not alive(dump.owner)]
 
     def take_over(self, dump: DumpRecord, owner: Owner, now: datetime) -> None:
         """Make ``owner`` the owner of an orphan; raises ClaimLost if it is not any more as ``dump`` says."""
-        with self._database.writing() as connection:
-            dumps.take_over(connection, dump, owner, now)
+        taken = partial(dumps.stands, dump=dump.id, state=dump.state, owner=owner)
+        self._database.step(taken, dumps.take_over, dump, owner, now)
         self._owners[dump.id] = owner
 
     def dump(self, dump: int) -> DumpRecord:
         """Return one dump; raises UserError if it is unknown."""
-        with self._database.reading() as connection:
-            return dumps.one(connection, dump)
+        return self._database.read(dumps.one, dump)
 
     def dumps(self) -> tuple[DumpRecord, ...]:
         """Return every dump, newest first."""
-        with self._database.reading() as connection:
-            return tuple(dumps.every(connection))
+        return self._database.read(lambda connection: tuple(dumps.every(connection)))
 
     def dump_of(self, tag: str) -> DumpRecord | None:
         """Return the dump on a volume, None for one that has none; raises UserError for an unknown volume."""
-        with self._database.reading() as connection:
-            return dumps.of_volume(connection, tag)
+        return self._database.read(dumps.of_volume, tag)
 
     def expected(self, dump: int) -> Expected:
         """Return what a volume of a written dump must hold; raises UserError if the dump is unknown."""
@@ -360,21 +347,19 @@ class Ledger:
             start += len(page)
 
     def _members_from(self, dump: int, start: int) -> list[Member]:
-        with self._database.reading() as connection:
-            return contents.page_of_members(connection, dump, start)
+        return self._database.read(contents.page_of_members, dump, start)
 
     def datasets_of(self, dump: int) -> tuple[tuple[int, int, DataSet], ...]:
         """Return the data sets on a dump's tapes in tape order, with their tape files and their numbers."""
-        with self._database.reading() as connection:
-            return tuple(datasets.of_dump(connection, dump))
+        return self._database.read(lambda connection: tuple(datasets.of_dump(connection, dump)))
 
     def find_kept(self, pattern: str, at: datetime | None = None, dump: int | None = None) -> Iterator[Kept]:
         """Yield the newest version of each data set that matches as in ``find`` and is on tape, ordered by source.
 
         ``at`` passes over what was written later, ``dump`` over what is not in that dump.
         """
-        with self._database.reading() as connection:
-            yield from retrieval.find_kept(connection, pattern, at, dump)
+        with self._database.reading() as connection, self._database.reading() as lookup:
+            yield from retrieval.find_kept(connection, lookup, pattern, at, dump)
 
     def dataset_members(self, dump: int, number: int) -> Iterator[Member]:
         """Yield the members of one data set of a dump in tape order; no transaction stays open between two pages."""
@@ -385,43 +370,35 @@ class Ledger:
                 start = seq + 1
 
     def _dataset_from(self, dump: int, number: int, start: int) -> list[tuple[int, Member]]:
-        with self._database.reading() as connection:
-            return retrieval.page_of_dataset(connection, dump, number, start)
+        return self._database.read(retrieval.page_of_dataset, dump, number, start)
 
     def kept_copies(self, dump: int) -> tuple[KeptCopy, ...]:
         """Return the volumes with copies of a dump by copy number, whether they are good or not."""
-        with self._database.reading() as connection:
-            return retrieval.copies_of(connection, dump)
+        return self._database.read(retrieval.copies_of, dump)
 
     def own_members(self, dump: int) -> list[Member]:
         """Return the members that papertape added to a dump's tape files from 1 on, in tape order."""
-        with self._database.reading() as connection:
-            return contents.own_members(connection, dump)
+        return self._database.read(contents.own_members, dump)
 
     def extents(self, dump: int) -> list[Extent]:
         """Return where a dump's data sets lie, rejected ones included, and papertape's own members; in tape order."""
-        with self._database.reading() as connection:
-            return contents.extents(connection, dump)
+        return self._database.read(contents.extents, dump)
 
     def rejections(self, dump: int) -> dict[int, Rejected]:
         """Return the data sets that were rejected while a dump was written, by their number in the dump."""
-        with self._database.reading() as connection:
-            return contents.rejections(connection, dump)
+        return self._database.read(contents.rejections, dump)
 
     def tape_files(self, dump: int) -> tuple[TapeFile, ...]:
         """Return a dump's tape files from 1 on."""
-        with self._database.reading() as connection:
-            return contents.tape_files(connection, dump)
+        return self._database.read(contents.tape_files, dump)
 
     def volume_records(self, dump: int) -> tuple[VolumeRecord, ...]:
         """Return the twins of a written dump with their labels, by copy number."""
-        with self._database.reading() as connection:
-            return contents.volume_records(connection, dump)
+        return self._database.read(contents.volume_records, dump)
 
     def status(self) -> Status:
         """Count everything by state."""
-        with self._database.reading() as connection:
-            return search.status(connection)
+        return self._database.read(search.status)
 
     def deletable(self) -> Iterator[Deletable]:
         """Yield the newest versions that are archived and in doubt on no copy, ordered by source."""

@@ -142,7 +142,9 @@ def _enter(
     connection: Connection, volume: int, dump: int | None, verification: Verification, wrong: str, now: datetime
 ) -> None:
     row = _verification_row(verification)
-    connection.execute(insert(VERIFICATIONS).values(volume_id=volume, dump_id=dump, recorded_at=now, **row))
+    its = {"volume_id": volume, "recorded_at": now, "started_at": verification.started}
+    if connection.execute(select(VERIFICATIONS.c.id).filter_by(**its)).first() is None:  # else it is done once more
+        connection.execute(insert(VERIFICATIONS).values(volume_id=volume, dump_id=dump, recorded_at=now, **row))
     connection.execute(
         update(COPIES)
         .where(COPIES.c.dump_id == dump, COPIES.c.volume_id == volume)

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from papertape.errors import PapertapeError
+from papertape.errors import HostError, PapertapeError
 from papertape.plan import Volume
 
 
@@ -18,6 +18,10 @@ class ClaimLost(PapertapeError):
         super().__init__(f"{what}: {reason}")
         self.what = what
         self.reason = reason
+
+
+class LedgerAway(HostError):
+    """The ledger's server cannot be reached, or was lost: nothing is known of what it was asked last."""
 
 
 class WrongState(PapertapeError):

@@ -32,8 +32,8 @@ def find_lacking(connection: Connection, tag: str) -> DumpRecord:
     return dump
 
 
-def begin(connection: Connection, old: str, new: Volume, owner: Owner, now: datetime) -> int:
-    """Give the blank volume ``new`` to the dump in the place of ``old``; return the dump's id.
+def begin(connection: Connection, old: str, new: Volume, owner: Owner, now: datetime) -> None:
+    """Give the blank volume ``new`` to the dump in the place of ``old``.
 
     Nothing of the dump counts as archived until it is proven again. Raises UserError, ClaimLost.
     """
@@ -48,7 +48,12 @@ def begin(connection: Connection, old: str, new: Volume, owner: Owner, now: date
     if new.tag != old:
         _release(connection, dump.id, old, new.tag)
     _claim(connection, dump.id, new)
-    return dump.id
+
+
+def dump_of(connection: Connection, volume: Volume) -> int:
+    """Return the id of the dump that has ``volume``."""
+    its = VOLUMES.c.tag == volume.tag
+    return int(connection.execute(select(VOLUMES.c.dump_id).where(its)).scalar_one())
 
 
 def _release(connection: Connection, dump: int, old: str, new: str) -> None:

@@ -17,10 +17,13 @@ from papertape.ledger.schema import COPIES, DATASETS, DUMPS, MEMBERS, VOLUMES
 from papertape.volume.catalog import Member
 
 
-def find_kept(connection: Connection, pattern: str, at: datetime | None, dump: int | None) -> Iterator[Kept]:
+def find_kept(
+    connection: Connection, lookup: Connection, pattern: str, at: datetime | None, dump: int | None
+) -> Iterator[Kept]:
     """Yield the newest version of each data set that matches and is on tape, ordered by source.
 
-    ``at`` passes over what was written later, ``dump`` over what is not in that dump.
+    ``at`` passes over what was written later, ``dump`` over what is not in that dump; ``lookup`` is a connection to ask
+    for each while ``connection`` has still more.
     """
     written = {row.id: row for row in connection.execute(select(DUMPS.c.id, DUMPS.c.created_at, DUMPS.c.format))}
 
@@ -35,20 +38,23 @@ def find_kept(connection: Connection, pattern: str, at: datetime | None, dump: i
         for version in filter(fits, versions):
             chosen = version
         if chosen is not None and chosen.dump is not None:
-            yield _place(connection, chosen, written[chosen.dump].format)
+            yield from _place(lookup, chosen, written[chosen.dump].format)
 
 
-def _place(connection: Connection, found: Found, form: str) -> Kept:
+def _place(connection: Connection, found: Found, form: str) -> Iterator[Kept]:
+    """Yield where a data set lies, unless its dump was given up in this moment."""
     row = connection.execute(
         select(DATASETS.c.files, DATASETS.c.md5)
         .where(DATASETS.c.dump_id == found.dump, DATASETS.c.number == found.number)
         .limit(1)
-    ).one()
+    ).first()
+    if row is None:
+        return
     end = _end(connection, found)
     dump, number, tape_file, offset = (
         value or 0 for value in (found.dump, found.number, found.tape_file, found.offset)
     )
-    return Kept(
+    yield Kept(
         found.source, found.kind, form, dump, number, tape_file, offset, end, row.files, found.size, row.md5 or ""
     )
 

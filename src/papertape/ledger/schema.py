@@ -30,6 +30,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import mysql
+from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeDecorator
 
 
@@ -114,6 +115,15 @@ NAMING = {
     "pk": "%(table_name)s_pkey",
 }
 METADATA = MetaData(naming_convention=NAMING)
+Tag = String(64).with_variant(String(64, collation="C"), "postgresql")
+
+_UTF8 = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}
+_OPTIONS: dict[str, Any] = {f"{name}_{key}": value for name in ("mysql", "mariadb") for key, value in _UTF8.items()}
+"""Whatever a MySQL server has for its defaults: all of Unicode, and no letter is another one."""
+
+
+def _table(name: str, *columns: SchemaItem, **options: Any) -> Table:
+    return Table(name, METADATA, *columns, **_OPTIONS, **options)
 
 
 def _dump(**options: Any) -> Column[int]:
@@ -124,9 +134,8 @@ def _volume(**options: Any) -> Column[int]:
     return Column("volume_id", Number, ForeignKey("volumes.id"), nullable=False, **options)
 
 
-DATASETS = Table(
+DATASETS = _table(
     "datasets",
-    METADATA,
     Column("id", Number, primary_key=True),
     Column("source", Name, nullable=False),
     Column("source_key", String(64), nullable=False),
@@ -152,11 +161,10 @@ DATASETS = Table(
     sqlite_autoincrement=True,  # an id is never used twice: a plan made before a data set was replaced can't claim it
 )
 
-VOLUMES = Table(
+VOLUMES = _table(
     "volumes",
-    METADATA,
     Column("id", Number, primary_key=True),
-    Column("tag", String(64), nullable=False, unique=True),
+    Column("tag", Tag, nullable=False, unique=True),
     Column("uuid", String(64)),
     Column("copy", Integer, nullable=False),
     Column("capacity", BigInteger, nullable=False),
@@ -168,9 +176,8 @@ VOLUMES = Table(
     Index(None, "state", "copy", "tag"),
 )
 
-DUMPS = Table(
+DUMPS = _table(
     "dumps",
-    METADATA,
     Column("id", Number, primary_key=True),
     Column("uuid", String(64), nullable=False, unique=True),
     Column("state", String(16), nullable=False, index=True),
@@ -190,9 +197,8 @@ DUMPS = Table(
     Column("format", String(16), nullable=False, server_default=text("'papertape'")),
 )
 
-COPIES = Table(
+COPIES = _table(
     "copies",
-    METADATA,
     _dump(primary_key=True),
     _volume(primary_key=True),
     Column("copy", Integer, nullable=False),
@@ -212,9 +218,8 @@ COPIES = Table(
     Index(None, "volume_id"),
 )
 
-VERIFICATIONS = Table(
+VERIFICATIONS = _table(
     "verifications",
-    METADATA,
     Column("id", Number, primary_key=True),
     _volume(index=True),
     _dump(index=True),
@@ -232,9 +237,8 @@ VERIFICATIONS = Table(
     Column("findings", JSON, nullable=False),
 )
 
-TAPE_FILES = Table(
+TAPE_FILES = _table(
     "tape_files",
-    METADATA,
     _dump(primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("kind", String(16), nullable=False),
@@ -242,18 +246,16 @@ TAPE_FILES = Table(
     Column("structure", String(64), nullable=False),
 )
 
-REJECTIONS = Table(
+REJECTIONS = _table(
     "rejections",
-    METADATA,
     _dump(primary_key=True),
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("source", Name, nullable=False),
     Column("reason", Text, nullable=False),
 )
 
-MEMBERS = Table(
+MEMBERS = _table(
     "members",
-    METADATA,
     _dump(primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("tape_file", Integer, nullable=False),

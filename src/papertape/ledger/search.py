@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from fnmatch import translate
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
 
-from papertape.ledger.datasets import CHUNK
 from papertape.ledger.records import Deletable, Found, FoundCopy, FoundFile, Status
 from papertape.ledger.schema import (
     COPIES,
@@ -23,6 +22,8 @@ from papertape.ledger.schema import (
     Format,
     VolumeState,
 )
+from papertape.ledger.server import MYSQL
+from papertape.ledger.stream import stream
 
 _GLOB = re.compile(r"[*?\[]")
 _ESCAPE = "!"
@@ -56,11 +57,12 @@ def deletable(connection: Connection) -> Iterator[Deletable]:
     superseded = select(newer.c.id).where(
         newer.c.source_key == DATASETS.c.source_key, newer.c.version > DATASETS.c.version
     )
-    rows = connection.execution_options(yield_per=CHUNK).execute(
+    rows = stream(
+        connection,
         select(DATASETS.c.source, DATASETS.c.fingerprint, DATASETS.c.size)
         .where(DATASETS.c.state == DataSetState.ARCHIVED)
         .where(DATASETS.c.dump_id.in_(_safe_dumps()), ~superseded.exists())
-        .order_by(DATASETS.c.source)
+        .order_by(DATASETS.c.source),
     )
     for row in rows:
         yield Deletable(*row)
@@ -83,9 +85,12 @@ def find(connection: Connection, pattern: str) -> Iterator[Found]:
     glob = _glob(pattern)
     matches = re.compile(translate(glob)).match
     copies = _copies_by_dump(connection)
-    locations = _Locations(connection)
-    query = select(DATASETS).where(*_conditions(glob)).order_by(DATASETS.c.source, DATASETS.c.version)
-    for row in connection.execution_options(yield_per=CHUNK).execute(query):
+    conditions = _conditions(glob)
+    locations = _Locations(connection, conditions)
+    # MySQL takes "a" and "a " for equal in sorting: what is one source has to come together all the same.
+    apart = [DATASETS.c.source_key] if connection.dialect.name in MYSQL else []
+    query = select(DATASETS).where(*conditions).order_by(DATASETS.c.source, *apart, DATASETS.c.version)
+    for row in stream(connection, query):
         if matches(row.source):
             its = copies.get(row.dump_id, ())
             yield _found(row, its, locations.of(row, its))
@@ -132,27 +137,30 @@ def _copies_by_dump(connection: Connection) -> dict[int, tuple[FoundCopy, ...]]:
 class _Locations:
     """Where the predecessor's data sets lie, in its own words: ``20170221[H0C10001,H0C20001]-0:1``."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> None:
+        """Read all that is needed for the data sets that meet ``conditions``: while they are streamed it cannot be."""
         its = select(DUMPS.c.id, DUMPS.c.version).where(DUMPS.c.format == Format.PREDECESSOR)
         self._versions: dict[int, str] = {row.id: row.version for row in connection.execute(its)}
-        self._first: dict[int, dict[int, int]] = {}
+        self._first: dict[tuple[int, int], int] = {}
+        if self._versions:
+            self._read_first(connection, conditions)
 
     def of(self, row: Row[Any], copies: Iterable[FoundCopy]) -> str:
         """Return the location of a data set, "" for one of papertape's."""
         if row.number is None or row.dump_id not in self._versions:
             return ""
-        if row.dump_id not in self._first:
-            self._first[row.dump_id] = self._read_first(row.dump_id)
         labels = ",".join(sorted(copy.volume for copy in copies))
-        member = row.number - self._first[row.dump_id][row.tape_file] + 1
+        member = row.number - self._first[row.dump_id, row.tape_file] + 1
         return f"{self._versions[row.dump_id]}[{labels}]-{row.tape_file - 1}:{member}"
 
-    def _read_first(self, dump: int) -> dict[int, int]:
-        """Return the number of the first data set in each tape file."""
-        columns = select(DATASETS.c.tape_file, func.min(DATASETS.c.number))
-        rows = self._connection.execute(columns.where(DATASETS.c.dump_id == dump).group_by(DATASETS.c.tape_file))
-        return {tape_file: number for tape_file, number in rows if tape_file is not None}
+    def _read_first(self, connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> None:
+        """Read the number of the first data set in each tape file, of the dumps that come into question."""
+        wanted = select(DATASETS.c.dump_id).where(*conditions, DATASETS.c.dump_id.in_(self._versions)).distinct()
+        columns = select(DATASETS.c.dump_id, DATASETS.c.tape_file, func.min(DATASETS.c.number))
+        its = columns.where(DATASETS.c.dump_id.in_(connection.scalars(wanted).all()))
+        for dump, tape_file, number in connection.execute(its.group_by(DATASETS.c.dump_id, DATASETS.c.tape_file)):
+            if dump is not None and tape_file is not None:
+                self._first[dump, tape_file] = number
 
 
 def _found(row: Row[Any], copies: tuple[FoundCopy, ...], location: str) -> Found:
@@ -179,10 +187,11 @@ def files(connection: Connection, found: Found) -> Iterator[FoundFile]:
     if found.number is None:
         return
     columns = (MEMBERS.c.name, MEMBERS.c.size, MEMBERS.c.sha256, MEMBERS.c.md5)
-    rows = connection.execution_options(yield_per=CHUNK).execute(
+    rows = stream(
+        connection,
         select(*columns)
         .where(MEMBERS.c.dump_id == found.dump, MEMBERS.c.dataset == found.number)
-        .order_by(MEMBERS.c.seq)
+        .order_by(MEMBERS.c.seq),
     )
     for row in rows:
         yield FoundFile(*row)

@@ -123,6 +123,12 @@ def claim(connection: Connection, volumes: Iterable[Volume], dump: int) -> None:
             raise ClaimLost(f"volume {volume.tag}", "not blank any more; plan again")
 
 
+def is_claimed(connection: Connection, volume: Volume) -> bool:
+    """Whether a dump has ``volume`` under this very uuid."""
+    its = (VOLUMES.c.tag == volume.tag) & (VOLUMES.c.uuid == volume.uuid) & (VOLUMES.c.state == VolumeState.CLAIMED)
+    return connection.execute(select(VOLUMES.c.id).where(its)).first() is not None
+
+
 def of_dump(connection: Connection, dump: int) -> list[Row[Any]]:
     """Return the volumes that ``dump`` has claimed, by copy number."""
     mine = (VOLUMES.c.dump_id == dump) & (VOLUMES.c.state == VolumeState.CLAIMED)

@@ -3,6 +3,8 @@
 Types are written out again: a migration stays as it was, whatever ``schema.py`` becomes.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
@@ -20,6 +22,9 @@ NAME = (
 NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 HEAD = {"source": 700}
+TAG = sa.String(length=64).with_variant(sa.String(length=64, collation="C"), "postgresql")
+UTF8 = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}
+OPTIONS: dict[str, Any] = {f"{name}_{key}": value for name in ("mysql", "mariadb") for key, value in UTF8.items()}
 
 
 def upgrade() -> None:
@@ -54,6 +59,7 @@ def _dumps() -> None:
         sa.Column("block_size", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("dumps_pkey")),
         sa.UniqueConstraint("uuid", name=op.f("dumps_uuid_key")),
+        **OPTIONS,
     )
     op.create_index(op.f("dumps_state"), "dumps", ["state"])
 
@@ -83,6 +89,7 @@ def _datasets() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("datasets_pkey")),
         sa.UniqueConstraint("source_key", "version", name=op.f("datasets_source_key_version_key")),
         sqlite_autoincrement=True,
+        **OPTIONS,
     )
     op.create_index(op.f("datasets_dump_id_number"), "datasets", ["dump_id", "number"])
     op.create_index(op.f("datasets_source"), "datasets", ["source"], mysql_length=HEAD, mariadb_length=HEAD)
@@ -100,6 +107,7 @@ def _rejections() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["dump_id"], ["dumps.id"], name=op.f("rejections_dump_id_fkey")),
         sa.PrimaryKeyConstraint("dump_id", "number", name=op.f("rejections_pkey")),
+        **OPTIONS,
     )
 
 
@@ -120,6 +128,7 @@ def _members() -> None:
         sa.ForeignKeyConstraint(["dump_id"], ["dumps.id"], name=op.f("members_dump_id_fkey")),
         sa.PrimaryKeyConstraint("dump_id", "seq", name=op.f("members_pkey")),
         sqlite_with_rowid=False,
+        **OPTIONS,
     )
     op.create_index(op.f("members_dump_id_dataset"), "members", ["dump_id", "dataset"])
 
@@ -134,6 +143,7 @@ def _tape_files() -> None:
         sa.Column("structure", sa.String(length=64), nullable=False),
         sa.ForeignKeyConstraint(["dump_id"], ["dumps.id"], name=op.f("tape_files_dump_id_fkey")),
         sa.PrimaryKeyConstraint("dump_id", "number", name=op.f("tape_files_pkey")),
+        **OPTIONS,
     )
 
 
@@ -141,7 +151,7 @@ def _volumes() -> None:
     op.create_table(
         "volumes",
         sa.Column("id", NUMBER, nullable=False),
-        sa.Column("tag", sa.String(length=64), nullable=False),
+        sa.Column("tag", TAG, nullable=False),
         sa.Column("uuid", sa.String(length=64), nullable=True),
         sa.Column("copy", sa.Integer(), nullable=False),
         sa.Column("capacity", sa.BigInteger(), nullable=False),
@@ -152,6 +162,7 @@ def _volumes() -> None:
         sa.ForeignKeyConstraint(["dump_id"], ["dumps.id"], name=op.f("volumes_dump_id_fkey")),
         sa.PrimaryKeyConstraint("id", name=op.f("volumes_pkey")),
         sa.UniqueConstraint("tag", name=op.f("volumes_tag_key")),
+        **OPTIONS,
     )
     op.create_index(op.f("volumes_dump_id"), "volumes", ["dump_id"])
     op.create_index(op.f("volumes_state_copy_tag"), "volumes", ["state", "copy", "tag"])
@@ -179,6 +190,7 @@ def _copies() -> None:
         sa.ForeignKeyConstraint(["dump_id"], ["dumps.id"], name=op.f("copies_dump_id_fkey")),
         sa.ForeignKeyConstraint(["volume_id"], ["volumes.id"], name=op.f("copies_volume_id_fkey")),
         sa.PrimaryKeyConstraint("dump_id", "volume_id", name=op.f("copies_pkey")),
+        **OPTIONS,
     )
     op.create_index(op.f("copies_volume_id"), "copies", ["volume_id"])
 
@@ -204,6 +216,7 @@ def _verifications() -> None:
         sa.ForeignKeyConstraint(["dump_id"], ["dumps.id"], name=op.f("verifications_dump_id_fkey")),
         sa.ForeignKeyConstraint(["volume_id"], ["volumes.id"], name=op.f("verifications_volume_id_fkey")),
         sa.PrimaryKeyConstraint("id", name=op.f("verifications_pkey")),
+        **OPTIONS,
     )
     op.create_index(op.f("verifications_dump_id"), "verifications", ["dump_id"])
     op.create_index(op.f("verifications_volume_id"), "verifications", ["volume_id"])

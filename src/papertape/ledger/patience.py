@@ -1,0 +1,57 @@
+"""Waiting for a server that is away, where more is at stake than a command that can be run again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from papertape.ledger.records import LedgerAway
+
+T = TypeVar("T")
+
+PATIENCE = 3600.0
+"""Seconds that a server may be away while tapes are under way: a reboot, an upgrade, somebody who has to get up."""
+STEP = 1.0
+"""Seconds between two attempts."""
+
+
+class Patience:
+    """How long to wait for a server; once that is used up, nothing waits any more before something succeeds.
+
+    ``tell`` gets a sentence when the waiting begins and when it ends; ``pause`` waits some seconds, or raises what is
+    to end the waiting.
+    """
+
+    def __init__(
+        self, tell: Callable[[str], None], pause: Callable[[float], None] = time.sleep, seconds: float = PATIENCE
+    ) -> None:
+        self._tell = tell
+        self._pause = pause
+        self._seconds = seconds
+        self._since: float | None = None
+
+    def insist(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` comes to, calling it again while the server is away; raises LedgerAway in the end."""
+        while True:
+            try:
+                result = work()
+            except LedgerAway as error:
+                self._wait(error)
+            else:
+                self._relax()
+                return result
+
+    def _wait(self, error: LedgerAway) -> None:
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+            self._tell(f"waiting for the ledger, for {self._seconds / 60:.0f} minutes at the most: {error}")
+        if now - self._since >= self._seconds:
+            raise error
+        self._pause(STEP)
+
+    def _relax(self) -> None:
+        if self._since is not None:
+            self._since = None
+            self._tell("the ledger is back")

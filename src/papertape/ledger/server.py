@@ -1,0 +1,155 @@
+"""A ledger on PostgreSQL, MariaDB or MySQL: how to connect, and how those who write take turns.
+
+All that SQLite does by itself is asked for here, so that the rest of the ledger need not know where it lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from configparser import Error, RawConfigParser
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, inspect, select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from papertape.errors import UserError
+from papertape.ledger.schema import METADATA
+
+BUSY_SECONDS = 300
+"""How long a transaction waits for another: longer than the largest takes; SQLite's ``?timeout=5`` says otherwise."""
+CONNECT_SECONDS = 10
+"""How long to wait for a server that does not answer; ``?connect_timeout=60`` says otherwise."""
+IDLE_SECONDS = 600
+"""How long a server keeps the transaction of a host that was cut off, and with it everybody else's turn."""
+MYSQL = ("mysql", "mariadb")
+"""What SQLAlchemy calls the two that speak MySQL's protocol."""
+_LOCK = 0x7061706572
+
+
+def make_server_engine(url: URL) -> Engine:
+    """Return the engine for a ledger on a server; raises UserError for an option file that cannot be used."""
+    mysql = url.get_backend_name() in MYSQL
+    if mysql:
+        _check_option_file(url)
+    arguments = _mysql_arguments() if mysql else _postgresql_arguments()
+    given = {name: value for name, value in arguments.items() if name not in url.query}
+    return create_engine(
+        url,
+        connect_args=given,
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        max_overflow=-1,
+        hide_parameters=True,
+    )
+
+
+def name_server(url: URL) -> str:
+    """Return how to call a ledger on a server in a sentence: without its password, and without options."""
+    return url.set(password=None, query={}).render_as_string()
+
+
+def _mysql_arguments() -> dict[str, Any]:
+    session = {
+        "innodb_lock_wait_timeout": BUSY_SECONDS,
+        "net_write_timeout": 3600,  # a plan may take its time over the rows that it gets
+        "wait_timeout": IDLE_SECONDS,
+    }
+    settings = ", ".join(f"SESSION {name} = {value}" for name, value in session.items())
+    return {
+        "charset": "utf8mb4",
+        "connect_timeout": CONNECT_SECONDS,
+        "read_timeout": 2 * BUSY_SECONDS,  # a host that vanished says nothing more
+        "write_timeout": 2 * BUSY_SECONDS,
+        "sql_mode": "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",  # nothing is cut off to make it fit
+        "init_command": f"SET {settings}",
+    }
+
+
+def _postgresql_arguments() -> dict[str, Any]:
+    session = {
+        "lock_timeout": f"{BUSY_SECONDS}s",
+        "client_encoding": "UTF8",
+    }
+    return {
+        "connect_timeout": CONNECT_SECONDS,
+        "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
+        "keepalives_idle": 60,
+        "keepalives_interval": 10,
+        "keepalives_count": 6,
+        "tcp_user_timeout": 120_000,
+    }
+
+
+def _check_option_file(url: URL) -> None:
+    """Look at the option file that the url names: the driver passes over one that is not there, without a word."""
+    named = url.query.get("read_default_file")
+    if not isinstance(named, str):
+        return
+    group = str(url.query.get("read_default_group", "client"))
+    where = f"ledger: the option file {named}"
+    options = RawConfigParser(allow_no_value=True)
+    try:
+        options.read_string(Path(named).expanduser().read_text())
+    except OSError as error:
+        raise UserError(f"{where} cannot be read ({error.strerror}); mend the path or its rights") from None
+    except (Error, UnicodeDecodeError):  # what the parser says repeats the line, and with it the password
+        raise UserError(f"{where} has not the form of one; write [client], and below it password=...") from None
+    if not options.has_section(group):
+        raise UserError(f"{where} has no section [{group}]; write it above the password")
+
+
+def take_turn(connection: Connection) -> None:
+    """Wait until no other transaction writes to a ledger on a server; it is over with this transaction."""
+    if connection.dialect.name == "sqlite":
+        return
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'"))
+    connection.execute(text("SELECT version_num FROM alembic_version FOR UPDATE"))
+
+
+@contextmanager
+def alone(connection: Connection) -> Iterator[None]:
+    """Have nobody else make or change tables meanwhile, where a transaction alone does not see to that."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+    if connection.dialect.name not in MYSQL:
+        yield
+        return
+    name = "concat('papertape ', left(sha1(database()), 32))"
+    connection.execute(text(f"SELECT GET_LOCK({name}, {BUSY_SECONDS})"))
+    try:
+        yield
+    finally:
+        with _unless_away():
+            connection.execute(text(f"SELECT RELEASE_LOCK({name})"))
+
+
+@contextmanager
+def _unless_away() -> Iterator[None]:
+    """Let the lock go with the connection, if that is what happened."""
+    try:
+        yield
+    except SQLAlchemyError:
+        return
+
+
+def is_unfinished(connection: Connection, tables: list[str]) -> bool:
+    """Whether the tables are a ledger's that was never made to its end: MySQL makes one after the other."""
+    ours = {*METADATA.tables, "alembic_version"}
+    if connection.dialect.name not in MYSQL or "alembic_version" not in tables or not ours.issuperset(tables):
+        return False
+    return not any(
+        connection.execute(select(METADATA.tables[name].c[0]).limit(1)).first()
+        for name in tables
+        if name in METADATA.tables
+    )
+
+
+def clear_unfinished(connection: Connection) -> None:
+    """Remove such tables: nothing is in them."""
+    tables = inspect(connection).get_table_names()
+    if is_unfinished(connection, tables):
+        METADATA.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))

@@ -1,0 +1,39 @@
+"""Reading what may be a million rows, some at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, Result, Select
+
+from papertape.ledger.server import MYSQL
+
+CHUNK = 1000
+"""How many values go into one IN list, and how many rows are asked for at a time: every server takes that many."""
+
+
+def stream(connection: Connection, query: Select[Any]) -> Iterator[Any]:
+    """Yield the rows of ``query``, few of them in memory at a time; drop the iterator where the rest is not needed.
+
+    On MySQL nothing else may be asked on ``connection`` before the last row.
+    """
+    result = connection.execute(query, execution_options={"yield_per": CHUNK})
+    whole = False
+    try:
+        yield from result
+        whole = True
+    finally:
+        if not whole:
+            _hang_up(connection, result)
+
+
+def _hang_up(connection: Connection, result: Result[Any]) -> None:
+    """End a result that is not read to its end: MySQL's protocol can only be read on, a million rows maybe, or cut."""
+    if connection.dialect.name not in MYSQL:
+        return
+    cursor: Any = getattr(result, "cursor", None)
+    if cursor is not None:
+        cursor.connection = None  # else the driver reads the rest when the cursor is closed
+    if not connection.invalidated:
+        connection.invalidate()
