@@ -176,6 +176,7 @@ class Server(ABC):
             "PATH": os.environ["PATH"],
             "LC_ALL": "C.UTF-8",
             "HOME": str(self.folder),
+            "TMPDIR": str(self.folder),
             **options.pop("env", {}),
         }
         return subprocess.Popen(
