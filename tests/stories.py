@@ -63,10 +63,10 @@ class Lab:
     Whoever runs a job here is dead by the time that the next one looks, so that ``recover`` finds what was left.
     """
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: Settings, url: str = "") -> None:
         self.folder = folder
         self.settings = settings
-        self.ledger: Ledger = open_ledger(f"sqlite:///{folder}/ledger.sqlite")
+        self.ledger: Ledger = open_ledger(url or f"sqlite:///{folder}/ledger.sqlite")
 
     def copy(self, folder: Path) -> Lab:
         """The same lab once more, but for the data on disk, which both have."""
@@ -204,8 +204,12 @@ def make_lab(
     mount: str = CROSSED,
     block_size: int = BLOCK,
     spare: int = 1,
+    url: str = "",
 ) -> Lab:
-    """A lab with blank volumes PAPR1001, PAPR1002 … in its slots, and ``spare`` slots; sizes in bytes."""
+    """A lab with blank volumes PAPR1001, PAPR1002 … in its slots, and ``spare`` slots.
+
+    Sizes are in bytes; ``url`` is where the ledger is, a file in ``folder`` if not given.
+    """
     tags = [(f"PAPR{copy}{number:03}", copy) for copy in range(1, copies + 1) for number in range(1, SETS + 1)]
     create_library(
         folder / "library",
@@ -215,7 +219,7 @@ def make_lab(
         early_warning=early_warning,
         volume_tags=[tag for tag, _ in tags],
     )
-    lab = Lab(folder, Settings(copies, archive_size, block_size, ring, folder / "spool", mount))
+    lab = Lab(folder, Settings(copies, archive_size, block_size, ring, folder / "spool", mount), url)
     lab.ledger.add_volumes([(tag, copy, capacity) for tag, copy in tags], datetime.now(UTC))
     return lab
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from papertape.errors import PapertapeError
-from papertape.ledger import DumpRecord, Ledger, Owner, VolumeState
+from papertape.ledger import DumpRecord, Ledger, Owner, Patience, VolumeState
 from papertape.report import Reporter
 from papertape.tape.library import Library, Session
 from papertape.transfer.stop import Stop
@@ -66,6 +67,19 @@ class Outcome:
     lacking: tuple[str, ...] = ()
 
 
+def be_patient(context: Context) -> Context:
+    """Return the same context with a ledger that waits for a server that is away: tapes are under way.
+
+    A stop at once ends the waiting.
+    """
+
+    def pause(seconds: float) -> None:
+        context.stop.check()
+        time.sleep(seconds)
+
+    return replace(context, ledger=context.ledger.patient(Patience(context.report.note, pause)))
+
+
 def conclude(
     ledger: Ledger,
     dump: int,
@@ -97,7 +111,7 @@ def run_in_session(context: Context, work: Callable[[Session], Outcome], drives:
     try:
         with context.library.reserve(drives or _count_drives(context)) as session:
             outcome = work(session)
-        context.ledger.dismiss(outcome.dump)  # its volumes are home
+        be_patient(context).ledger.dismiss(outcome.dump)  # its volumes are home
     except PapertapeError as error:
         if outcome is None:
             raise

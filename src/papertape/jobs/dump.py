@@ -23,7 +23,7 @@ from papertape.errors import (
     VolumeMissing,
 )
 from papertape.jobs.blank import check_writable
-from papertape.jobs.context import IN_PLACE, Context, Outcome, Settings, conclude, run_in_session
+from papertape.jobs.context import IN_PLACE, Context, Outcome, Settings, be_patient, conclude, run_in_session
 from papertape.jobs.heartbeat import Heartbeat
 from papertape.jobs.prove import prove
 from papertape.ledger import ClaimLost, Ledger
@@ -87,6 +87,7 @@ def _claim(context: Context, session: Session, batch: Batch, *, resumed: bool) -
     if not batch.archives:
         context.ledger.reject(batch.refused)
         return Outcome(0, "", "abandoned", (), 0, 0, 0, _refusals(batch), ())
+    context = be_patient(context)
     dump = context.ledger.begin(batch, context.owner, datetime.now(UTC))
     return Dump(context, session, dump, batch, resumed=resumed).run()
 

@@ -21,7 +21,7 @@ from papertape.errors import (
     WriteProtected,
 )
 from papertape.jobs.blank import check_writable
-from papertape.jobs.context import CROSSED, Context, Outcome, add_notes, conclude, run_in_session
+from papertape.jobs.context import CROSSED, Context, Outcome, add_notes, be_patient, conclude, run_in_session
 from papertape.jobs.heartbeat import Heartbeat
 from papertape.jobs.prove import judge
 from papertape.ledger import UNFINISHED, CopyRecord, DumpRecord, Format, Ledger, VolumeState
@@ -103,6 +103,7 @@ def run_recopy(context: Context, tag: str, *, from_disk: bool = False) -> Outcom
 
 
 def _recopy(context: Context, tag: str, from_disk: bool, session: Session) -> Outcome:
+    context = be_patient(context)
     task = plan_recopy(context.ledger, context.library.loadable(), tag, from_disk=from_disk)
     verifications: list[Verification] = []
     error: PapertapeError | None = None

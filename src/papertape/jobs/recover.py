@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from papertape.errors import PapertapeError
-from papertape.jobs.context import Context, Outcome, conclude, run_in_session
+from papertape.jobs.context import Context, Outcome, be_patient, conclude, run_in_session
 from papertape.jobs.owner import is_alive
 from papertape.jobs.prove import prove
 from papertape.ledger import UNFINISHED, ClaimLost, DumpRecord, DumpState
@@ -32,6 +32,7 @@ def recover(context: Context, *, undo: bool = False) -> list[Outcome]:
 
 
 def _see_to(context: Context, dump: DumpRecord, *, undo: bool) -> Outcome | None:
+    context = be_patient(context)
     try:
         context.ledger.take_over(dump, context.owner, datetime.now(UTC))
     except ClaimLost as error:

@@ -19,7 +19,7 @@ from papertape.errors import (
     VolumeError,
     VolumeMissing,
 )
-from papertape.jobs.context import Context
+from papertape.jobs.context import Context, be_patient
 from papertape.jobs.errands import Errand, Plan, Wish, make_extract, plan_restore
 from papertape.ledger import Format, KeptCopy
 from papertape.tape.drive import Drive
@@ -98,7 +98,7 @@ def run_restore(
         tell(plan)
         restored = Restored(plan)
         if plan.errands:
-            _Fetching(context, destination, restored).run()
+            _Fetching(be_patient(context), destination, restored).run()
         return restored
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from papertape.errors import UserError
-from papertape.jobs.context import Context
+from papertape.jobs.context import Context, be_patient
 from papertape.ledger import Format, Ledger
 from papertape.tape.drive import Drive
 from papertape.tape.library import Session
@@ -46,6 +46,7 @@ def verify(context: Context, tags: Sequence[str]) -> Iterator[Verification]:
     Raises UserError, before anything is moved, for a volume that the ledger does not know or that holds no finished
     dump; VolumeError, DriveError and ChangerError where a volume cannot be brought before a drive.
     """
+    context = be_patient(context)
     wanted = {tag: _look_up(context.ledger, tag) for tag in tags}
     count = min(len(wanted), len(context.library.drives))
     with context.library.reserve(max(count, 1)) as session:

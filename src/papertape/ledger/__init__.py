@@ -2,6 +2,7 @@
 
 from papertape.ledger.imports import Imported, Registered
 from papertape.ledger.ledger import Ledger, open_ledger
+from papertape.ledger.patience import Patience
 from papertape.ledger.records import (
     ClaimLost,
     CopyRecord,
@@ -15,6 +16,7 @@ from papertape.ledger.records import (
     Held,
     Kept,
     KeptCopy,
+    LedgerAway,
     Owner,
     Registration,
     Rejected,
@@ -44,7 +46,9 @@ __all__ = [
     "Kept",
     "KeptCopy",
     "Ledger",
+    "LedgerAway",
     "Owner",
+    "Patience",
     "Registered",
     "Registration",
     "Rejected",

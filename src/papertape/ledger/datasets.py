@@ -7,11 +7,24 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    MetaData,
+    Row,
+    Table,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from papertape.errors import UserError
 from papertape.ledger.records import ClaimLost, Registration, Rejected
-from papertape.ledger.schema import DATASETS, DataSetState, source_key
+from papertape.ledger.schema import DATASETS, DataSetState, Name, source_key
 from papertape.ledger.stream import CHUNK, stream
 from papertape.plan import DataSet
 
@@ -21,7 +34,16 @@ NOWHERE: dict[str, Any] = {"dump_id": None, "number": None, "tape_file": None, "
 """What a data set that no dump holds has for its place."""
 
 _PROBES = 100
-"""How many folders are looked into with one statement."""
+"""How many folders are looked into with one statement on a server."""
+
+_STAGED = Table(
+    "papertape_staged",
+    MetaData(),
+    Column("source", Name, nullable=False),
+    Column("first_inside", Name, nullable=False),
+    Column("first_behind", Name, nullable=False),
+    prefixes=["TEMPORARY"],
+)
 
 
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:
@@ -145,23 +167,55 @@ def _above(source: str) -> Iterator[str]:
 
 
 def _around_another(connection: Connection, datasets: Sequence[DataSet]) -> tuple[str, str] | None:
-    """Find one whose folder holds another; one probe of the index each, many in one statement."""
+    """Find one whose folder holds another: a probe of the index for each, in the way in which the database has it so.
+
+    A server that does not know how many are staged reads all that are registered; SQLite is slow with many spans.
+    """
+    if connection.dialect.name == "sqlite":
+        return _join_staged(connection, datasets)
     for start in range(0, len(datasets), _PROBES):
-        folders = {dataset.source.rstrip("/"): dataset.source for dataset in datasets[start : start + _PROBES]}
-        # The state behind an expression: else a server may take the index on it, and read all that are registered.
-        found = connection.scalar(
-            select(DATASETS.c.source)
-            .where(or_(*map(_is_inside, folders)), DATASETS.c.state.concat("") != DataSetState.REJECTED)
-            .limit(1)
-        )
-        if found is not None:
-            return found, next(folders[above.rstrip("/")] for above in _above(found) if above.rstrip("/") in folders)
+        nested = _probe(connection, datasets[start : start + _PROBES])
+        if nested:
+            return nested
     return None
 
 
-def _is_inside(folder: str) -> ColumnElement[bool]:
-    """All that begin with the folder and a slash; the zero is the character behind the slash."""
-    return (DATASETS.c.source >= f"{folder}/") & (DATASETS.c.source < f"{folder}0")
+def _join_staged(connection: Connection, datasets: Sequence[DataSet]) -> tuple[str, str] | None:
+    _STAGED.create(connection, checkfirst=True)
+    connection.execute(delete(_STAGED))
+    connection.execute(insert(_STAGED), [{"source": each.source, **_span(each.source)} for each in datasets])
+    inside = (DATASETS.c.source >= _STAGED.c.first_inside) & (DATASETS.c.source < _STAGED.c.first_behind)
+    found = connection.execute(
+        select(DATASETS.c.source, _STAGED.c.source)
+        .select_from(_STAGED.join(DATASETS, inside))
+        .where(DATASETS.c.state != DataSetState.REJECTED)
+        .limit(1)
+    ).first()
+    return None if found is None else (found[0], found[1])
+
+
+def _probe(connection: Connection, datasets: Sequence[DataSet]) -> tuple[str, str] | None:
+    folders = {dataset.source.rstrip("/"): dataset.source for dataset in datasets}
+    # The state behind an expression: else a server may take the index on it, and read all that are registered.
+    found = connection.scalar(
+        select(DATASETS.c.source)
+        .where(or_(*map(_is_inside, folders)), DATASETS.c.state.concat("") != DataSetState.REJECTED)
+        .limit(1)
+    )
+    if found is None:
+        return None
+    return found, next(folders[above.rstrip("/")] for above in _above(found) if above.rstrip("/") in folders)
+
+
+def _is_inside(source: str) -> ColumnElement[bool]:
+    span = _span(source)
+    return (DATASETS.c.source >= span["first_inside"]) & (DATASETS.c.source < span["first_behind"])
+
+
+def _span(source: str) -> dict[str, str]:
+    """The sources inside ``source``: all that begin with it and a slash; the zero is the character behind the slash."""
+    folder = source.rstrip("/")
+    return {"first_inside": f"{folder}/", "first_behind": f"{folder}0"}
 
 
 def pending(connection: Connection) -> Iterator[DataSet]:

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, inspect, select, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from papertape.errors import UserError
 from papertape.ledger.schema import METADATA
@@ -60,11 +61,16 @@ def _mysql_arguments() -> dict[str, Any]:
     return {
         "charset": "utf8mb4",
         "connect_timeout": CONNECT_SECONDS,
-        "read_timeout": 2 * BUSY_SECONDS,  # a host that vanished says nothing more
+        "read_timeout": CONNECT_SECONDS,  # for the greeting, which the driver's connect_timeout does not cover
         "write_timeout": 2 * BUSY_SECONDS,
         "sql_mode": "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",  # nothing is cut off to make it fit
         "init_command": f"SET {settings}",
     }
+
+
+def _allow_long_answers(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    """Once connected, wait for an answer for as long as a lock may take; a host that vanished says nothing more."""
+    connection._read_timeout = 2 * BUSY_SECONDS  # the driver has no other way to change it
 
 
 def _postgresql_arguments() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Result, Select
+from sqlalchemy import Connection, Select
 
 from papertape.ledger.server import MYSQL
 
@@ -19,21 +19,24 @@ def stream(connection: Connection, query: Select[Any]) -> Iterator[Any]:
     On MySQL nothing else may be asked on ``connection`` before the last row.
     """
     result = connection.execute(query, execution_options={"yield_per": CHUNK})
+    cursor: Any = getattr(result, "cursor", None)
+    unread = getattr(cursor, "_result", None)
     whole = False
     try:
         yield from result
         whole = True
     finally:
-        if not whole:
-            _hang_up(connection, result)
+        if not whole and connection.dialect.name in MYSQL:
+            _hang_up(connection, cursor, unread)
+        elif not whole:
+            result.close()
 
 
-def _hang_up(connection: Connection, result: Result[Any]) -> None:
+def _hang_up(connection: Connection, cursor: Any, unread: Any) -> None:
     """End a result that is not read to its end: MySQL's protocol can only be read on, a million rows maybe, or cut."""
-    if connection.dialect.name not in MYSQL:
-        return
-    cursor: Any = getattr(result, "cursor", None)
     if cursor is not None:
-        cursor.connection = None  # else the driver reads the rest when the cursor is closed
+        cursor.connection = None  # else the driver reads all the rest, when the cursor is closed,
+    if unread is not None:
+        unread.unbuffered_active = False  # and when its result is forgotten
     if not connection.invalidated:
         connection.invalidate()
