@@ -36,7 +36,7 @@ def make_server_engine(url: URL) -> Engine:
         _check_option_file(url)
     arguments = _mysql_arguments() if mysql else _postgresql_arguments()
     given = {name: value for name, value in arguments.items() if name not in url.query}
-    return create_engine(
+    engine = create_engine(
         url,
         connect_args=given,
         isolation_level="READ COMMITTED",
@@ -44,6 +44,9 @@ def make_server_engine(url: URL) -> Engine:
         max_overflow=-1,
         hide_parameters=True,
     )
+    if mysql and "read_timeout" in given:
+        event.listen(engine, "connect", _allow_long_answers)
+    return engine
 
 
 def name_server(url: URL) -> str:
