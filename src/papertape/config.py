@@ -17,6 +17,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from papertape.errors import ConfigError
+from papertape.jobs.bridge import Bridge
 from papertape.jobs.context import MOUNTS, Settings
 from papertape.ledger import Ledger, open_ledger
 from papertape.report import Reporter
@@ -74,6 +75,21 @@ class ScsiConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     patience: Annotated[float, msgspec.Meta(ge=0)] = 60.0
 
 
+class BridgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The section ``[bridge]``: option files of the lab's databases, and which paths here are which there.
+
+    ``files`` leads to the table of files, ``labels`` to that of tapes; there are no defaults for them, so that nothing
+    in use is ever written to unasked.
+    """
+
+    files: Annotated[str, msgspec.Meta(min_length=1)]
+    paths: Annotated[dict[str, str], msgspec.Meta(min_length=1)]
+    labels: str = ""
+    file_types: str = "uv%"
+    mark_deletable: bool = True
+    strict: bool = False
+
+
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What may stand in the file."""
 
@@ -86,6 +102,7 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     block_size: str = "1MiB"
     ring: str = "1GiB"
     mount: str = "crossed"
+    bridge: BridgeConfig | None = None
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -97,6 +114,7 @@ class Config(msgspec.Struct, frozen=True):
     ledger: str
     library: VirtualConfig | ScsiConfig
     settings: Settings
+    bridge: Bridge | None = None
 
 
 def find_config(given: str | None) -> Path:
@@ -161,7 +179,35 @@ def _check(document: Document, folder: Path) -> Config:
         mount=document.mount,
     )
     host = check_host(document.host or socket.gethostname())
-    return Config(folder, host, document.prefixes, _resolve(document.ledger, folder), document.library, settings)
+    bridge = _check_bridge(document.bridge, document.prefixes, folder) if document.bridge else None
+    ledger = _resolve(document.ledger, folder)
+    return Config(folder, host, document.prefixes, ledger, document.library, settings, bridge)
+
+
+def _check_bridge(bridge: BridgeConfig, prefixes: tuple[str, ...], folder: Path) -> Bridge:
+    """Return the lab's databases with absolute paths; raises ValueError for a rule that says nothing."""
+    for there, here in bridge.paths.items():
+        host, _, path = there.partition(":")
+        if not host or not path.startswith("/"):
+            raise ValueError(f"bridge.paths: {there!r} is not of the form host:/path")
+        if not here.startswith("/"):
+            raise ValueError(f"bridge.paths: {here!r} is no absolute path on this host")
+    return Bridge(
+        files=folder / _expand(bridge.files),
+        labels=folder / _expand(bridge.labels) if bridge.labels else None,
+        file_types=bridge.file_types,
+        paths=tuple(bridge.paths.items()),
+        prefixes=prefixes,
+        mark_deletable=bridge.mark_deletable,
+        strict=bridge.strict,
+    )
+
+
+def _expand(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"bridge: {path!r} names a home that nobody has") from error
 
 
 def _check_devices(library: ScsiConfig) -> None:

@@ -118,7 +118,7 @@ def open_context(config: Config, wishes: Wishes = DUMPING) -> Iterator[Context]:
     with stoppable(stop, tally, wishes), open_ledger(config) as ledger, open_progress() as progress:
         report = Reporters(tally, progress)
         library = open_library(config, report)
-        yield Context(ledger, library, config.settings, identify_process(), report, stop)
+        yield Context(ledger, library, config.settings, identify_process(), report, stop, config.bridge)
 
 
 def run(arguments: list[str]) -> int:

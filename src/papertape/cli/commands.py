@@ -2,6 +2,7 @@
 
 from papertape.cli.add import add
 from papertape.cli.app import papertape, run
+from papertape.cli.bridge import bridge
 from papertape.cli.demo import demo, testdata
 from papertape.cli.doctor import doctor
 from papertape.cli.dump import dump, plan, recover
@@ -30,6 +31,7 @@ for _command in (
     recopy,
     volumes,
     library,
+    bridge,
     testdata,
     demo,
 ):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import click
 
 from papertape.cli.app import App, command, open_ledger
+from papertape.cli.bridge import count_pending
 from papertape.cli.output import print_json, say
 from papertape.cli.text import count, enumerate_names, show_size, show_table
 from papertape.jobs.context import find_lacking
@@ -68,6 +69,10 @@ def _show(ledger: Ledger) -> None:
         bad = find_lacking(ledger, dump)
         remedy = f"; `papertape recopy {bad[0]}` makes it again" if bad else ""
         say(f"dump {dump.id} is not archived, for want of a good copy on {enumerate_names(bad)}{remedy}")
+    pending = count_pending(ledger)
+    if pending:
+        say(f"{count(pending, 'row')} of the lab's databases pending: `papertape bridge push` sees to it")
+    _show_first("changed by others in the lab's databases", [f"{item.name}" for item in ledger.foreign_lab_rows()])
     _show_first("rejected", [f"{item.source}: {item.reason}" for item in ledger.rejected()])
     _show_first("set aside", [_tell_aside(item) for item in ledger.volumes() if item.state == VolumeState.ASIDE])
 

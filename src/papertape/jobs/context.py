@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from papertape.errors import PapertapeError
+from papertape.jobs.bridge import Bridge
 from papertape.ledger import DumpRecord, Ledger, Owner, Patience, VolumeState
 from papertape.report import Reporter
 from papertape.tape.library import Library, Session
@@ -36,7 +37,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Context:
-    """What every job works with."""
+    """What every job works with; ``bridge`` is None where the lab's databases have no say."""
 
     ledger: Ledger
     library: Library
@@ -44,6 +45,7 @@ class Context:
     owner: Owner
     report: Reporter
     stop: Stop
+    bridge: Bridge | None = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from papertape.errors import (
     VolumeMissing,
 )
 from papertape.jobs.blank import check_writable
+from papertape.jobs.bridge import Lost, claim, settle
 from papertape.jobs.context import IN_PLACE, Context, Outcome, Settings, be_patient, conclude, run_in_session
 from papertape.jobs.heartbeat import Heartbeat
 from papertape.jobs.prove import prove
@@ -68,9 +69,13 @@ def run_dump(context: Context) -> Outcome:
     """Fill one set of twins with what waits, and prove it; the outcome tells what became of it.
 
     Raises, before anything is claimed, NothingToDo, VolumeError (no blank volume), DriveError (not enough drives) and
-    what the ledger has against it; later errors are in the outcome.
+    what the ledger, or the lab's database, has against it; later errors are in the outcome. However it ends, the lab's
+    database is told.
     """
-    return run_in_session(context, partial(_plan_and_run, context))
+    try:
+        return run_in_session(context, partial(_plan_and_run, context))
+    finally:
+        settle(context.ledger, context.bridge, context.report)
 
 
 def _plan_and_run(context: Context, session: Session) -> Outcome:
@@ -89,7 +94,45 @@ def _claim(context: Context, session: Session, batch: Batch, *, resumed: bool) -
         return Outcome(0, "", "abandoned", (), 0, 0, 0, _refusals(batch), ())
     context = be_patient(context)
     dump = context.ledger.begin(batch, context.owner, datetime.now(UTC))
+    _claim_at_the_lab(context, dump, batch, resumed=resumed)
     return Dump(context, session, dump, batch, resumed=resumed).run()
+
+
+def _claim_at_the_lab(context: Context, dump: int, batch: Batch, *, resumed: bool) -> None:
+    """Take the lab's rows as well; if that cannot be, nothing stays claimed. Raises ClaimLost if others have some."""
+    try:
+        lost = claim(context.ledger, context.bridge, dump)
+    except BaseException as error:
+        _undo(context, dump, str(error) or type(error).__name__, resumed=resumed)
+        raise
+    if lost.sources or lost.volumes:
+        _drop(context, dump, batch, lost, resumed=resumed)
+        more = f" and {len(lost.sources) - 1} more" if len(lost.sources) > 1 else ""
+        what = " and ".join(lost.volumes) or f"{lost.sources[0]}{more}"
+        raise ClaimLost(what, "not to be had in the lab's database")
+
+
+def _undo(context: Context, dump: int, reason: str, *, resumed: bool) -> None:
+    """Let go of all; a dump that was begun before keeps its volumes, which are not blank."""
+    if resumed:
+        context.ledger.hold(dump, reason)
+    else:
+        context.ledger.abandon(dump, reason, datetime.now(UTC))
+
+
+def _drop(context: Context, dump: int, batch: Batch, lost: Lost, *, resumed: bool) -> None:
+    """Let go of all, and keep what the lab gives to others out of the next plan."""
+    taken = "the lab's database says that it is taken, or is not to be used any more"
+    if lost.volumes and resumed:
+        tags = [volume.tag for volume in batch.volumes]
+        now = datetime.now(UTC)
+        context.ledger.fail(dump, taken, now, aside=dict.fromkeys(lost.volumes, taken), touched=tags)
+        return
+    _undo(context, dump, taken, resumed=resumed)
+    for tag in lost.volumes:
+        context.ledger.set_aside(tag, taken)
+    datasets = chain.from_iterable(batch.archives)
+    context.ledger.reject([(item, taken) for item in datasets if item.source in frozenset(lost.sources)])
 
 
 def _refusals(batch: Batch) -> tuple[tuple[str, str], ...]:

@@ -21,6 +21,7 @@ from papertape.errors import (
     WriteProtected,
 )
 from papertape.jobs.blank import check_writable
+from papertape.jobs.bridge import settle
 from papertape.jobs.context import CROSSED, Context, Outcome, add_notes, be_patient, conclude, run_in_session
 from papertape.jobs.heartbeat import Heartbeat
 from papertape.jobs.prove import judge
@@ -99,7 +100,10 @@ def run_recopy(context: Context, tag: str, *, from_disk: bool = False) -> Outcom
     if drives < 2 and not from_disk:
         remedy = "where its data sets are still on disk, --from-disk needs no other drive"
         raise UserError(f"a copy is made from one drive to another, and this library has but one; {remedy}")
-    return run_in_session(context, partial(_recopy, context, tag, from_disk), min(drives, 2))
+    try:
+        return run_in_session(context, partial(_recopy, context, tag, from_disk), min(drives, 2))
+    finally:
+        settle(context.ledger, context.bridge, context.report)
 
 
 def _recopy(context: Context, tag: str, from_disk: bool, session: Session) -> Outcome:

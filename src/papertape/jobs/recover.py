@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from papertape.errors import PapertapeError
+from papertape.jobs.bridge import settle
 from papertape.jobs.context import Context, Outcome, be_patient, conclude, run_in_session
 from papertape.jobs.owner import is_alive
 from papertape.jobs.prove import prove
@@ -24,10 +25,13 @@ def recover(context: Context, *, undo: bool = False) -> list[Outcome]:
     An error with one does not keep the others from their turn.
 
     The volumes of such a dump that lie in drives which nobody has reserved are brought home first, even if an operator
-    has put one there since. Whatever else lies in drives stays there.
+    has put one there since. Whatever else lies in drives stays there. The lab's database is told what became of all.
     """
     left = context.ledger.orphans(is_alive) + context.ledger.undismissed(is_alive)
-    outcomes = [_see_to(context, dump, undo=undo) for dump in sorted(left, key=lambda dump: dump.id)]
+    try:
+        outcomes = [_see_to(context, dump, undo=undo) for dump in sorted(left, key=lambda dump: dump.id)]
+    finally:
+        settle(context.ledger, context.bridge, context.report)
     return [outcome for outcome in outcomes if outcome is not None]
 
 

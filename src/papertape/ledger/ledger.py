@@ -15,6 +15,7 @@ from papertape.ledger import (
     dumps,
     evidence,
     imports,
+    lab,
     proof,
     replacement,
     retrieval,
@@ -28,18 +29,21 @@ from papertape.ledger.records import (
     Deletable,
     DumpRecord,
     Extent,
+    Foreign,
     Found,
     FoundFile,
     Held,
     Kept,
     KeptCopy,
+    LabRow,
+    Marked,
     Owner,
     Registration,
     Rejected,
     Status,
     VolumeStatus,
 )
-from papertape.ledger.schema import DumpState
+from papertape.ledger.schema import DumpState, LabKind, LabState
 from papertape.plan import Batch, DataSet, Volume
 from papertape.volume.catalog import Catalog, Expected, Member, TapeFile, VolumeRecord
 from papertape.volume.evidence import Verification, Written
@@ -414,3 +418,41 @@ class Ledger:
         """Yield the members of a data set in tape order."""
         with self._database.reading() as connection:
             yield from search.files(connection, found)
+
+    def note_lab_rows(self, kind: LabKind, named: Sequence[tuple[str, str]]) -> list[str]:
+        """Remember which rows of the lab's tables (their names) stand for which data sets or volumes.
+
+        Returns the names of those that stand for something that another row stands for already; they are left out.
+        """
+        with self._database.writing() as connection:
+            return lab.note(connection, kind, named)
+
+    def lab_rows_of(self, dump: int, kind: LabKind) -> list[LabRow]:
+        """Return the lab's rows behind the data sets that a dump has claimed, or behind its volumes."""
+        with self._database.reading() as connection:
+            return lab.of_dump(connection, dump, kind)
+
+    def mark_lab_rows(self, rows: Sequence[LabRow], dump: int, job: int) -> None:
+        """Say that rows may bear the mark of ``job`` from now on: before the lab's own table says it."""
+        with self._database.writing() as connection:
+            lab.mark(connection, rows, dump, job)
+
+    def marked_lab_rows(self) -> list[Marked]:
+        """Return the lab's rows that bear a mark of ours, or may, and what is to be done with them."""
+        with self._database.reading() as connection:
+            return lab.marked(connection)
+
+    def unmark_lab_rows(self, rows: Sequence[LabRow], state: LabState, reason: str = "") -> None:
+        """Say that rows bear our mark no more; one that another dump has marked meanwhile stays as it is."""
+        with self._database.writing() as connection:
+            lab.unmark(connection, rows, state, reason)
+
+    def lab_counts(self) -> dict[tuple[str, str], int]:
+        """Count the lab's rows by kind and state."""
+        with self._database.reading() as connection:
+            return lab.count(connection)
+
+    def foreign_lab_rows(self) -> list[Foreign]:
+        """Return the lab's rows that somebody else changed while they were ours, by name."""
+        with self._database.reading() as connection:
+            return lab.foreign(connection)

@@ -249,3 +249,45 @@ class Extent(NamedTuple):
     begin: int
     end: int
     members: int
+
+
+class LabRow(NamedTuple):
+    """A row of the lab's own tables: ``name`` is what it is called there, ``source`` the data set or the volume tag.
+
+    ``job`` is the number that its claim bears, None where it bears none of ours.
+    """
+
+    id: int
+    kind: str
+    name: str
+    source: str
+    job: int | None
+
+
+class Standing(StrEnum):
+    """What is to be done with a row that bears our mark."""
+
+    HELD = "held"  # nothing yet: a dump has it
+    FREE = "free"  # it is to be let go
+    ARCHIVED = "archived"  # it is to be said where things lie
+
+
+class Marked(NamedTuple):
+    """A row of the lab's own tables that bears our mark, and what became of what it stands for.
+
+    ``tape_file`` and ``number`` are the place of a data set that is archived in ``dump``.
+    """
+
+    row: LabRow
+    dump: int
+    standing: Standing
+    tape_file: int | None
+    number: int | None
+
+
+class Foreign(NamedTuple):
+    """A row that somebody else changed while it was ours: ``name`` in the lab's table, ``reason`` a clause."""
+
+    kind: str
+    name: str
+    reason: str

@@ -70,6 +70,22 @@ class DumpState(StrEnum):
     ABANDONED = "abandoned"
 
 
+class LabKind(StrEnum):
+    """What a row of the lab's own tables stands for."""
+
+    FILE = "file"
+    LABEL = "label"
+
+
+class LabState(StrEnum):
+    """Where a row of the lab's own tables stands, as far as we have to do with it."""
+
+    KNOWN = "known"  # nothing is ours there
+    CLAIMED = "claimed"  # it bears our mark, or may bear it
+    PUSHED = "pushed"  # it says where things lie on tape
+    FOREIGN = "foreign"  # somebody else changed it while it was ours, and it was left alone
+
+
 class Format(StrEnum):
     """Whose tapes a dump is on."""
 
@@ -269,4 +285,21 @@ MEMBERS = _table(
     Column("dataset", BigInteger),  # the data set's number in the dump; null for papertape's own members
     Index(None, "dump_id", "dataset"),
     sqlite_with_rowid=False,  # tape order is the table's own order
+)
+
+LAB_ROWS = Table(
+    "lab_rows",
+    METADATA,
+    Column("id", Number, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", Name, nullable=False),
+    Column("name_key", String(64), nullable=False),
+    Column("source_key", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("job", BigInteger, index=True),  # set while the lab's row bears our mark, or may bear it
+    _dump(index=True),
+    Column("reason", Text, nullable=False, default=""),
+    UniqueConstraint("kind", "name_key"),
+    UniqueConstraint("kind", "source_key"),
+    Index(None, "state"),
 )

@@ -1,0 +1,21 @@
+"""The lab's own databases, which other programs go on using: what they say, and what is reported back to them."""
+
+from papertape.bridges.claims import Claim, Left
+from papertape.bridges.mtx import Label, LabelTable
+from papertape.bridges.optionfile import Credentials, OptionFile, read_option_file
+from papertape.bridges.paperdata import FileTable, LabFile, Placed
+from papertape.bridges.server import Server
+
+__all__ = [
+    "Claim",
+    "Credentials",
+    "FileTable",
+    "LabFile",
+    "Label",
+    "LabelTable",
+    "Left",
+    "OptionFile",
+    "Placed",
+    "Server",
+    "read_option_file",
+]

@@ -1,0 +1,115 @@
+"""The lab's table of tapes, ``mtx.ids``: which are free, who has them, and when they were filled.
+
+A label is free if it has no ``date``. The predecessor looks at nothing else before it writes, so the ``status`` of what
+a dump has taken is for people; what keeps a tape from being written twice is the blank check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Column, ColumnElement, Integer, MetaData, String, Table, Text, cast, null, or_, select, update
+
+from papertape.bridges.claims import Claim, Left
+from papertape.bridges.server import Server
+
+MEGABYTE = 10**6
+
+LABELS = Table(
+    "ids",
+    MetaData(),
+    Column("id", Integer, primary_key=True),
+    Column("label", String(8)),
+    Column("description", Text),
+    Column("date", Text),
+    Column("status", Integer),
+    Column("capacity", Integer),
+)
+_ROW = LABELS.c
+
+
+class Label(NamedTuple):
+    """A free tape; ``capacity`` in bytes, None where the lab does not say."""
+
+    label: str
+    capacity: int | None
+
+
+class LabelTable:
+    """What can be asked of the table, and done to it."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    @property
+    def where(self) -> str:
+        """The database, for messages."""
+        return self._server.where
+
+    def check(self) -> tuple[str, ...]:
+        """Return what is not well with the table; raises UserError if it lacks what is needed."""
+        return self._server.check(LABELS)
+
+    def free(self, prefix: str) -> Iterator[Label]:
+        """Yield the labels with ``prefix`` that have no date, lowest first; raises UserError, HostError."""
+        query = (
+            select(_ROW.label, _ROW.capacity)
+            .where(_ROW.label.startswith(prefix, autoescape=True), _ROW.date.is_(None))
+            .order_by(_ROW.label)
+        )
+        with self._server.transaction() as connection:
+            for label, capacity in connection.execute(query):
+                yield Label(label, capacity * MEGABYTE if capacity and capacity > 0 else None)
+
+    def claim(self, labels: Sequence[str], claim: Claim, description: str) -> list[str]:
+        """Take free labels for a dump, all or none; return those that are not to be had. Raises UserError, HostError.
+
+        ``status`` bears the job number, whatever type the lab gave it.
+        """
+        lost = []
+        with self._server.transaction() as connection:
+            for label in labels:
+                free = or_(_ROW.status.is_(None), _status() == "", _status() == "0", _status() == str(claim.job))
+                done = connection.execute(
+                    update(LABELS)
+                    .where(_ROW.label == label, _ROW.date.is_(None), free)
+                    .values(status=claim.job, description=description)
+                )
+                if done.rowcount != 1:
+                    lost.append(label)
+            if lost:
+                connection.rollback()
+        return lost
+
+    def release(self, claims: Mapping[str, Claim]) -> None:
+        """Let go of labels, each on condition that it still bears its claim. Raises UserError, HostError."""
+        with self._server.transaction() as connection:
+            for label, claim in claims.items():
+                connection.execute(
+                    update(LABELS)
+                    .where(_ROW.label == label, _ROW.date.is_(None), _status() == str(claim.job))
+                    .values(status=null(), description=null())
+                )
+
+    def push(self, claims: Mapping[str, Claim], filled: datetime) -> dict[str, Left]:
+        """Write the date of the dump to its labels, in one transaction; ``capacity`` is left alone.
+
+        A label whose row is not as it was left is not touched. Raises UserError, HostError.
+        """
+        date = filled.strftime("%Y%m%d-%H%M")
+        with self._server.transaction() as connection:
+            for label, claim in claims.items():
+                connection.execute(
+                    update(LABELS)
+                    .where(_ROW.label == label, _ROW.date.is_(None), _status() == str(claim.job))
+                    .values(date=date, status=null())
+                )
+            rows = connection.execute(select(_ROW.label, _ROW.date).where(_ROW.label.in_(list(claims))))
+            found = {row.label: row.date for row in rows}
+        return {label: Left.DONE if found.get(label) == date else Left.FOREIGN for label in claims}
+
+
+def _status() -> ColumnElement[str]:
+    return cast(_ROW.status, String(64))

@@ -1,0 +1,167 @@
+"""``papertape bridge``: the lab's own databases."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import click
+
+from papertape.cli.app import App, command, json_option, open_ledger
+from papertape.cli.output import note, print_json, say
+from papertape.cli.text import count, show_size
+from papertape.config import Config
+from papertape.errors import ConfigError, HostError, SourceError
+from papertape.jobs.bridge import Bridge, Settled, settle
+from papertape.jobs.bridge import check as check_bridge
+from papertape.jobs.pull import Pulled, pull_labels
+from papertape.jobs.pull import pull as pull_files
+from papertape.ledger import LabKind, LabState, Ledger, Registration, Standing
+from papertape.report import Reporter
+
+_ENTERED = (Registration.NEW, Registration.UPDATED, Registration.CHANGED, Registration.AGAIN)
+
+
+@click.group("bridge", short_help="Work with the lab's own databases.")
+@json_option
+@click.pass_context
+def bridge(context: click.Context, as_json: bool) -> None:
+    """Take work from the lab's databases of files and tapes, and report back to them ([bridge] in the config)."""
+    app = context.find_object(App) or App()
+    app.json = app.json or as_json
+
+
+def _bridge(config: Config) -> Bridge:
+    if config.bridge is None:
+        raise ConfigError("the config has no [bridge]; see docs/lab-databases.md for one")
+    return config.bridge
+
+
+@command("check", short="See whether the lab's databases will do.", examples="papertape bridge check")
+def check(app: App) -> None:
+    """See whether the option files can be read, the servers answer, and the tables are as expected. Changes nothing."""
+    warnings = list(check_bridge(_bridge(app.config())))
+    if app.json:
+        print_json({"ok": True, "warnings": warnings})
+        return
+    for warning in warnings:
+        say(f"warning: {warning}")
+    say("the lab's databases will do")
+
+
+class _Sum(NamedTuple):
+    registered: int
+    known: int
+    refused: int
+    size: int
+
+
+@command(
+    "pull", short="Register what the lab wants on tape.", examples="papertape bridge pull\npapertape bridge pull --json"
+)
+def pull(app: App) -> int:
+    """Register the rows that the lab wants on tape and nobody has as data sets, and its free tapes as volumes.
+
+    A row that cannot be registered is named, with the reason; the others are registered.
+    """
+    config = app.config()
+    chosen = _bridge(config)
+    troubles: list[Pulled] = []
+    registered = known = size = 0
+    with open_ledger(config) as ledger:
+        labels = pull_labels(ledger, chosen)
+        for tape in labels.troubles:
+            _tell(app, troubles, tape)
+        for item in pull_files(ledger, chosen, config.host):
+            if item.trouble:
+                _tell(app, troubles, item)
+            known += item.result in {Registration.KNOWN, Registration.CLAIMED}
+            if item.result in _ENTERED:
+                registered, size = registered + 1, size + item.size
+    refused = sum(item.result is None for item in troubles)
+    _sum_up(app, _Sum(registered, known, refused, size), labels.added, troubles)
+    return SourceError.exit_code if refused else 0
+
+
+def _tell(app: App, troubles: list[Pulled], item: Pulled) -> None:
+    troubles.append(item)
+    if not app.json:
+        note(f"papertape: {item.name}: {item.trouble}")
+
+
+def _sum_up(app: App, total: _Sum, labels: tuple[str, ...], troubles: list[Pulled]) -> None:
+    if app.json:
+        rows = [{"row": item.name, "trouble": item.trouble, "registered": item.result is not None} for item in troubles]
+        counts = {"registered": total.registered, "known": total.known, "refused": total.refused, "bytes": total.size}
+        print_json({**counts, "volumes": list(labels), "troubles": rows})
+        return
+    if labels:
+        say(f"{count(len(labels), 'volume')} registered")
+    more = f"; {total.known:,} known already" if total.known else ""
+    refused = f"; {count(total.refused, 'row')} left out" if total.refused else ""
+    say(f"{count(total.registered, 'data set')} registered, {show_size(total.size)}{more}{refused}")
+
+
+@command("push", short="Report to the lab what is on tape.", examples="papertape bridge push")
+def push(app: App) -> int:
+    """Write into the lab's databases where archived data sets lie, and let go of what no dump has any more.
+
+    Every dump does so at its end; this is for what could not be done then. A row that somebody else has changed is
+    named, and left alone.
+    """
+    config = app.config()
+    with open_ledger(config) as ledger:
+        done = settle(ledger, _bridge(config), Reporter())
+    if app.json:
+        print_json(_describe(done))
+    else:
+        pending = f", {done.pending:,} pending" if done.pending else ""
+        say(f"{count(done.pushed, 'row')} written, {done.released:,} let go{pending}")
+    for name in done.foreign:
+        note(f"papertape: {name}: somebody else has changed this row; it was left alone, so mend it by hand")
+    for trouble in done.troubles:
+        note(f"papertape: {trouble}")
+    return HostError.exit_code if done.foreign or done.troubles else 0
+
+
+def _describe(done: Settled) -> dict[str, object]:
+    return {
+        "pushed": done.pushed,
+        "released": done.released,
+        "pending": done.pending,
+        "foreign": list(done.foreign),
+        "troubles": list(done.troubles),
+    }
+
+
+@command("status", short="Print what the lab's databases are owed.", examples="papertape bridge status")
+def status(app: App) -> None:
+    """Say how many of the lab's rows are known, claimed and written back, what is pending, and which others changed.
+
+    Asks the ledger alone.
+    """
+    config = app.config()
+    _bridge(config)
+    with open_ledger(config) as ledger:
+        counts, foreign = ledger.lab_counts(), ledger.foreign_lab_rows()
+        pending = count_pending(ledger)
+    if app.json:
+        by_kind = {kind.value: {state.value: counts.get((kind, state), 0) for state in LabState} for kind in LabKind}
+        rows = [{"kind": item.kind, "row": item.name, "reason": item.reason} for item in foreign]
+        print_json({**by_kind, "pending": pending, "foreign": rows})
+        return
+    for kind in LabKind:
+        said = ", ".join(f"{counts[kind, state]:,} {state}" for state in LabState if (kind, state) in counts)
+        say(f"{kind}s: {said or 'none'}")
+    if pending:
+        say(f"pending: {count(pending, 'row')}; `papertape bridge push` sees to it")
+    for item in foreign:
+        say(f"  {item.name}: {item.reason}")
+
+
+def count_pending(ledger: Ledger) -> int:
+    """Return how many of the lab's rows are to be written, or let go, and have not been yet."""
+    return sum(item.standing is not Standing.HELD for item in ledger.marked_lab_rows())
+
+
+for _subcommand in (check, pull, push, status):
+    bridge.add_command(_subcommand)
