@@ -10,12 +10,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Integer, MetaData, String, Table, Text, cast, null, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    case,
+    cast,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from papertape.bridges.claims import Claim, Left
 from papertape.bridges.server import Server
 
 MEGABYTE = 10**6
+_OURS = "papertape dump "
+"""How a description begins that is ours."""
 
 LABELS = Table(
     "ids",
@@ -63,12 +80,13 @@ class LabelTable:
             for label, capacity in connection.execute(query):
                 yield Label(label, capacity * MEGABYTE if capacity and capacity > 0 else None)
 
-    def claim(self, labels: Sequence[str], claim: Claim, description: str) -> list[str]:
+    def claim(self, labels: Sequence[str], claim: Claim, dump: int) -> list[str]:
         """Take free labels for a dump, all or none; return those that are not to be had. Raises UserError, HostError.
 
-        ``status`` bears the job number, whatever type the lab gave it.
+        ``status`` bears the job number, whatever type the lab gave it; a description that is there stays.
         """
         lost = []
+        description = func.coalesce(func.nullif(_ROW.description, ""), f"{_OURS}{dump}")
         with self._server.transaction() as connection:
             for label in labels:
                 free = or_(_ROW.status.is_(None), _status() == "", _status() == "0", _status() == str(claim.job))
@@ -85,12 +103,13 @@ class LabelTable:
 
     def release(self, claims: Mapping[str, Claim]) -> None:
         """Let go of labels, each on condition that it still bears its claim. Raises UserError, HostError."""
+        ours = _ROW.description.startswith(_OURS)
         with self._server.transaction() as connection:
             for label, claim in claims.items():
                 connection.execute(
                     update(LABELS)
                     .where(_ROW.label == label, _ROW.date.is_(None), _status() == str(claim.job))
-                    .values(status=null(), description=null())
+                    .values(status=null(), description=case((ours, null()), else_=_ROW.description))
                 )
 
     def push(self, claims: Mapping[str, Claim], filled: datetime) -> dict[str, Left]:

@@ -122,7 +122,7 @@ def _claim_labels(ledger: Ledger, bridge: Bridge, dump: DumpRecord, its: Claim) 
         ledger.note_lab_rows(LabKind.LABEL, [(tag, tag) for tag in tags])
         _forget_others(ledger, ledger.lab_rows_of(dump.id, LabKind.LABEL), its, labels.release)
         ledger.mark_lab_rows(ledger.lab_rows_of(dump.id, LabKind.LABEL), dump.id, its.job)
-        lost = labels.claim(tags, its, f"papertape dump {dump.id}")
+        lost = labels.claim(tags, its, dump.id)
     rows = ledger.lab_rows_of(dump.id, LabKind.LABEL)
     ledger.unmark_lab_rows([row for row in rows if row.name in lost], LabState.KNOWN)  # they are somebody else's
     return tuple(lost)
