@@ -24,10 +24,11 @@ from papertape.tape.timing import GENERATIONS
 from papertape.tape.virtual import create_library
 
 PREFIXES = ("PAPR1", "PAPR2")
+LEDGER = "sqlite:///ledger.sqlite"
 _CONFIG = """\
 # papertape's config. Sizes: 5GB is 5,000,000,000 bytes, 1MiB is 1,048,576. Relative paths are relative to this folder.
 
-ledger = "sqlite:///ledger.sqlite"   # what is registered, claimed, written and proven
+ledger = {ledger}   # what is registered, claimed, written and proven
 spool = "spool"                      # the catalog while it is written: some 300 bytes a file
 prefixes = {prefixes}        # the volume tags of copy 1, of copy 2: a copy for each
 archive_size = "5GB"                 # data sets are gathered into tape files of this size
@@ -77,6 +78,7 @@ papertape init /srv/papertape
 papertape init --slots 24 --generation LTO-8 --capacity 12TB
 papertape init /srv/papertape --changer /dev/sg3 --drive /dev/nst0 --drive /dev/nst1
 papertape init --changer /dev/sg3 --drive /dev/nst0 --drive /dev/nst1 --prefix H0C1 --prefix H0C2
+papertape init --ledger postgresql+psycopg://papertape@dbhost/papertape
 """,
 )
 @click.argument("folder", metavar="[DIR]", default=".")
@@ -96,6 +98,9 @@ papertape init --changer /dev/sg3 --drive /dev/nst0 --drive /dev/nst1 --prefix H
 @click.option(
     "--prefix", "prefixes", multiple=True, default=PREFIXES, show_default=True, metavar="TAG", help="Of each copy."
 )
+@click.option(
+    "--ledger", default=LEDGER, metavar="URL", help="A ledger on a server, which hosts can share.  [default: a file]"
+)
 def init(
     app: App,
     folder: str,
@@ -107,6 +112,7 @@ def init(
     changer: str | None,
     nodes: tuple[str, ...],
     prefixes: tuple[str, ...],
+    ledger: str,
 ) -> None:
     """Make a config, a ledger and a virtual library in DIR (default: here), with blank volumes, half of them PAPR1001
     and so on, half of them PAPR2001 and so on, in its slots.
@@ -116,10 +122,10 @@ def init(
     """
     capacity = capacity or GENERATIONS[generation].capacity
     if changer or nodes:
-        config, tags = build_scsi(Path(folder), changer or "", nodes, prefixes, capacity, ring)
+        config, tags = build_scsi(Path(folder), changer or "", nodes, prefixes, capacity, ring, ledger)
         what = f"the library at {changer} with {count(len(nodes), 'drive')}"
     else:
-        config = build(Path(folder), drives, slots, capacity, generation, ring, prefixes)
+        config = build(Path(folder), drives, slots, capacity, generation, ring, prefixes, ledger)
         tags = volume_tags(slots, prefixes)
         what = f"a virtual library with {count(drives, 'drive')} and {count(slots, 'slot')}"
     if app.json:
@@ -139,7 +145,13 @@ def volume_tags(slots: int, prefixes: Sequence[str] = PREFIXES) -> list[str]:
 
 
 def build_scsi(
-    folder: Path, changer: str, nodes: Sequence[str], prefixes: Sequence[str], capacity: int, ring: str
+    folder: Path,
+    changer: str,
+    nodes: Sequence[str],
+    prefixes: Sequence[str],
+    capacity: int,
+    ring: str,
+    ledger: str = LEDGER,
 ) -> tuple[Config, list[str]]:
     """Make a config and a ledger for a real library; return the config and the volumes that were registered.
 
@@ -149,11 +161,11 @@ def build_scsi(
         raise UserError("a real library has a changer and drives: name both, with --changer and --drive")
     path = folder / FILE_NAME
     library = _SCSI.format(changer=json.dumps(changer), drives=json.dumps(list(nodes)))
-    content = _CONFIG.format(ring=ring, prefixes=json.dumps(list(prefixes))) + library
+    content = _write_config(ledger, prefixes, ring) + library
     config = parse_config(path, content.encode())
     found = open_library(config, Reporter()).loadable()
     tags = sorted(tag for tag in found if tag.startswith(tuple(prefixes)) and re.fullmatch(TAG_PATTERN, tag))
-    made = _new_files(folder)
+    made = _new_files(folder, ledger)
     with _undone(folder, [place for place in made if not os.path.lexists(place)]):
         folder.mkdir(parents=True, exist_ok=True)
         register_volumes(config, tags, capacity)
@@ -161,14 +173,18 @@ def build_scsi(
     return config, tags
 
 
-def _new_files(folder: Path) -> list[Path]:
+def _write_config(ledger: str, prefixes: Sequence[str], ring: str) -> str:
+    return _CONFIG.format(ledger=json.dumps(ledger), ring=ring, prefixes=json.dumps(list(prefixes)))
+
+
+def _new_files(folder: Path, ledger: str) -> list[Path]:
     """Return what ``init`` makes in any folder; raises UserError if some of it is there."""
     path = folder / FILE_NAME
-    ledger = [folder / f"ledger.sqlite{end}" for end in ("", "-wal", "-shm")]
-    for place in (path, ledger[0]):
+    database = [folder / f"ledger.sqlite{end}" for end in ("", "-wal", "-shm")] if ledger == LEDGER else []
+    for place in (path, *database[:1]):
         if os.path.lexists(place):
             raise UserError(f"{place} is there already: nothing was changed; choose another folder")
-    return [*ledger, path]
+    return [*database, path]
 
 
 def build(
@@ -179,13 +195,14 @@ def build(
     generation: str,
     ring: str,
     prefixes: Sequence[str] = PREFIXES,
+    ledger: str = LEDGER,
 ) -> Config:
     """Make everything that ``papertape init`` makes, or nothing; raises UserError where it cannot be made."""
     path = folder / FILE_NAME
-    content = _CONFIG.format(ring=ring, prefixes=json.dumps(list(prefixes))) + _VIRTUAL
+    content = _write_config(ledger, prefixes, ring) + _VIRTUAL
     config = parse_config(path, content.encode())
     tags = volume_tags(slots, prefixes)
-    made = [folder / "library", *_new_files(folder)]
+    made = [folder / "library", *_new_files(folder, ledger)]
     with _undone(folder, [place for place in made if not os.path.lexists(place)]):
         folder.mkdir(parents=True, exist_ok=True)
         create_library(
