@@ -170,6 +170,7 @@ def _check(document: Document, folder: Path) -> Config:
     for prefix in document.prefixes:
         if not _PREFIX.fullmatch(prefix):
             raise ValueError(f"prefixes: {prefix!r} is not up to seven capital letters and digits")
+    host = check_host(document.host or socket.gethostname())
     settings = Settings(
         copies=len(document.prefixes),
         archive_size=parse_size(document.archive_size),
@@ -177,8 +178,8 @@ def _check(document: Document, folder: Path) -> Config:
         ring=ring,
         spool=folder / document.spool,
         mount=document.mount,
+        host=host,
     )
-    host = check_host(document.host or socket.gethostname())
     bridge = _check_bridge(document.bridge, document.prefixes, folder) if document.bridge else None
     ledger = _resolve(document.ledger, folder)
     return Config(folder, host, document.prefixes, ledger, document.library, settings, bridge)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,11 @@ import pytest
 from papertape import __version__
 from papertape.errors import DriveError, NothingToDo
 from papertape.jobs.context import CROSSED, IN_PLACE, MOUNTS, RELOAD
+from papertape.jobs.register import register
 from papertape.ledger import CopyRecord
 from papertape.report import Reporter
 from papertape.volume.layout import RECORD
-from stories import BLOCK, KIB, Lab, check_all_archived, noise
+from stories import BLOCK, HOST, KIB, Lab, check_all_archived, noise
 
 from .conftest import MakeLab
 
@@ -173,3 +176,14 @@ def test_members_may_end_wherever_they_like_in_a_block(new_lab: MakeLab, tmp_pat
     lab.add(*sorted((tmp_path / "many").iterdir()))
     outcome = lab.dump()
     assert (outcome.error, outcome.rejected, outcome.datasets) == (None, (), BLOCK // RECORD)
+
+
+def test_a_ledger_that_several_hosts_share_gives_each_its_own_data_sets(lab: Lab, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"other")
+    list(register(lab.ledger, f"{HOST}2", [os.fsencode(other)], {}))
+    lab.settings = dataclasses.replace(lab.settings, host=HOST)
+    assert lab.dump().error is None
+    assert [item.source for item in lab.ledger.pending()] == [f"{HOST}2:{other}"]
+    with pytest.raises(NothingToDo, match=f"no data set of host {HOST} is waiting, others are: {HOST}2:{other}"):
+        lab.dump()

@@ -182,3 +182,12 @@ def test_what_the_writer_rejected_is_rejected_and_leaves_the_dump(ledger: Ledger
     assert ledger.expected(dump).rejected == {1}
     assert ledger.register(batch.archives[0][1], NOW) is Registration.AGAIN
     assert ledger.dump(dump).owner == ME
+
+
+def test_what_waits_can_be_asked_for_by_host(ledger: Ledger) -> None:
+    """Names of hosts that begin alike, or sort close to each other, are not mixed up."""
+    sources = [f"{host}:/data/{number}" for host in ("pot1", "pot10", "pot1.x", "pot", "pot1-a") for number in (1, 2)]
+    ledger.register_many([dataset(source) for source in sources], NOW)
+    assert [each.source for each in ledger.pending("pot1")] == ["pot1:/data/1", "pot1:/data/2"]
+    assert list(ledger.pending("po")) == []
+    assert len(list(ledger.pending())) == len(sources)

@@ -24,7 +24,7 @@ class Settings:
     """What a job needs to know of the config.
 
     ``copies`` is the number of twins; ``archive_size``, ``block_size`` and ``ring`` are in bytes; ``mount`` is one of
-    ``MOUNTS``.
+    ``MOUNTS``. ``host`` is whose data sets can be read here, "" for those of all hosts in the ledger.
     """
 
     copies: int
@@ -33,6 +33,7 @@ class Settings:
     ring: int
     spool: Path
     mount: str
+    host: str = ""
 
 
 @dataclass(frozen=True)

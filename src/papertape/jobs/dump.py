@@ -42,13 +42,20 @@ ATTEMPTS = 5
 def plan_next(ledger: Ledger, library: Library, settings: Settings) -> tuple[Batch, bool]:
     """Return what the next dump would do, and whether it takes up one that was interrupted while writing.
 
-    Raises NothingToDo if no data set waits, VolumeError if there is no blank volume for a copy, or none in the library.
+    Raises NothingToDo if no data set of this host waits, VolumeError if there is no blank volume for a copy, or none in
+    the library.
     """
-    with contextlib.closing(ledger.pending()) as waiting:
+    with contextlib.closing(ledger.pending(settings.host)) as waiting:
         first = next(waiting, None)
-        if first is None:
-            raise NothingToDo("no data set is waiting; register some with `papertape add`")
-        return _plan(ledger, library, settings, chain([first], waiting))
+        if first is not None:
+            return _plan(ledger, library, settings, chain([first], waiting))
+    with contextlib.closing(ledger.pending()) as elsewhere:
+        other = next(elsewhere, None)
+    if other is None:
+        raise NothingToDo("no data set is waiting; register some with `papertape add`")
+    raise NothingToDo(
+        f"no data set of host {settings.host} is waiting, others are: {other.source}; they are that host's"
+    )
 
 
 def _plan(ledger: Ledger, library: Library, settings: Settings, waiting: Iterable[DataSet]) -> tuple[Batch, bool]:

@@ -218,13 +218,13 @@ def _span(source: str) -> dict[str, str]:
     return {"first_inside": f"{folder}/", "first_behind": f"{folder}0"}
 
 
-def pending(connection: Connection) -> Iterator[DataSet]:
-    """Yield the waiting data sets ordered by source."""
+def pending(connection: Connection, host: str) -> Iterator[DataSet]:
+    """Yield the waiting data sets of ``host`` ("": of all hosts) ordered by source."""
     columns = [DATASETS.c[name] for name in DataSet._fields]
-    rows = stream(
-        connection, select(*columns).where(DATASETS.c.state == DataSetState.WAITING).order_by(DATASETS.c.source)
-    )
-    for row in rows:
+    waiting = [DATASETS.c.state == DataSetState.WAITING]
+    if host:  # no host has a colon in its name, and the semicolon is the character behind it
+        waiting += [DATASETS.c.source >= f"{host}:", DATASETS.c.source < f"{host};"]
+    for row in stream(connection, select(*columns).where(*waiting).order_by(DATASETS.c.source)):
         yield DataSet(*row)
 
 

@@ -111,10 +111,10 @@ class Ledger:
                     tell(dataset, result)
         return counts
 
-    def pending(self) -> Generator[DataSet, None, None]:
-        """Yield the data sets that wait, ordered by source."""
+    def pending(self, host: str = "") -> Generator[DataSet, None, None]:
+        """Yield the data sets of ``host`` ("": of all hosts) that wait, ordered by source."""
         with self._database.reading() as connection:
-            yield from datasets.pending(connection)
+            yield from datasets.pending(connection, host)
 
     def reject(self, refused: Iterable[tuple[DataSet, str]]) -> None:
         """Reject waiting data sets, each with its reason; raises ClaimLost, and rejects none, if one does not wait."""
