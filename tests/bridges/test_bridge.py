@@ -64,12 +64,18 @@ def test_while_a_dump_is_written_its_rows_bear_its_mark(bridged: BridgedLab, nig
     bridged.database.add(*night)
     bridged.pull()
     seen: list[object] = []
-    look = At("writing", lambda: seen.extend([bridged.database.files(), bridged.database.labels()]))
+
+    def bearers() -> set[int | None]:
+        return {item.row.job for item in bridged.lab.ledger.marked_lab_rows()}
+
+    look = At("writing", lambda: seen.extend([bridged.database.files(), bridged.database.labels(), bearers()]))
     outcome = bridged.lab.dump(look)
-    claim = Claim.of_dump(outcome.uuid)
-    files, labels = seen
+    files, labels, bearing = seen
     assert isinstance(files, dict)
     assert isinstance(labels, dict)
+    assert isinstance(bearing, set)
+    claim = Claim(bearing.pop())
+    assert not bearing
     assert set(files.values()) == {(claim.mark, 0)}
     assert claim.mark == f"1{claim.job}"
     assert len(claim.mark) == 10
@@ -187,10 +193,10 @@ def test_a_claim_is_all_or_nothing_and_may_be_made_twice(bridged: BridgedLab, ni
         assert bridged.database.files()[night[0].name] == (None, 0)
 
 
-def test_the_number_of_a_dump_is_always_the_same(bridged: BridgedLab) -> None:
-    uuid = "2f1b8f0e-0000-4000-8000-00000000abcd"
-    assert Claim.of_dump(uuid) == Claim.of_dump(uuid)
-    assert 10**8 <= Claim.of_dump(uuid).job < 10**9
+def test_the_number_of_a_claim_has_nine_digits() -> None:
+    drawn = [Claim.draw() for _ in range(100)]
+    assert len(set(drawn)) == 100
+    assert all(10**8 <= claim.job < 10**9 for claim in drawn)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +264,9 @@ def test_two_of_ours_never_have_the_same_row(bridged: BridgedLab, night: list[Pa
     batch = bridged.lab.plan()
     dump = ledger.begin(batch, nobody(), datetime.now(UTC))
     assert claim(ledger, bridged.bridge, dump) == ((), ())
-    assert set(bridged.database.files().values()) == {(Claim.of_dump(batch.dump).mark, 0)}
+    (job,) = {item.row.job for item in ledger.marked_lab_rows()}
+    assert job
+    assert set(bridged.database.files().values()) == {(Claim(job).mark, 0)}
     assert bridged.push()[:2] == (0, 0)
     bridged.lab.recover()
     assert set(bridged.database.files().values()) == {(None, 0)}
@@ -341,7 +349,7 @@ def test_a_dump_that_died_before_the_lab_was_told_of_its_claim_leaves_nothing(
     ledger = bridged.lab.ledger
     batch = bridged.lab.plan()
     dump = ledger.begin(batch, nobody(), datetime.now(UTC))
-    ledger.mark_lab_rows(ledger.lab_rows_of(dump, LabKind.FILE), dump, Claim.of_dump(batch.dump).job)
+    ledger.mark_lab_rows(ledger.lab_rows_of(dump, LabKind.FILE), dump, Claim.draw().job)
     bridged.lab.finish()
     assert {deletable for _, deletable in bridged.database.files().values()} == {1}
     assert ("file", "claimed") not in ledger.lab_counts()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from itertools import islice
+from secrets import randbelow
 from typing import NamedTuple, TypeVar
-from uuid import UUID
 
 T = TypeVar("T")
 
@@ -29,10 +29,10 @@ class Claim(NamedTuple):
         return f"1{self.job}"
 
     @classmethod
-    def of_dump(cls, uuid: str) -> Claim:
-        """Return the claim of a dump, always the same: one that is begun anew finds what it took before."""
+    def draw(cls) -> Claim:
+        """Return a claim that nobody else has: who lets go of an earlier one, however late, does not let go of it."""
         first, many = _JOBS
-        return cls(first + UUID(uuid).int % many)
+        return cls(first + randbelow(many))
 
 
 class Left(StrEnum):

@@ -80,6 +80,11 @@ class LabelTable:
             for label, capacity in connection.execute(query):
                 yield Label(label, capacity * MEGABYTE if capacity and capacity > 0 else None)
 
+    def is_free(self, label: str) -> bool:
+        """Whether nobody has the label, and nothing lies on it; raises UserError, HostError."""
+        with self._server.transaction() as connection:
+            return connection.scalar(select(_ROW.id).where(_ROW.label == label, _is_free()).limit(1)) is not None
+
     def claim(self, labels: Sequence[str], claim: Claim, dump: int) -> list[str]:
         """Take free labels for a dump, all or none; return those that are not to be had. Raises UserError, HostError.
 
@@ -89,10 +94,9 @@ class LabelTable:
         description = func.coalesce(func.nullif(_ROW.description, ""), f"{_OURS}{dump}")
         with self._server.transaction() as connection:
             for label in labels:
-                free = or_(_ROW.status.is_(None), _status() == "", _status() == "0", _status() == str(claim.job))
                 done = connection.execute(
                     update(LABELS)
-                    .where(_ROW.label == label, _ROW.date.is_(None), free)
+                    .where(_ROW.label == label, _ROW.date.is_(None), _is_free() | (_status() == str(claim.job)))
                     .values(status=claim.job, description=description)
                 )
                 if done.rowcount != 1:
@@ -128,6 +132,10 @@ class LabelTable:
             rows = connection.execute(select(_ROW.label, _ROW.date).where(_ROW.label.in_(list(claims))))
             found = {row.label: row.date for row in rows}
         return {label: Left.DONE if found.get(label) == date else Left.FOREIGN for label in claims}
+
+
+def _is_free() -> ColumnElement[bool]:
+    return _ROW.date.is_(None) & or_(_ROW.status.is_(None), _status() == "", _status() == "0")
 
 
 def _status() -> ColumnElement[str]:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from papertape.bridges import Claim, FileTable, LabelTable, Left, Placed, Server, read_option_file
-from papertape.errors import ConfigError, PapertapeError
+from papertape.errors import ConfigError, PapertapeError, VolumeError
 from papertape.ledger import DumpRecord, LabKind, LabRow, LabState, Ledger, Marked, Standing, VolumeState
 from papertape.report import Reporter
 
+TAKEN = "the lab's database says that it is taken, or is not to be used any more"
 FOREIGN = "somebody else has changed its row while it was ours; it was left alone"
 
 
@@ -102,9 +103,8 @@ def claim(ledger: Ledger, bridge: Bridge | None, dump: int) -> Lost:
         if rows:
             raise ConfigError(f"{rows[0].name} came from the lab's database, and the config has no [bridge]; add it")
         return Lost((), ())
-    record = ledger.dump(dump)
-    its = Claim.of_dump(record.uuid)
-    lost = _claim_labels(ledger, bridge, record, its)
+    its = Claim.draw()
+    lost = _claim_labels(ledger, bridge, dump, [copy.volume for copy in ledger.dump(dump).copies], its)
     if lost or not rows:
         return Lost((), lost)
     with bridge.open_files() as files:
@@ -114,17 +114,35 @@ def claim(ledger: Ledger, bridge: Bridge | None, dump: int) -> Lost:
     return Lost(tuple(row.source for row in rows if row.name in names), ())
 
 
-def _claim_labels(ledger: Ledger, bridge: Bridge, dump: DumpRecord, its: Claim) -> tuple[str, ...]:
+def check_label(ledger: Ledger, bridge: Bridge | None, tag: str, report: Reporter) -> None:
+    """Raise VolumeError if the lab's table of tapes has not the blank volume ``tag`` as free; UserError, HostError."""
+    if bridge is None or bridge.labels is None:
+        return
+    settle(ledger, bridge, report)  # an earlier dump that did not use it may have left its mark
+    with bridge.open_labels() as labels:
+        if not labels.is_free(tag):
+            raise VolumeError(tag, TAKEN)
+
+
+def claim_label(ledger: Ledger, bridge: Bridge | None, dump: int, tag: str) -> None:
+    """Take the tape ``tag``, which ``dump`` has in the ledger; raises VolumeError, UserError, HostError."""
+    if bridge is not None and _claim_labels(ledger, bridge, dump, [tag], Claim.draw()):
+        raise VolumeError(tag, TAKEN)
+
+
+def _claim_labels(ledger: Ledger, bridge: Bridge, dump: int, tags: Sequence[str], its: Claim) -> tuple[str, ...]:
     if bridge.labels is None:
         return ()
-    tags = [copy.volume for copy in dump.copies]
+
+    def look() -> list[LabRow]:
+        return [row for row in ledger.lab_rows_of(dump, LabKind.LABEL) if row.name in tags]
+
     with bridge.open_labels() as labels:
         ledger.note_lab_rows(LabKind.LABEL, [(tag, tag) for tag in tags])
-        _forget_others(ledger, ledger.lab_rows_of(dump.id, LabKind.LABEL), its, labels.release)
-        ledger.mark_lab_rows(ledger.lab_rows_of(dump.id, LabKind.LABEL), dump.id, its.job)
-        lost = labels.claim(tags, its, dump.id)
-    rows = ledger.lab_rows_of(dump.id, LabKind.LABEL)
-    ledger.unmark_lab_rows([row for row in rows if row.name in lost], LabState.KNOWN)  # they are somebody else's
+        _forget_others(ledger, look(), its, labels.release)
+        ledger.mark_lab_rows(look(), dump, its.job)
+        lost = labels.claim(tags, its, dump)
+    ledger.unmark_lab_rows([row for row in look() if row.name in lost], LabState.KNOWN)  # they are somebody else's
     return tuple(lost)
 
 

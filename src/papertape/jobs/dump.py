@@ -23,7 +23,7 @@ from papertape.errors import (
     VolumeMissing,
 )
 from papertape.jobs.blank import check_writable
-from papertape.jobs.bridge import Lost, claim, settle
+from papertape.jobs.bridge import TAKEN, Lost, claim, settle
 from papertape.jobs.context import IN_PLACE, Context, Outcome, Settings, be_patient, conclude, run_in_session
 from papertape.jobs.heartbeat import Heartbeat
 from papertape.jobs.prove import prove
@@ -129,17 +129,16 @@ def _undo(context: Context, dump: int, reason: str, *, resumed: bool) -> None:
 
 def _drop(context: Context, dump: int, batch: Batch, lost: Lost, *, resumed: bool) -> None:
     """Let go of all, and keep what the lab gives to others out of the next plan."""
-    taken = "the lab's database says that it is taken, or is not to be used any more"
     if lost.volumes and resumed:
         tags = [volume.tag for volume in batch.volumes]
         now = datetime.now(UTC)
-        context.ledger.fail(dump, taken, now, aside=dict.fromkeys(lost.volumes, taken), touched=tags)
+        context.ledger.fail(dump, TAKEN, now, aside=dict.fromkeys(lost.volumes, TAKEN), touched=tags)
         return
-    _undo(context, dump, taken, resumed=resumed)
+    _undo(context, dump, TAKEN, resumed=resumed)
     for tag in lost.volumes:
-        context.ledger.set_aside(tag, taken)
+        context.ledger.set_aside(tag, TAKEN)
     datasets = chain.from_iterable(batch.archives)
-    context.ledger.reject([(item, taken) for item in datasets if item.source in frozenset(lost.sources)])
+    context.ledger.reject([(item, TAKEN) for item in datasets if item.source in frozenset(lost.sources)])
 
 
 def _refusals(batch: Batch) -> tuple[tuple[str, str], ...]:

@@ -149,7 +149,7 @@ def _compare_size(megabytes: Decimal | None, size: int) -> str:
 def _register(ledger: Ledger, looked: Sequence[_Looked]) -> list[Pulled]:
     """Register what was found: first whose row it is, so that nothing waits of which that is not known."""
     named = [(item.row.source, item.dataset.source) for item in looked if item.dataset]
-    twice = set(ledger.note_lab_rows(LabKind.FILE, named))
+    twice = ledger.note_lab_rows(LabKind.FILE, named)
     wanted = [item.dataset for item in looked if item.dataset and item.row.source not in twice]
     results, errors = _enter(ledger, wanted)
     return [_tell(item, twice, results, errors) for item in looked]
@@ -172,10 +172,12 @@ def _enter(ledger: Ledger, wanted: Sequence[DataSet]) -> tuple[dict[str, Registr
     return results, {}
 
 
-def _tell(item: _Looked, twice: set[str], results: dict[str, Registration], errors: dict[str, str]) -> Pulled:
+def _tell(item: _Looked, twice: dict[str, str], results: dict[str, Registration], errors: dict[str, str]) -> Pulled:
     name, dataset = item.row.source, item.dataset
     if dataset is None:
         return Pulled(name, None, 0, item.trouble)
+    if twice.get(name):
+        return Pulled(name, None, 0, f"it is registered as {twice[name]} already; see to it that one rule fits it")
     if name in twice:
         return Pulled(name, None, 0, f"another row stands for {dataset.source.partition(':')[2]} already; mend one")
     if dataset.source in errors:

@@ -21,7 +21,7 @@ from papertape.errors import (
     WriteProtected,
 )
 from papertape.jobs.blank import check_writable
-from papertape.jobs.bridge import settle
+from papertape.jobs.bridge import check_label, claim_label, settle
 from papertape.jobs.context import CROSSED, Context, Outcome, add_notes, be_patient, conclude, run_in_session
 from papertape.jobs.heartbeat import Heartbeat
 from papertape.jobs.prove import judge
@@ -146,20 +146,33 @@ class _Making:
         return error
 
     def _write(self, target: Drive, write: Callable[[], Duplicate]) -> Duplicate:
-        """Claim the new volume, which must itself be blank, and write it."""
+        """Claim the new volume, which must itself be blank, here and at the lab, and write it."""
         task = self._task
         self._context.stop.check()
+        self._check_blank(target)
+        self._ledger.replace(task.old, task.new, self._context.owner, datetime.now(UTC))
+        try:
+            claim_label(self._ledger, self._context.bridge, self._dump, task.new.tag)
+            return write()
+        except BaseException as error:
+            reason = str(error) or type(error).__name__
+            self._ledger.leave_incomplete(self._dump, reason, {task.new.tag: reason})
+            raise
+
+    def _check_blank(self, target: Drive) -> None:
+        """Raise what keeps the new volume from being written to; if that is the volume's own fault, it is set aside."""
+        task, context = self._task, self._context
         try:
             check_writable(target, task.new, resumed=task.resumed)
         except (VolumeNotBlank, WriteProtected) as error:
             self._ledger.set_aside(task.new.tag, error.reason)
             raise
-        self._ledger.replace(task.old, task.new, self._context.owner, datetime.now(UTC))
+        if task.resumed:
+            return
         try:
-            return write()
-        except BaseException as error:
-            reason = str(error) or type(error).__name__
-            self._ledger.leave_incomplete(self._dump, reason, {task.new.tag: reason})
+            check_label(self._ledger, context.bridge, task.new.tag, context.report)
+        except VolumeError as error:
+            self._ledger.set_aside(task.new.tag, error.reason)
             raise
 
     @property

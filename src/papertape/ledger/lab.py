@@ -29,23 +29,42 @@ from papertape.ledger.schema import (
 _ROW = LAB_ROWS.c
 
 
-def note(connection: Connection, kind: LabKind, named: Sequence[tuple[str, str]]) -> list[str]:
-    """Remember rows as ``(name, source)``; return the names of those whose source belongs to another row."""
-    refused: list[str] = []
+def note(connection: Connection, kind: LabKind, named: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Remember rows as ``(name, source)``; return the names of those that are refused.
+
+    With each is the other source for which that row stands already; "" if it is another row that stands for its source.
+    """
+    refused: dict[str, str] = {}
     for chunk in chunks(named):
         by_name = {source_key(name): (name, source_key(source)) for name, source in chunk}
         known = _known(connection, kind, by_name)
         taken = {key: name_key for name_key, key in known}
-        there = {name_key for name_key, _ in known}
+        there = dict(known)
         rows = []
         for name_key, (name, key) in by_name.items():
             if taken.setdefault(key, name_key) != name_key:
-                refused.append(name)
+                refused[name] = ""
             elif name_key not in there:
                 rows.append({"kind": kind, "name": name, "name_key": name_key, "source_key": key})
+            elif there[name_key] != key and (other := _move(connection, kind, name_key, key)):
+                refused[name] = other
         if rows:
             connection.execute(insert(LAB_ROWS).values(state=LabState.KNOWN), rows)
     return refused
+
+
+def _move(connection: Connection, kind: LabKind, name_key: str, key: str) -> str:
+    """Let a row stand for another source if nothing is left of that for which it stood; return that if not."""
+    its = (_ROW.kind == kind) & (_ROW.name_key == name_key)
+    left = connection.scalar(
+        select(DATASETS.c.source)
+        .join(LAB_ROWS, DATASETS.c.source_key == _ROW.source_key)
+        .where(its, (DATASETS.c.state != DataSetState.REJECTED) | _ROW.job.is_not(None))
+        .limit(1)
+    )
+    if left is None:
+        connection.execute(update(LAB_ROWS).where(its).values(source_key=key))
+    return left or ""
 
 
 def _known(connection: Connection, kind: LabKind, by_name: dict[str, tuple[str, str]]) -> list[tuple[str, str]]:

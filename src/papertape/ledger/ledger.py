@@ -419,10 +419,11 @@ class Ledger:
         with self._database.reading() as connection:
             yield from search.files(connection, found)
 
-    def note_lab_rows(self, kind: LabKind, named: Sequence[tuple[str, str]]) -> list[str]:
+    def note_lab_rows(self, kind: LabKind, named: Sequence[tuple[str, str]]) -> dict[str, str]:
         """Remember which rows of the lab's tables (their names) stand for which data sets or volumes.
 
-        Returns the names of those that stand for something that another row stands for already; they are left out.
+        Returns the names of those that are left out, each with the source for which it stands already, or with "" where
+        another row stands for its source.
         """
         with self._database.writing() as connection:
             return lab.note(connection, kind, named)
