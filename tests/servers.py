@@ -233,7 +233,9 @@ class MariaDB(Server):
     def create_user(self, user: str, password: str) -> None:
         """Make one who may do everything in every database, and needs the password."""
         secret = password.replace("\\", "\\\\").replace("'", "\\'").replace(":", "\\:")
-        self.execute(f"CREATE USER {user}@localhost IDENTIFIED BY '{secret}'", f"GRANT ALL ON *.* TO {user}@localhost")
+        self.execute(
+            f"CREATE OR REPLACE USER {user}@localhost IDENTIFIED BY '{secret}'", f"GRANT ALL ON *.* TO {user}@localhost"
+        )
 
     def _prepare(self) -> None:
         data = f"--datadir={self.folder}/data"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridges.labdatabase import BridgedLab
+from bridges.labdatabase import BridgedLab, md5
 from papertape.jobs.pull import map_path
 from papertape.ledger import Registration
 
@@ -160,3 +160,20 @@ def test_any_row_is_told_and_none_is_changed(bridged: BridgedLab, made: list[dic
     before = database.ask("SELECT * FROM File ORDER BY source")
     assert all(item.result is None and item.trouble for item in bridged.pull().values())
     assert database.ask("SELECT * FROM File ORDER BY source") == before
+
+
+def test_a_file_that_was_wrong_is_taken_again_once_the_row_or_the_file_is_mended(
+    bridged: BridgedLab, night: list[Path]
+) -> None:
+    for path in night[:2]:
+        bridged.database.add_row(f"pot1:{path}", md5sum="0" * 32)
+    bridged.database.add(night[2])
+    bridged.pull()
+    assert len(bridged.lab.dump().rejected) == 2
+    assert {item.result for item in bridged.pull().values()} == {None}
+    row, file = night[:2]
+    bridged.database.do("UPDATE File SET md5sum = :md5 WHERE source = :its", {"md5": md5(row), "its": f"pot1:{row}"})
+    os.utime(file)
+    assert {item.result for item in bridged.pull().values()} == {Registration.AGAIN}
+    assert [Path(source.partition(":")[2]) for source, _ in bridged.lab.dump().rejected] == [file]
+    assert bridged.database.files()[row.name][1] == 1

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from bridges.labdatabase import PASSWORD, USER, LabDatabase, lab_database
+from servers import MariaDB
 
 from .rig import Lab, copy_lab, make_lab, make_sources
 
@@ -42,3 +46,16 @@ def waiting(full_lab: Lab, tmp_path: Path) -> Lab:
 @pytest.fixture
 def done(done_lab: Lab, tmp_path: Path) -> Lab:
     return copy_lab(done_lab, tmp_path / "lab")
+
+
+@pytest.fixture(scope="session")
+def lab_server(mariadb: MariaDB) -> MariaDB:
+    """The server of the lab's own databases."""
+    mariadb.create_user(USER, PASSWORD)
+    return mariadb
+
+
+@pytest.fixture
+def database(lab_server: MariaDB, tmp_path: Path) -> Iterator[LabDatabase]:
+    with lab_database(lab_server, tmp_path / "database") as made:
+        yield made

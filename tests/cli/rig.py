@@ -11,10 +11,11 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bridges.labdatabase import LabDatabase
 from papertape.volume.names import unquote
 
 PYTHON = (sys.executable, "-W", "error")
@@ -125,6 +126,14 @@ def make_lab(folder: Path, *, slots: int = 6, capacity: str = "60MB", archive_si
     lab.ok("init", "--slots", str(slots), "--capacity", capacity, "--ring", "8MiB")
     lab.configure(archive_size=f'"{archive_size}"')
     return lab
+
+
+def add_bridge(lab: Lab, database: LabDatabase, rules: Mapping[str, str]) -> None:
+    """Let the lab's own databases have a say."""
+    config = lab.folder / "papertape.toml"
+    section = f'[bridge]\nfiles = "{database.options}"\nlabels = "{database.options}"\nstrict = true\n'
+    paths = "".join(f'"{there}" = "{here}"\n' for there, here in rules.items())
+    config.write_text(f"{config.read_text()}\n{section}[bridge.paths]\n{paths}")
 
 
 def make_sources(lab: Lab, count: int, size: int, seed: int = 1, name: str = "night") -> list[str]:

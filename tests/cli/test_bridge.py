@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bridges.labdatabase import PASSWORD, USER, LabDatabase, lab_database
-from servers import MariaDB
+from bridges.labdatabase import LabDatabase
 
-from .rig import Lab, check_archived, make_sources
-
-
-@pytest.fixture(scope="module")
-def server(mariadb: MariaDB) -> MariaDB:
-    mariadb.execute(f"DROP USER IF EXISTS {USER}@localhost")
-    mariadb.create_user(USER, PASSWORD)
-    return mariadb
-
-
-@pytest.fixture
-def database(server: MariaDB, tmp_path: Path) -> Iterator[LabDatabase]:
-    with lab_database(server, tmp_path / "database") as made:
-        yield made
+from .rig import Lab, add_bridge, check_archived, make_sources
 
 
 @pytest.fixture
 def lab(blank: Lab, database: LabDatabase) -> Lab:
     """A lab with a [bridge], whose data sets the lab's table has."""
-    config = blank.folder / "papertape.toml"
-    section = f'[bridge]\nfiles = "{database.options}"\nlabels = "{database.options}"\nstrict = true\n'
-    config.write_text(f'{config.read_text()}\n{section}[bridge.paths]\n"pot1:/data" = "{blank.folder}/night"\n')
+    add_bridge(blank, database, {"pot1:/data": f"{blank.folder}/night"})
     for path in make_sources(blank, 6, 300_000):
         database.add_row(f"pot1:/data/{Path(path).name}")
     database.add_labels(row["tag"] for row in blank.json("volumes", "show"))

@@ -16,6 +16,7 @@ from papertape.errors import SourceError, UserError
 from papertape.jobs.bridge import Bridge
 from papertape.ledger import LabKind, Ledger, Registration
 from papertape.plan import DataSet
+from papertape.transfer.journal import WRONG_MD5
 from papertape.transfer.source import scan
 
 MEGABYTE = 10**6
@@ -151,8 +152,20 @@ def _register(ledger: Ledger, looked: Sequence[_Looked]) -> list[Pulled]:
     named = [(item.row.source, item.dataset.source) for item in looked if item.dataset]
     twice = ledger.note_lab_rows(LabKind.FILE, named)
     wanted = [item.dataset for item in looked if item.dataset and item.row.source not in twice]
-    results, errors = _enter(ledger, wanted)
+    wrong = _find_wrong(ledger, wanted)
+    results, errors = _enter(ledger, [dataset for dataset in wanted if dataset.source not in wrong])
+    errors |= wrong
     return [_tell(item, twice, results, errors) for item in looked]
+
+
+def _find_wrong(ledger: Ledger, wanted: Sequence[DataSet]) -> dict[str, str]:
+    """Return those that a dump found wrong and that are as they were, with a clause: no tape is to have them again."""
+    before = ledger.rejected_as_they_are(wanted)
+    return {
+        source: f"it was rejected before: {reason}; mend the row or the file"
+        for source, reason in before.items()
+        if reason.startswith(WRONG_MD5)
+    }
 
 
 def _enter(ledger: Ledger, wanted: Sequence[DataSet]) -> tuple[dict[str, Registration], dict[str, str]]:

@@ -288,6 +288,19 @@ def are_rejected(connection: Connection, refused: Sequence[tuple[DataSet, str]])
     return True
 
 
+def rejected_as_they_are(connection: Connection, datasets: Sequence[DataSet]) -> dict[str, str]:
+    """Return the sources of those that were rejected and have not changed since, with the reasons."""
+    by_key = {source_key(dataset.source): dataset for dataset in datasets}
+    found: dict[str, str] = {}
+    for chunk in chunks(by_key):
+        its = DATASETS.c.source_key.in_(chunk), DATASETS.c.state == DataSetState.REJECTED
+        for row in connection.execute(select(DATASETS).where(*its)):
+            dataset = by_key[row.source_key]
+            if dataset.fingerprint == row.fingerprint and dataset.md5 in {None, row.md5}:
+                found[dataset.source] = row.reason
+    return found
+
+
 def rejected(connection: Connection) -> Iterator[Rejected]:
     """Yield the rejected data sets ordered by source."""
     rows = stream(

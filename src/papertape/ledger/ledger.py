@@ -121,6 +121,10 @@ class Ledger:
         every = list(refused)
         self._database.step(partial(datasets.are_rejected, refused=every), datasets.reject, every)
 
+    def rejected_as_they_are(self, sets: Sequence[DataSet]) -> dict[str, str]:
+        """Return the sources of those that were rejected and have not changed since, with the reasons."""
+        return self._database.read(datasets.rejected_as_they_are, sets)
+
     def rejected(self) -> Iterator[Rejected]:
         """Yield the rejected data sets, ordered by source."""
         with self._database.reading() as connection:

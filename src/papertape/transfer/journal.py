@@ -24,6 +24,9 @@ from papertape.volume.sums import sums_line
 SETTLE_AT = 64
 """Items that come together before rows are written: to look at each as it comes costs more than to write it."""
 
+WRONG_MD5 = "its declared MD5 is"
+"""How the reason begins for which a data set with another MD5 is rejected: it will be so every time."""
+
 
 class _Pending(NamedTuple):
     """A member on its way: its digests may still be computed."""
@@ -143,4 +146,4 @@ class Journal:
         if record.reason or not record.md5 or record.md5 == self._md5:
             return record
         found = f"what was read has {self._md5}" if self._md5 else "there is no visdata in it"
-        return record._replace(reason=f"its declared MD5 is {record.md5}, but {found}")
+        return record._replace(reason=f"{WRONG_MD5} {record.md5}, but {found}")
