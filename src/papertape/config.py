@@ -191,7 +191,7 @@ def _check_bridge(bridge: BridgeConfig, prefixes: tuple[str, ...], folder: Path)
         host, _, path = there.partition(":")
         if not host or not path.startswith("/"):
             raise ValueError(f"bridge.paths: {there!r} is not of the form host:/path")
-        if not here.startswith("/"):
+        if here and not here.startswith("/"):
             raise ValueError(f"bridge.paths: {here!r} is no absolute path on this host")
     return Bridge(
         files=folder / _expand(bridge.files),

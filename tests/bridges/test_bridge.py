@@ -28,6 +28,11 @@ def place(bridged: BridgedLab, name: str) -> str:
     return f"{date}[{labels}]-{found.tape_file}:{found.number}"
 
 
+def deletable(bridged: BridgedLab) -> set[str]:
+    """What `papertape status --deletable` would name."""
+    return {item.source.rpartition("/")[2] for item in bridged.lab.ledger.deletable()}
+
+
 def test_the_databases_will_do(bridged: BridgedLab) -> None:
     assert list(check(bridged.bridge)) == []
 
@@ -140,6 +145,7 @@ def test_a_row_changed_while_it_was_ours_is_named_and_left_alone(bridged: Bridge
     outcome = bridged.lab.dump(At("verifying", lambda: bridged.database.do(change, {"its": f"%/{name}"})))
     assert outcome.error is None
     assert bridged.database.files()[name] == ("by hand", 0)
+    assert deletable(bridged) == {path.name for path in night} - {name}
     assert [item.name.rpartition("/")[2] for item in bridged.lab.ledger.foreign_lab_rows()] == [name]
 
 
@@ -152,12 +158,14 @@ def test_a_server_that_is_away_at_the_end_is_told_by_the_next_run(bridged: Bridg
     assert outcome.error is None
     assert outcome.state == "archived"
     assert {deletable for _, deletable in bridged.database.files().values()} == {0}
+    assert deletable(bridged) == set()
     pending = bridged.push()
     assert (pending.pushed, pending.pending) == (0, len(night) + 2)
     assert len(pending.troubles) == 2
     server.write_bytes(content)
     assert bridged.push()[:3] == (len(night) + 2, 0, 0)
     assert {deletable for _, deletable in bridged.database.files().values()} == {1}
+    assert deletable(bridged) == {path.name for path in night}
 
 
 def test_nothing_is_written_if_the_server_cannot_be_asked_for_its_rows(bridged: BridgedLab, night: list[Path]) -> None:

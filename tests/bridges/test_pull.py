@@ -177,3 +177,14 @@ def test_a_file_that_was_wrong_is_taken_again_once_the_row_or_the_file_is_mended
     assert {item.result for item in bridged.pull().values()} == {Registration.AGAIN}
     assert [Path(source.partition(":")[2]) for source, _ in bridged.lab.dump().rejected] == [file]
     assert bridged.database.files()[row.name][1] == 1
+
+
+def test_a_rule_without_a_folder_says_that_another_host_has_it(bridged: BridgedLab, night: list[Path]) -> None:
+    rules = (*bridged.bridge.paths, ("pot2:/data", ""), ("pot2:/data/here", str(night[0].parent)))
+    object.__setattr__(bridged.bridge, "paths", rules)
+    bridged.database.add_row("pot2:/data/there")
+    bridged.database.add_row("pot2:/data/../there")
+    bridged.database.add_row(f"pot2:/data/here/{night[0].name}")
+    bridged.database.add_row("pot2:/other")
+    pulled = bridged.pull()
+    assert {name: item.result for name, item in pulled.items()} == {night[0].name: Registration.NEW, "other": None}

@@ -119,11 +119,14 @@ def finish(process: subprocess.Popen[str]) -> Ran:
     return Ran(process.returncode, out, err)
 
 
-def make_lab(folder: Path, *, slots: int = 6, capacity: str = "60MB", archive_size: str = "4MB") -> Lab:
+def make_lab(
+    folder: Path, *, slots: int = 6, capacity: str = "60MB", archive_size: str = "4MB", prefixes: Sequence[str] = ()
+) -> Lab:
     """Make a lab; archives are small, so that a dump has several."""
     folder.mkdir(parents=True, exist_ok=True)
     lab = Lab(folder)
-    lab.ok("init", "--slots", str(slots), "--capacity", capacity, "--ring", "8MiB")
+    given = [word for prefix in prefixes for word in ("--prefix", prefix)]
+    lab.ok("init", "--slots", str(slots), "--capacity", capacity, "--ring", "8MiB", *given)
     lab.configure(archive_size=f'"{archive_size}"')
     return lab
 

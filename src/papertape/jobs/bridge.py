@@ -28,7 +28,8 @@ class Bridge:
     """What the config says of the lab's databases.
 
     ``files`` and ``labels`` are option files; without ``labels``, the table of tapes is left alone. ``file_types`` is
-    a LIKE pattern. ``paths`` says which paths here (the second) stand for which ``host:/path`` there.
+    a LIKE pattern. ``paths`` says which paths here (the second, "": none, another host has it) stand for which
+    ``host:/path`` there.
     ``mark_deletable``: whether the lab is told that a disk copy may go. ``strict``: whether an option file that others
     can read is refused.
     """

@@ -51,12 +51,14 @@ class PulledLabels(NamedTuple):
 def pull(ledger: Ledger, bridge: Bridge, host: str) -> Iterator[Pulled]:
     """Register what the lab's table of files wants on tape as data sets of ``host``, and yield what became of each.
 
-    A row that cannot be registered does not keep the others from it. Raises UserError, HostError if the lab's
+    Rows that another host has, by a rule without a folder here, are passed over. A row that cannot be registered does
+    not keep the others from it. Raises UserError, HostError if the lab's
     database, or the ledger, has something against it as a whole.
     """
     locate = partial(map_path, paths=bridge.paths, resolve=lru_cache(FOLDERS)(os.path.realpath))
     with bridge.open_files() as files:
-        for chunk in chunks(files.tapeable(bridge.file_types), TOGETHER):
+        rows = (row for row in files.tapeable(bridge.file_types) if not _is_elsewhere(row.source, bridge.paths))
+        for chunk in chunks(rows, TOGETHER):
             yield from _register(ledger, list(_look(chunk, locate, host)))
 
 
@@ -112,10 +114,10 @@ def map_path(
     ``resolve`` follows the symbolic links in a folder's path, and may remember what it found.
     Raises ValueError if no rule fits, or if the path would lead out of the folder that the rule names.
     """
-    fitting = [rule for rule in paths if source == rule[0] or source.startswith(rule[0].rstrip("/") + "/")]
-    if not fitting:
+    rule = _find_rule(source, paths)
+    if rule is None:
         raise ValueError("no rule in [bridge.paths] says where that is; add one for its host and folder")
-    there, here = max(fitting, key=lambda rule: len(rule[0]))
+    there, here = rule
     rest = source[len(there.rstrip("/")) :].lstrip("/")
     if "\0" in rest or not all(part not in {"", ".", ".."} for part in rest.split("/")):
         raise ValueError("its path has empty parts, dots or NUL in it, and could lead anywhere")
@@ -125,6 +127,17 @@ def map_path(
     if folder != root and not folder.startswith(root.rstrip(b"/") + b"/"):
         raise ValueError(f"its path leads out of {here} by way of a symbolic link")
     return path
+
+
+def _find_rule(source: str, paths: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
+    fitting = [rule for rule in paths if source == rule[0] or source.startswith(rule[0].rstrip("/") + "/")]
+    return max(fitting, key=lambda rule: len(rule[0]), default=None)
+
+
+def _is_elsewhere(source: str, paths: Sequence[tuple[str, str]]) -> bool:
+    """Whether the rule that fits has no folder here: another host sees to it."""
+    rule = _find_rule(source, paths)
+    return rule is not None and not rule[1]
 
 
 def _check_md5(md5: str | None) -> str | None:

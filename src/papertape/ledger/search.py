@@ -15,11 +15,14 @@ from papertape.ledger.schema import (
     COPIES,
     DATASETS,
     DUMPS,
+    LAB_ROWS,
     MEMBERS,
     VOLUMES,
     DataSetState,
     DumpState,
     Format,
+    LabKind,
+    LabState,
     VolumeState,
 )
 from papertape.ledger.server import MYSQL
@@ -52,16 +55,24 @@ def _counts(connection: Connection, table: Table) -> dict[str, int]:
 
 
 def deletable(connection: Connection) -> Iterator[Deletable]:
-    """Yield, ordered by source, what is safe on every copy, and did not change since as far as anybody said."""
+    """Yield, ordered by source, what is safe on every copy, and did not change since as far as anybody said.
+
+    Of what came from the lab's own table, only what the lab was told: whoever has the row now may still want the file.
+    """
     newer = DATASETS.alias("newer")
     superseded = select(newer.c.id).where(
         newer.c.source_key == DATASETS.c.source_key, newer.c.version > DATASETS.c.version
+    )
+    untold = select(LAB_ROWS.c.id).where(
+        LAB_ROWS.c.kind == LabKind.FILE,
+        LAB_ROWS.c.source_key == DATASETS.c.source_key,
+        LAB_ROWS.c.state.in_((LabState.CLAIMED, LabState.FOREIGN)),
     )
     rows = stream(
         connection,
         select(DATASETS.c.source, DATASETS.c.fingerprint, DATASETS.c.size)
         .where(DATASETS.c.state == DataSetState.ARCHIVED)
-        .where(DATASETS.c.dump_id.in_(_safe_dumps()), ~superseded.exists())
+        .where(DATASETS.c.dump_id.in_(_safe_dumps()), ~superseded.exists(), ~untold.exists())
         .order_by(DATASETS.c.source),
     )
     for row in rows:
