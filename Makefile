@@ -104,6 +104,10 @@ bench: $(READY)  ## the benchmark, some minutes (BENCH_ARGS; see benchmarks/READ
 bench-restore: $(READY)  ## getting data sets back out of a full volume, modelled (BENCH_ARGS)
 	$(BIN)/python benchmarks/restoring.py $(BENCH_ARGS)
 
+.PHONY: bench-bridge
+bench-bridge: $(READY)  ## pulling from a table of a million files on a real server, some minutes (BENCH_ARGS)
+	$(BIN)/python benchmarks/bridging.py $(BENCH_ARGS)
+
 .PHONY: clean
 clean:  ## remove the environments and every cache; data that a demo left stays
 	rm -rf .venv .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

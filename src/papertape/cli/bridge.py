@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from itertools import chain
 
 import click
+import msgspec
 
 from papertape.cli.app import App, command, json_option, open_ledger
-from papertape.cli.output import note, print_json, say
+from papertape.cli.output import note, print_json, say, write
 from papertape.cli.text import count, show_size
 from papertape.config import Config
 from papertape.errors import ConfigError, HostError, SourceError
@@ -48,13 +49,6 @@ def check(app: App) -> None:
     say("the lab's databases will do")
 
 
-class _Sum(NamedTuple):
-    registered: int
-    known: int
-    refused: int
-    size: int
-
-
 @command(
     "pull", short="Register what the lab wants on tape.", examples="papertape bridge pull\npapertape bridge pull --json"
 )
@@ -65,40 +59,52 @@ def pull(app: App) -> int:
     """
     config = app.config()
     chosen = _bridge(config)
-    troubles: list[Pulled] = []
-    registered = known = size = 0
+    told = _Told(app)
     with open_ledger(config) as ledger:
         labels = pull_labels(ledger, chosen)
-        for tape in labels.troubles:
-            _tell(app, troubles, tape)
-        for item in pull_files(ledger, chosen, config.host):
-            if item.trouble:
-                _tell(app, troubles, item)
-            known += item.result in {Registration.KNOWN, Registration.CLAIMED}
-            if item.result in _ENTERED:
-                registered, size = registered + 1, size + item.size
-    refused = sum(item.result is None for item in troubles)
-    _sum_up(app, _Sum(registered, known, refused, size), labels.added, troubles)
-    return SourceError.exit_code if refused else 0
+        for item in chain(labels.troubles, pull_files(ledger, chosen, config.host)):
+            told.tell(item)
+    told.end(labels.added)
+    return SourceError.exit_code if told.refused else 0
 
 
-def _tell(app: App, troubles: list[Pulled], item: Pulled) -> None:
-    troubles.append(item)
-    if not app.json:
-        note(f"papertape: {item.name}: {item.trouble}")
+class _Told:
+    """What came of a pull: each trouble is told at once, for there may be a million; the sum comes in the end."""
 
+    def __init__(self, app: App) -> None:
+        self._json = app.json
+        self._troubles = self._registered = self._known = self._size = 0
+        self.refused = 0
 
-def _sum_up(app: App, total: _Sum, labels: tuple[str, ...], troubles: list[Pulled]) -> None:
-    if app.json:
-        rows = [{"row": item.name, "trouble": item.trouble, "registered": item.result is not None} for item in troubles]
-        counts = {"registered": total.registered, "known": total.known, "refused": total.refused, "bytes": total.size}
-        print_json({**counts, "volumes": list(labels), "troubles": rows})
-        return
-    if labels:
-        say(f"{count(len(labels), 'volume')} registered")
-    more = f"; {total.known:,} known already" if total.known else ""
-    refused = f"; {count(total.refused, 'row')} left out" if total.refused else ""
-    say(f"{count(total.registered, 'data set')} registered, {show_size(total.size)}{more}{refused}")
+    def tell(self, item: Pulled) -> None:
+        """Count one row, and say what is not well with it."""
+        if item.trouble:
+            self._tell_trouble(item)
+        self.refused += item.result is None
+        self._known += item.result in {Registration.KNOWN, Registration.CLAIMED}
+        if item.result in _ENTERED:
+            self._registered, self._size = self._registered + 1, self._size + item.size
+
+    def _tell_trouble(self, item: Pulled) -> None:
+        if self._json:
+            row = {"row": item.name, "trouble": item.trouble, "registered": item.result is not None}
+            write((",\n " if self._troubles else '{"troubles": [') + msgspec.json.encode(row).decode())
+        else:
+            note(f"papertape: {item.name}: {item.trouble}")
+        self._troubles += 1
+
+    def end(self, labels: tuple[str, ...]) -> None:
+        """Print the sum."""
+        if self._json:
+            sums = {"registered": self._registered, "known": self._known, "refused": self.refused, "bytes": self._size}
+            rest = msgspec.json.encode({**sums, "volumes": labels}).decode().removeprefix("{")
+            say(("], " if self._troubles else '{"troubles": [], ') + rest)
+            return
+        if labels:
+            say(f"{count(len(labels), 'volume')} registered")
+        more = f"; {self._known:,} known already" if self._known else ""
+        refused = f"; {count(self.refused, 'row')} left out" if self.refused else ""
+        say(f"{count(self._registered, 'data set')} registered, {show_size(self._size)}{more}{refused}")
 
 
 @command("push", short="Report to the lab what is on tape.", examples="papertape bridge push")

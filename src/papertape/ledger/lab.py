@@ -68,10 +68,15 @@ def _move(connection: Connection, kind: LabKind, name_key: str, key: str) -> str
 
 
 def _known(connection: Connection, kind: LabKind, by_name: dict[str, tuple[str, str]]) -> list[tuple[str, str]]:
-    keys = [key for _, key in by_name.values()]
-    its = _ROW.name_key.in_(list(by_name)) | _ROW.source_key.in_(keys)
-    rows = connection.execute(select(_ROW.name_key, _ROW.source_key).where(_ROW.kind == kind, its))
-    return [(name_key, key) for name_key, key in rows]
+    """Return the keys of rows that have one of the names, or stand for one of the sources.
+
+    Asked one after the other: for both at once a database reads all rows of the kind.
+    """
+    query = select(_ROW.name_key, _ROW.source_key).where(_ROW.kind == kind)
+    found: set[tuple[str, str]] = set()
+    for its in (_ROW.name_key.in_(list(by_name)), _ROW.source_key.in_([key for _, key in by_name.values()])):
+        found.update((name_key, key) for name_key, key in connection.execute(query.where(its)))
+    return list(found)
 
 
 def of_dump(connection: Connection, dump: int, kind: LabKind) -> list[LabRow]:
