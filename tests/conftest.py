@@ -1,4 +1,4 @@
-"""Figures that tests have measured, told at the end of the run; and the database servers, each started once."""
+"""Figures that tests have measured, told at the end of the run; the database servers, each started once; ledgers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ledgers import KIND, SQLITE, ledgers_on, passing_ledgers
 from servers import MariaDB, PostgreSQL, run_server
 
 FIGURE = "figure"
@@ -44,3 +45,16 @@ def postgresql() -> Iterator[PostgreSQL]:
     """The same with PostgreSQL."""
     with run_server(PostgreSQL) as server:
         yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def place_of_ledgers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have the labs' ledgers where ``make test LEDGER=...`` wants them."""
+    with ledgers_on(None if KIND == SQLITE else request.getfixturevalue(KIND)):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def ledgers_of_the_test(place_of_ledgers: None) -> Iterator[None]:
+    with passing_ledgers():
+        yield

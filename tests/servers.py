@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 import pytest
-from sqlalchemy import URL, create_engine, text
+from sqlalchemy import URL, create_engine, inspect, text
 
 USER = "papertape"
 """The server's administrator for the tests; it needs no password."""
@@ -131,9 +131,17 @@ class Server(ABC):
         name = f"test{next(_NUMBERS)}"
         url = self.create(name)
         yield url
-        if self._process is None:  # a test that failed has left it so
-            self.start()
+        self.revive()
         self.drop(name)
+
+    def revive(self) -> None:
+        """Start the server again if a test that failed has left it killed."""
+        if self._process is None:
+            self.start()
+
+    @abstractmethod
+    def copy(self, database: str, new: str) -> None:
+        """Make the database ``new`` with all that is in ``database``, to which nobody must be connected."""
 
     def drop(self, database: str) -> None:
         """Remove a database with all that is in it, whoever is connected to it."""
@@ -230,6 +238,19 @@ class MariaDB(Server):
         query = {"unix_socket": str(self.folder / "socket")}
         return URL.create("mysql+pymysql", user, database=database, query=query).render_as_string()
 
+    def copy(self, database: str, new: str) -> None:
+        """See ``Server.copy``."""
+        engine = create_engine(self.url(database), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            tables = inspect(connection).get_table_names()
+            made = [connection.execute(text(f"SHOW CREATE TABLE {table}")).one()[1] for table in tables]
+            self.create(new)
+            for statement in ("SET foreign_key_checks = 0", f"USE {new}", *made):
+                connection.execute(text(statement))
+            for table in tables:
+                connection.execute(text(f"INSERT INTO {table} SELECT * FROM {database}.{table}"))
+        engine.dispose()
+
     def create_user(self, user: str, password: str) -> None:
         """Make one who may do everything in every database, and needs the password."""
         secret = password.replace("\\", "\\\\").replace("'", "\\'").replace(":", "\\:")
@@ -283,6 +304,10 @@ class PostgreSQL(Server):
         """See ``Server.url``."""
         query = {"host": str(self.folder)}
         return URL.create("postgresql+psycopg", user, database=database, query=query).render_as_string()
+
+    def copy(self, database: str, new: str) -> None:
+        """See ``Server.copy``."""
+        self.execute(f"CREATE DATABASE {new} TEMPLATE {database}")
 
     def create_user(self, user: str, password: str) -> None:
         """Make one who may do everything in every database, and needs the password."""

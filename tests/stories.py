@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
+import ledgers
 from papertape.errors import NothingToDo
 from papertape.jobs.context import CROSSED, Context, Outcome, Settings, find_lacking
 from papertape.jobs.dump import plan_next, run_dump
@@ -63,16 +64,18 @@ class Lab:
     Whoever runs a job here is dead by the time that the next one looks, so that ``recover`` finds what was left.
     """
 
-    def __init__(self, folder: Path, settings: Settings, url: str = "") -> None:
+    def __init__(self, folder: Path, settings: Settings, url: str) -> None:
         self.folder = folder
         self.settings = settings
-        self.ledger: Ledger = open_ledger(url or f"sqlite:///{folder}/ledger.sqlite")
+        self.url = url
+        self.ledger: Ledger = open_ledger(url)
 
     def copy(self, folder: Path) -> Lab:
         """The same lab once more, but for the data on disk, which both have."""
         self.ledger.close()
         shutil.copytree(self.folder, folder)
-        return Lab(folder, dataclasses.replace(self.settings, spool=folder / "spool"))
+        url = ledgers.copy_ledger(self.url, folder)
+        return Lab(folder, dataclasses.replace(self.settings, spool=folder / "spool"), url)
 
     def add(self, *paths: Path, md5s: Mapping[bytes, str] | None = None) -> list[Registered]:
         return list(register(self.ledger, HOST, [os.fsencode(path) for path in paths], md5s or {}))
@@ -130,9 +133,8 @@ class Lab:
     def lose_ledger(self) -> None:
         """The database is gone, and a new one is empty."""
         self.ledger.close()
-        for path in self.folder.glob("ledger.sqlite*"):
-            path.unlink()
-        self.ledger = open_ledger(f"sqlite:///{self.folder}/ledger.sqlite")
+        ledgers.lose_ledger(self.url)
+        self.ledger = open_ledger(self.url)
 
     def add_blank(self, *tags: str) -> None:
         self.ledger.add_volumes([(tag, find_copy(tag) or 0, CAPACITY) for tag in tags], datetime.now(UTC))
@@ -208,7 +210,7 @@ def make_lab(
 ) -> Lab:
     """A lab with blank volumes PAPR1001, PAPR1002 … in its slots, and ``spare`` slots.
 
-    Sizes are in bytes; ``url`` is where the ledger is, a file in ``folder`` if not given.
+    Sizes are in bytes; ``url`` is where the ledger is, a new one (see ``ledgers``) if not given.
     """
     tags = [(f"PAPR{copy}{number:03}", copy) for copy in range(1, copies + 1) for number in range(1, SETS + 1)]
     create_library(
@@ -219,7 +221,11 @@ def make_lab(
         early_warning=early_warning,
         volume_tags=[tag for tag, _ in tags],
     )
-    lab = Lab(folder, Settings(copies, archive_size, block_size, ring, folder / "spool", mount), url)
+    lab = Lab(
+        folder,
+        Settings(copies, archive_size, block_size, ring, folder / "spool", mount),
+        url or ledgers.new_ledger(folder),
+    )
     lab.ledger.add_volumes([(tag, copy, capacity) for tag, copy in tags], datetime.now(UTC))
     return lab
 

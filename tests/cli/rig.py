@@ -7,7 +7,6 @@ import json
 import os
 import random
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -15,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ledgers
 from bridges.labdatabase import LabDatabase
 from papertape.volume.names import unquote
 
@@ -41,10 +41,11 @@ class Ran(NamedTuple):
 class Lab:
     """An initialised folder with a virtual library, and processes that work in it."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, url: str = "", **environment: str) -> None:
         self.folder = folder
         self.library = folder / "library"
-        self.ledger = folder / "ledger.sqlite"
+        self.ledger = folder / "ledger.sqlite"  # where there is no server for it
+        self.url = url or f"sqlite:///{self.ledger}"
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", **environment}
 
     def start(self, *arguments: str | bytes) -> subprocess.Popen[str]:
@@ -90,6 +91,11 @@ class Lab:
             lines.insert(place, f"{key} = {value}")
         path.write_text("\n".join(lines) + "\n")
 
+    def use_ledger(self, url: str) -> None:
+        """Have the ledger elsewhere from now on."""
+        self.url = url
+        self.configure(ledger=json.dumps(url))
+
     def cartridge(self, tag: str) -> Path:
         """Return the folder of a cartridge."""
         return self.library / "cartridges" / tag
@@ -100,11 +106,8 @@ class Lab:
         return [drive["cartridge"] for drive in record["drives"]], record["slots"]
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Ask the ledger file itself."""
-        with sqlite3.connect(f"file:{self.ledger}?mode=ro", uri=True) as connection:
-            rows = connection.execute(query).fetchall()
-        connection.close()
-        return rows
+        """Ask the ledger's database itself."""
+        return ledgers.ask(self.url, query)
 
     def states(self, table: str) -> list[str]:
         """Return the states in a table of the ledger, sorted."""
@@ -124,8 +127,10 @@ def make_lab(
 ) -> Lab:
     """Make a lab; archives are small, so that a dump has several."""
     folder.mkdir(parents=True, exist_ok=True)
-    lab = Lab(folder)
+    lab = Lab(folder, ledgers.new_ledger(folder))
     given = [word for prefix in prefixes for word in ("--prefix", prefix)]
+    if ledgers.KIND != ledgers.SQLITE:
+        given += ["--ledger", lab.url]
     lab.ok("init", "--slots", str(slots), "--capacity", capacity, "--ring", "8MiB", *given)
     lab.configure(archive_size=f'"{archive_size}"')
     return lab
@@ -159,7 +164,11 @@ def make_sources(lab: Lab, count: int, size: int, seed: int = 1, name: str = "ni
 def copy_lab(lab: Lab, folder: Path) -> Lab:
     """Copy a lab with all in it; its sources stay where they are."""
     shutil.copytree(lab.folder, folder, ignore=shutil.ignore_patterns("night"))
-    return Lab(folder)
+    copied = Lab(folder)
+    url = ledgers.copy_ledger(lab.url, folder)
+    if url != copied.url:
+        copied.use_ledger(url)
+    return copied
 
 
 def check_at_rest(lab: Lab, slots: Sequence[str | None]) -> None:

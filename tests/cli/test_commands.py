@@ -279,6 +279,7 @@ def interrupted(lab: Lab) -> int:
 
 
 def damaged_ledger(lab: Lab) -> int:
+    lab.use_ledger(f"sqlite:///{lab.ledger}")
     lab.ledger.write_bytes(os.urandom(4096))
     return lab.run("status").code
 

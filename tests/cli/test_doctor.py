@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 
+from ledgers import in_a_file
+
 from .rig import Lab, check_at_rest, finish
 
 SLOTS = ["PAPR1001", "PAPR1002", "PAPR1003", "PAPR2001", "PAPR2002", "PAPR2003"]
@@ -51,6 +53,7 @@ def test_a_config_that_cannot_be_read_is_the_only_finding(blank: Lab) -> None:
     assert last == "1 problem"
 
 
+@in_a_file
 def test_a_missing_ledger_is_told_and_not_made(blank: Lab) -> None:
     blank.ledger.unlink()
     ran = blank.run("doctor")
@@ -59,6 +62,7 @@ def test_a_missing_ledger_is_told_and_not_made(blank: Lab) -> None:
     assert not blank.ledger.exists()
 
 
+@in_a_file
 def test_a_damaged_ledger_hides_nothing_else(blank: Lab) -> None:
     blank.ledger.write_bytes(b"no database" * 1000)
     ran = blank.run("doctor")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ledgers import in_a_file
+
 from .rig import Lab, check_archived, check_at_rest
 
 
@@ -92,13 +94,13 @@ def test_a_full_disk_below_the_spool(waiting: Lab, disk: Disk) -> None:
     check_succeeds(waiting, slots)
 
 
+@in_a_file
 def test_a_full_disk_below_the_ledger(waiting: Lab, disk: Disk) -> None:
     slots = waiting.homes()[1]
     moved = disk.folder / "ledger.sqlite"
     for path in waiting.folder.glob("ledger.sqlite*"):
         shutil.move(path, disk.folder)
-    waiting.configure(ledger=f'"sqlite:///{moved}"')
-    waiting.ledger = moved
+    waiting.use_ledger(f"sqlite:///{moved}")
     disk.fill()
     ran = waiting.run("dump")
     assert ran.code == 1

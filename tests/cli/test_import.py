@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import ledgers
+
 from .rig import Lab
-
-
-def lose_ledger(lab: Lab) -> None:
-    for path in lab.folder.glob("ledger.sqlite*"):
-        path.unlink()
 
 
 def test_the_ledger_comes_back_and_deletes_nothing_before_it_is_verified(done: Lab) -> None:
     deletable = done.ok("status", "--deletable")
     found = done.json("find", "*")
     assert deletable
-    lose_ledger(done)
+    ledgers.lose_ledger(done.url)
     ran = done.run("volumes", "import", "--all")
     assert ran.code == 0, ran
     lines = {line.split()[0]: line for line in ran.out.splitlines()}
@@ -35,7 +32,7 @@ def test_the_ledger_comes_back_and_deletes_nothing_before_it_is_verified(done: L
 
 
 def test_json_says_what_was_read(done: Lab) -> None:
-    lose_ledger(done)
+    ledgers.lose_ledger(done.url)
     one, blank = done.json("volumes", "import", "PAPR1001", "PAPR1002")
     if one["kind"] == "blank":
         one, blank = blank, one
@@ -60,7 +57,7 @@ def test_a_torn_volume_is_an_error(done: Lab) -> None:
     known["tape_files"].pop()
     record.write_text(json.dumps(known))
     max(done.cartridge("PAPR2001").glob("*.tar")).unlink()
-    lose_ledger(done)
+    ledgers.lose_ledger(done.url)
     ran = done.run("volumes", "import", "PAPR2001", "PAPR1001")
     assert ran.code == 5
     assert "papertape: volume PAPR2001: its recording ends without a catalog" in ran.err
@@ -77,8 +74,9 @@ def test_what_to_import_must_be_said(blank: Lab) -> None:
     assert "NOSUCH01" in ran.error
 
 
+@ledgers.in_a_file
 def test_from_tape_needs_no_ledger_and_makes_none(done: Lab) -> None:
-    lose_ledger(done)
+    ledgers.lose_ledger(done.url)
     out = done.ok("volumes", "show", "PAPR1001", "--from-tape")
     assert "copy 1" in out
     assert "twins: PAPR2001" in out
@@ -113,7 +111,7 @@ def test_where_a_volume_lies(done: Lab) -> None:
 def test_a_spool_that_cannot_be_written_is_told(done: Lab, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done.configure(spool=f'"{tmp_path}/file/spool"')
-    lose_ledger(done)
+    ledgers.lose_ledger(done.url)
     ran = done.run("volumes", "import", "PAPR1001")
     assert ran.code == 1
     assert "cannot keep catalogs there" in ran.err

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ledgers import in_a_file
+
 from .rig import Lab, check_at_rest, make_lab
 
 ESCAPE = "\x1b[31mred\x1b]0;title\x07\x9b1m\u202e"
@@ -147,7 +149,7 @@ def test_the_config_is_looked_for_in_order(tmp_path: Path) -> None:
     assert "no config file" in elsewhere.run("status").error
     config = (lab.folder / "papertape.toml").read_text()
     at_home = home / ".config" / "papertape" / "papertape.toml"
-    at_home.write_text(config.replace('"sqlite:///ledger.sqlite"', f'"sqlite:///{lab.ledger}"'))
+    at_home.write_text(config.replace('"sqlite:///ledger.sqlite"', f'"{lab.url}"'))
     assert elsewhere.run("status").code == 0
     (tmp_path / "papertape.toml").write_text("broken")
     assert "papertape.toml: " in elsewhere.run("status").error
@@ -156,6 +158,7 @@ def test_the_config_is_looked_for_in_order(tmp_path: Path) -> None:
     assert elsewhere.run("--config", "papertape.toml", "status").code == 2
 
 
+@in_a_file
 def test_a_missing_ledger_is_said_to_be_new(blank: Lab) -> None:
     blank.ledger.unlink()
     ran = blank.run("status")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ledgers import in_a_file
+
 from .rig import Lab, check_archived, check_at_rest
 
 
@@ -150,6 +152,7 @@ def test_a_cartridge_without_a_readable_label_is_passed_over(waiting: Lab) -> No
     assert "PAPR1002 and PAPR2001" in waiting.ok("dump")
 
 
+@in_a_file
 @pytest.mark.parametrize("how", ["cut", "junk"])
 def test_a_damaged_ledger_is_named_and_the_library_still_moves(done: Lab, how: str) -> None:
     for beside in done.folder.glob("ledger.sqlite-*"):

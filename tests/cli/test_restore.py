@@ -214,7 +214,7 @@ def test_nothing_that_matches_and_something_in_the_way(done: Lab, sources: list[
     done.ok("restore", "zen", "--to", "back", "--overwrite")
     check_back(done, sources)
     assert done.run("restore", "zen").code == 2
-    assert done.run("restore", "zen", "--to", "ledger.sqlite").code == 2
+    assert done.run("restore", "zen", "--to", "papertape.toml").code == 2
     assert done.run("restore", "zen", "--to", "new", "--volume", "PAPR1003").code == 3
     assert done.run("restore", "zen", "--to", "new", "--at", "1999-01-01").code == 3
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
 from typing import Any
 
+from sqlalchemy import text
+
+from ledgers import behind_its_back
 from stories import Lab
 
 TABLES = {
     "datasets": "SELECT d.*, u.uuid AS dump FROM datasets d LEFT JOIN dumps u ON u.id = d.dump_id",
-    "volumes": "SELECT v.*, u.uuid AS dump FROM volumes v LEFT JOIN dumps u ON u.id = v.dump_id WHERE v.uuid NOT NULL",
+    "volumes": "SELECT v.*, u.uuid AS dump FROM volumes v LEFT JOIN dumps u ON u.id = v.dump_id "
+    " WHERE v.uuid IS NOT NULL",
     "dumps": "SELECT * FROM dumps",
     "copies": "SELECT c.*, v.tag, u.uuid AS dump FROM copies c JOIN volumes v ON v.id = c.volume_id"
     " JOIN dumps u ON u.id = c.dump_id",
@@ -28,9 +30,10 @@ def tables(lab: Lab, *but: str) -> dict[str, list[dict[str, Any]]]:
     """Every row of every table that the tapes tell of, without the columns ``but``."""
     left_out = IDS | MOMENTS | UNTOLD | set(but)
     found = {}
-    with closing(sqlite3.connect(lab.folder / "ledger.sqlite")) as connection:
-        connection.row_factory = sqlite3.Row
+    with behind_its_back(lab.url) as connection:
         for table, query in TABLES.items():
-            rows = [{key: row[key] for key in row.keys() if key not in left_out} for row in connection.execute(query)]  # noqa: SIM118
-            found[table] = sorted(rows, key=lambda row: json.dumps(row, sort_keys=True))
+            found[table] = []
+            for row in connection.execute(text(query)).mappings():
+                found[table].append({key: str(value) for key, value in row.items() if key not in left_out})
+            found[table].sort(key=lambda row: json.dumps(row, sort_keys=True))
     return found

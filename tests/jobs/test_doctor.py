@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ledgers import KIND, SQLITE
 from papertape.errors import HostError, Interrupted, UserError, VolumeMissing
 from papertape.jobs import sourcespeed, whichdrive
 from papertape.jobs.checkup import Check, Devices, SetUp, Verdict, exit_code, guarded, ok, problem
@@ -52,7 +53,7 @@ def devices(lab: Lab, drives: Sequence[DriveSource] | None = None, faults: Fault
 
 
 def set_up(lab: Lab, parts: Devices | None = None, report: Reporter | None = None, stop: Stop | None = None) -> SetUp:
-    ledger_file = lab.folder / "ledger.sqlite"
+    ledger_file = lab.folder / "ledger.sqlite" if KIND == SQLITE else None
     parts = parts or devices(lab)
     return SetUp(lab.settings, ("PAPR1", "PAPR2"), parts, lab.ledger, ledger_file, report or Reporter(), stop or Stop())
 

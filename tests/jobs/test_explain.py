@@ -302,7 +302,7 @@ def enter(lab: Lab, tag: str, catalog: bytes, *, kind: str = "directory") -> Non
     """Enter a volume of the predecessor's into the ledger, row by row."""
     now = datetime(2017, 10, 3, tzinfo=UTC)
     read = parse_legacy_catalog(catalog, tag)
-    engine = create_engine(f"sqlite:///{lab.folder}/ledger.sqlite")
+    engine = create_engine(lab.url)
     with engine.begin() as connection:
         counts = {"datasets": len(read.items), "files": len(read.items), "size": 0, "block_size": 10240}
         states = {"state": "archived", "started_at": now, "version": "20170221", "format": Format.PREDECESSOR}

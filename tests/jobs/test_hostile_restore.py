@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
@@ -14,9 +13,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Update, func, select, update
 
+from ledgers import ask, behind_its_back
 from papertape.errors import DriveError, HostError, PapertapeError, RestoreFailed, UserError
 from papertape.jobs.restore import Restored
+from papertape.ledger.schema import COPIES, DATASETS, DUMPS, MEMBERS, TAPE_FILES, VOLUMES
 from papertape.report import Reporter
 from papertape.tape.faults import Faults
 from papertape.volume.header import FILE, RECORD, Attributes, build_header
@@ -39,17 +41,10 @@ class World:
         (folder / "outside").mkdir()
         (folder / "outside" / "secret").write_bytes(SECRET)
 
-    def lie(self, statement: str, *values: Any) -> None:
+    def lie(self, statement: Update) -> None:
         """Change the ledger behind its back."""
-        with sqlite3.connect(self.lab.folder / "ledger.sqlite") as connection:
-            assert connection.execute(statement, values).rowcount
-        connection.close()
-
-    def ask(self, query: str) -> Any:
-        with sqlite3.connect(self.lab.folder / "ledger.sqlite") as connection:
-            row = connection.execute(query).fetchone()
-        connection.close()
-        return row
+        with behind_its_back(self.lab.url) as connection:
+            assert connection.execute(statement).rowcount
 
     def restore(self, **options: Any) -> Restored | PapertapeError:
         """Restore everything; what is wrong is said in one sentence."""
@@ -100,75 +95,84 @@ def world(lab: Lab, night: list[Path], tmp_path: Path) -> World:
     return World(lab, tmp_path, night)
 
 
-LIES: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "a name outside": ("UPDATE members SET name = 'data/../../outside/secret' WHERE size = 100000", ()),
-    "a name above": ("UPDATE members SET name = name || '/../../../x' WHERE size = 100000", ()),
-    "an absolute name": ("UPDATE members SET name = '/etc/passwd' WHERE dataset = 1", ()),
-    "no text form": (r"UPDATE members SET name = 'data/\xZZ' WHERE dataset = 1", ()),
-    "an empty name": ("UPDATE members SET name = '' WHERE dataset = 2", ()),
-    "a later offset": ("UPDATE members SET offset = offset + 512 WHERE size = 100000", ()),
-    "an earlier offset": ("UPDATE members SET offset = offset - 512 WHERE dataset = 1", ()),
-    "a negative offset": ("UPDATE members SET offset = -offset - 1 WHERE dataset = 1", ()),
-    "an offset beyond the tape file": ("UPDATE members SET offset = offset + 1000000000 WHERE dataset = 1", ()),
-    "an offset beyond everything": ("UPDATE members SET offset = 9000000000000000000 WHERE dataset = 1", ()),
-    "one upon the other": ("UPDATE members SET offset = (SELECT min(offset) FROM members) WHERE dataset >= 0", ()),
-    "all of them one": ("UPDATE members SET name = 'data/x' WHERE dataset >= 0", ()),
-    "another size": ("UPDATE members SET size = size + 1 WHERE size = 100000", ()),
-    "a negative size": ("UPDATE members SET size = -5 WHERE size = 100000", ()),
-    "a size of 8 EB": ("UPDATE members SET size = 8000000000000000000 WHERE size = 100000", ()),
-    "another digest": ("UPDATE members SET sha256 = ? WHERE size = 100000", ("0" * 64,)),
-    "no digest": ("UPDATE members SET sha256 = '' WHERE size = 100000", ()),
-    "an MD5 that was never declared": ("UPDATE members SET md5 = ? WHERE size = 100000", ("0" * 32,)),
-    "another checksum": ("UPDATE members SET header = 'ffffffff' WHERE dataset = 1", ()),
-    "another kind": ("UPDATE members SET kind = 'link' WHERE size = 100000", ()),
-    "a kind that there is not": ("UPDATE members SET kind = 'pipe' WHERE dataset = 1", ()),
-    "another tape file": ("UPDATE datasets SET tape_file = tape_file + 1", ()),
-    "tape file 0": ("UPDATE datasets SET tape_file = 0", ()),
-    "a tape file that is not there": ("UPDATE datasets SET tape_file = 4000", ()),
-    "a tape file before all": ("UPDATE datasets SET tape_file = -3", ()),
-    "a data set that begins late": ('UPDATE datasets SET "offset" = "offset" + 5000000', ()),
-    "a data set that begins before all": ('UPDATE datasets SET "offset" = -99999999', ()),
-    "a data set of no members": ("UPDATE datasets SET number = 77 WHERE number = 1", ()),
-    "data sets that are one": ("UPDATE datasets SET number = 1", ()),
-    "a source that is outside": ("UPDATE datasets SET source = 'correlator:/../../outside' WHERE number = 1", ()),
-    "a source of no host": ("UPDATE datasets SET source = '/data' WHERE number = 1", ()),
-    "a source that is no text form": (r"UPDATE datasets SET source = 'correlator:/\xZZ' WHERE number = 1", ()),
-    "a host that leads out": ("UPDATE datasets SET source = '..:/outside/secret' WHERE number = 1", ()),
-    "another kind of data set": ("UPDATE datasets SET kind = 'dir'", ()),
-    "a file that was a folder": ("UPDATE datasets SET kind = 'file'", ()),
-    "tape files of another size": ("UPDATE tape_files SET size = size + 65536", ()),
-    "tape files of no size": ("UPDATE tape_files SET size = 0", ()),
-    "blocks of another size": ("UPDATE dumps SET block_size = 131072", ()),
-    "blocks of one record": ("UPDATE dumps SET block_size = 512", ()),
+M, D = MEMBERS.c, DATASETS.c
+LARGE = update(MEMBERS).where(M.size == 100_000)
+SECOND = update(MEMBERS).where(M.dataset == 1)
+EVERY = update(MEMBERS).where(M.dataset >= 0)
+SETS = update(DATASETS)
+ONE = SETS.where(D.number == 1)
+
+LIES: dict[str, Update] = {
+    "a name outside": LARGE.values(name="data/../../outside/secret"),
+    "a name above": LARGE.values(name=M.name.concat("/../../../x")),
+    "an absolute name": SECOND.values(name="/etc/passwd"),
+    "no text form": SECOND.values(name=r"data/\xZZ"),
+    "an empty name": update(MEMBERS).where(M.dataset == 2).values(name=""),
+    "a later offset": LARGE.values(offset=M.offset + 512),
+    "an earlier offset": SECOND.values(offset=M.offset - 512),
+    "a negative offset": SECOND.values(offset=-M.offset - 1),
+    "an offset beyond the tape file": SECOND.values(offset=M.offset + 10**9),
+    "an offset beyond everything": SECOND.values(offset=9 * 10**18),
+    "one upon the other": EVERY.values(offset=select(func.min(M.offset)).scalar_subquery()),
+    "all of them one": EVERY.values(name="data/x"),
+    "another size": LARGE.values(size=M.size + 1),
+    "a negative size": LARGE.values(size=-5),
+    "a size of 8 EB": LARGE.values(size=8 * 10**18),
+    "another digest": LARGE.values(sha256="0" * 64),
+    "no digest": LARGE.values(sha256=""),
+    "an MD5 that was never declared": LARGE.values(md5="0" * 32),
+    "another checksum": SECOND.values(header="ffffffff"),
+    "another kind": LARGE.values(kind="link"),
+    "a kind that there is not": SECOND.values(kind="pipe"),
+    "another tape file": SETS.values(tape_file=D.tape_file + 1),
+    "tape file 0": SETS.values(tape_file=0),
+    "a tape file that is not there": SETS.values(tape_file=4000),
+    "a tape file before all": SETS.values(tape_file=-3),
+    "a data set that begins late": SETS.values(offset=D.offset + 5_000_000),
+    "a data set that begins before all": SETS.values(offset=-99_999_999),
+    "a data set of no members": ONE.values(number=77),
+    "data sets that are one": SETS.values(number=1),
+    "a source that is outside": ONE.values(source="correlator:/../../outside"),
+    "a source of no host": ONE.values(source="/data"),
+    "a source that is no text form": ONE.values(source=r"correlator:/\xZZ"),
+    "a host that leads out": ONE.values(source="..:/outside/secret"),
+    "another kind of data set": SETS.values(kind="dir"),
+    "a file that was a folder": SETS.values(kind="file"),
+    "tape files of another size": update(TAPE_FILES).values(size=TAPE_FILES.c.size + 65536),
+    "tape files of no size": update(TAPE_FILES).values(size=0),
+    "blocks of another size": update(DUMPS).values(block_size=131072),
+    "blocks of one record": update(DUMPS).values(block_size=512),
 }
 
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_ledger_that_lies(world: World, lie: str) -> None:
-    statement, values = LIES[lie]
-    world.lie(statement, *values)
+    world.lie(LIES[lie])
     result = world.restore()
     if isinstance(result, Restored):
         assert result.error is None or isinstance(result.error, RestoreFailed | UserError), result.error
     assert "\n" not in str(getattr(result, "error", result))
 
 
+def first_large(lab: Lab) -> Any:
+    """The first member of 100,000 bytes: its place in the dump, its tape file, its offset and its name."""
+    columns = select(M.seq, M.tape_file, M.offset, M.name)
+    return ask(lab.url, columns.where(M.size == 100_000).order_by(M.seq).limit(1))[0]
+
+
 def forge(world: World, header: bytes, **columns: Any) -> None:
     """Put other headers in the place of a file's on both tapes, and let the ledger agree."""
-    seq, number, offset, size = world.ask(
-        "SELECT seq, tape_file, offset, size FROM members WHERE size = 100000 ORDER BY seq LIMIT 1"
-    )
+    seq, number, offset, _ = first_large(world.lab)
     for tag in TAGS:
         with world.lab.tape_files(tag)[number].open("r+b") as file:
             file.seek(offset)
             file.write(header)
-    values = {"header": checksum_header(header), "size": size} | columns
-    world.lie(f"UPDATE members SET {', '.join(f'{name} = ?' for name in values)} WHERE seq = ?", *values.values(), seq)
+    values = {"header": checksum_header(header)} | columns
+    world.lie(update(MEMBERS).where(M.seq == seq).values(**values))
 
 
 def own_name(world: World) -> bytes:
-    (name,) = world.ask("SELECT name FROM members WHERE size = 100000 ORDER BY seq LIMIT 1")
-    return os.fsencode(name)
+    return os.fsencode(first_large(world.lab)[-1])
 
 
 def records(name: bytes, size: int) -> bytes:
@@ -221,11 +225,8 @@ def test_a_header_of_another_type(world: World, kind: bytes) -> None:
 
 def test_zeros_where_a_header_should_be_cost_that_file_alone(world: World) -> None:
     """The first file's header on one tape, the second's on the other: each is whole on one of them."""
-    with sqlite3.connect(world.lab.folder / "ledger.sqlite") as connection:
-        rows = connection.execute(
-            "SELECT tape_file, offset FROM members WHERE name LIKE '%zen.9.uv/%' AND size > 0 ORDER BY seq"
-        ).fetchall()
-    connection.close()
+    inside = M.name.like("%zen.9.uv/%") & (M.size > 0)
+    rows = ask(world.lab.url, select(M.tape_file, M.offset).where(inside).order_by(M.seq))
     assert len(rows) == 2
     for tag, (number, offset) in zip(TAGS, rows, strict=True):
         with world.lab.tape_files(tag)[number].open("r+b") as file:
@@ -237,7 +238,8 @@ def test_zeros_where_a_header_should_be_cost_that_file_alone(world: World) -> No
 
 def test_a_copy_of_which_nothing_was_ever_written_is_no_help_and_no_traceback(world: World) -> None:
     """Its making was cut off before its label: the ledger knows the volume, and nothing of what is on it."""
-    world.lie("UPDATE copies SET label = NULL WHERE volume_id = (SELECT id FROM volumes WHERE tag = 'PAPR2001')")
+    volume = select(VOLUMES.c.id).where(VOLUMES.c.tag == "PAPR2001").scalar_subquery()
+    world.lie(update(COPIES).where(COPIES.c.volume_id == volume).values(label=None))
     flip(world.lab.tape_files("PAPR1001")[2], 70_000)
     result = world.restore()
     assert isinstance(result, Restored)
@@ -264,9 +266,7 @@ def new_world(archived: tuple[Lab, list[Path]], folder: Path) -> World:
 
 def intact(lab: Lab, original: Lab, tag: str) -> set[int]:
     """The members, by their place in the dump, of which no byte has changed on a tape, and that are where they were."""
-    with sqlite3.connect(lab.folder / "ledger.sqlite") as connection:
-        rows = connection.execute("SELECT seq, tape_file, offset FROM members ORDER BY seq").fetchall()
-    connection.close()
+    rows = ask(lab.url, select(M.seq, M.tape_file, M.offset).order_by(M.seq))
     now, before = ([path.read_bytes() for path in each.tape_files(tag)] for each in (lab, original))
     shorter = next((number for number, one in enumerate(now) if len(one) < len(before[number])), len(now))
     found = set()
@@ -279,11 +279,8 @@ def intact(lab: Lab, original: Lab, tag: str) -> set[int]:
 
 def wanted(lab: Lab, members: set[int]) -> set[str]:
     """The sources of which every member is among ``members``."""
-    with sqlite3.connect(lab.folder / "ledger.sqlite") as connection:
-        rows = connection.execute(
-            "SELECT d.source, m.seq FROM members m JOIN datasets d ON m.dump_id = d.dump_id AND m.dataset = d.number"
-        ).fetchall()
-    connection.close()
+    joined = MEMBERS.join(DATASETS, (M.dump_id == D.dump_id) & (M.dataset == D.number))
+    rows = ask(lab.url, select(D.source, M.seq).select_from(joined))
     return {source for source, _ in rows} - {source for source, seq in rows if seq not in members}
 
 

@@ -33,7 +33,7 @@ def now(key):
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 folder = Path(sys.argv[1])
-lab = Lab(folder, Settings(2, 10**9, BLOCK, 64 * BLOCK, folder / "spool", "crossed"))
+lab = Lab(folder, Settings(2, 10**9, BLOCK, 64 * BLOCK, folder / "spool", "crossed"), sys.argv[2])
 lab.bring_in("PAPR1002")
 before = now("VmRSS")
 (result,) = lab.bring_in("PAPR1001").values()
@@ -67,7 +67,7 @@ def test_an_import_takes_bounded_memory(tmp_path: Path, tell_figure: object) -> 
     lay_volume(lab, tmp_path / "catalog")
     lab.ledger.close()
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [sys.executable, "-c", IMPORT, str(tmp_path / "lab")]
+    command = [sys.executable, "-c", IMPORT, str(tmp_path / "lab"), lab.url]
     began = time.monotonic()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

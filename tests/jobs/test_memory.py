@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ledgers import new_ledger
 from stories import KIB
 
 MIB = KIB * KIB
@@ -27,7 +28,7 @@ def now(key):
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 folder, ring = Path(sys.argv[1]), int(sys.argv[2])
-lab = make_lab(folder / "lab", capacity=10**9, archive_size=10**9, ring=ring)
+lab = make_lab(folder / "lab", capacity=10**9, archive_size=10**9, ring=ring, url=sys.argv[3])
 (folder / "first").write_bytes(bytes(BLOCK))
 lab.add(folder / "first")
 lab.dump()
@@ -46,7 +47,7 @@ lab.ledger.close()
 def measure(folder: Path) -> list[int]:
     """Dump and restore ``folder/input`` in a process of its own; return by how many bytes its memory grew in each."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [sys.executable, "-c", DUMP, str(folder), str(RING)]
+    command = [sys.executable, "-c", DUMP, str(folder), str(RING), new_ledger(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [int(line) for line in done.stdout.splitlines()]

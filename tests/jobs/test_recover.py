@@ -263,7 +263,7 @@ def test_a_recover_while_the_dump_is_alive_leaves_it_alone(lab: Lab) -> None:
 
 def test_a_dump_whose_claim_was_taken_over_writes_nothing_into_the_ledger(lab: Lab) -> None:
     """Its process was taken for dead: what it goes on to say must not count."""
-    other = Lab(lab.folder, lab.settings)
+    other = Lab(lab.folder, lab.settings, lab.url)
     report = At("verifying", lambda: recover(other.context(), undo=True))
     outcome = lab.dump(report)
     assert outcome.error is not None
