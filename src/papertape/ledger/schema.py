@@ -287,9 +287,8 @@ MEMBERS = _table(
     sqlite_with_rowid=False,  # tape order is the table's own order
 )
 
-LAB_ROWS = Table(
+LAB_ROWS = _table(
     "lab_rows",
-    METADATA,
     Column("id", Number, primary_key=True),
     Column("kind", String(16), nullable=False),
     Column("name", Name, nullable=False),

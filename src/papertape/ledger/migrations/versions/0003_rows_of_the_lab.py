@@ -17,6 +17,8 @@ NAME = (
     .with_variant(sa.Text(collation="C"), "postgresql")
     .with_variant(mysql.TEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
 )
+UTF8 = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}
+OPTIONS = {f"{name}_{key}": value for name in ("mysql", "mariadb") for key, value in UTF8.items()}
 NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
@@ -36,6 +38,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("lab_rows_pkey")),
         sa.UniqueConstraint("kind", "name_key", name=op.f("lab_rows_kind_name_key_key")),
         sa.UniqueConstraint("kind", "source_key", name=op.f("lab_rows_kind_source_key_key")),
+        **OPTIONS,
     )
     op.create_index(op.f("lab_rows_job"), "lab_rows", ["job"])
     op.create_index(op.f("lab_rows_state"), "lab_rows", ["state"])
