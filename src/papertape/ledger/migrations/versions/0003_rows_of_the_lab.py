@@ -3,6 +3,8 @@
 Types are written out again: a migration stays as it was, whatever ``schema.py`` becomes.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
@@ -18,7 +20,7 @@ NAME = (
     .with_variant(mysql.TEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
 )
 UTF8 = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}
-OPTIONS = {f"{name}_{key}": value for name in ("mysql", "mariadb") for key, value in UTF8.items()}
+OPTIONS: dict[str, Any] = {f"{name}_{key}": value for name in ("mysql", "mariadb") for key, value in UTF8.items()}
 NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
