@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from datetime import datetime
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from ledger.samples import ME, NOW, archive, begin, catalog, dataset, fill, named, plan, states, write
 from papertape.errors import UserError
 from papertape.ledger import ClaimLost, Ledger, Registration
+from papertape.ledger.datasets import PAGE
 
 A = "host:/data/a"
 
@@ -22,6 +24,16 @@ def test_all_that_was_registered_comes_back(ledger: Ledger) -> None:
     (found,) = ledger.pending()
     assert found._replace(id=0) == given
     assert found.id
+
+
+def test_what_waits_comes_in_the_order_of_whole_sources(ledger: Ledger) -> None:
+    """Also where that is more than a page, and where sources begin alike for longer than an index knows them."""
+    long = "host:/data/" + "x" * 800
+    sources = [f"{long}/{number:05}" for number in range(PAGE + 2)]
+    sources += [f"host:/data/{letter}{number:05}" for letter in "Aaz\u00e4\U0001f4fc" for number in range(PAGE // 2)]
+    shuffled = random.Random(1).sample(sources, len(sources))
+    ledger.register_many(map(dataset, shuffled), NOW)
+    assert [each.source for each in ledger.pending()] == sorted(sources)
 
 
 def test_a_data_set_registered_twice_is_known(ledger: Ledger) -> None:
