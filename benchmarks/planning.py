@@ -154,7 +154,7 @@ def run_plan(url: str, folder: Path) -> tuple[int, float, float, float]:
 
 
 def plan(url: str, folder: str) -> tuple[int, float, float, float]:
-    """Plan the next dump; return how many data sets are in it, seconds, CPU seconds, and the growth of memory in MiB."""
+    """Plan the next dump; return how many data sets it takes, seconds, CPU seconds, the growth of memory in MiB."""
     library = VirtualLibrary(Path(folder) / "library")
     robot = Library(library.changer, library.drives, Path(folder) / "locks", Reporter())
     settings = Settings(len(TAGS), 5 * 10**9, MIB, 2**30, Path(folder) / "spool", CROSSED)
