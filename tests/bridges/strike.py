@@ -10,11 +10,11 @@ from sqlalchemy import Connection, Engine, event
 
 STATEMENTS = {
     "claim of files": "UPDATE `File` SET tape_index=%(tape_index)s WHERE",
-    "claim of labels": "UPDATE ids SET description=%(description)s",
+    "claim of labels": "UPDATE ids SET description=coalesce",
     "push of files": "UPDATE `File` SET tape_index=%(place)s, is_deletable",
     "push of labels": "UPDATE ids SET date=",
     "release of files": "UPDATE `File` SET tape_index=NULL",
-    "release of labels": "UPDATE ids SET description=NULL",
+    "release of labels": "UPDATE ids SET description=CASE",
 }
 """What papertape says to the lab's server at each step."""
 READING = "SELECT `File`.source, `File`.filesize"

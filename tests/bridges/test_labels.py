@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 from bridges.labdatabase import BridgedLab
 from papertape.bridges import Claim
 
@@ -12,7 +10,7 @@ def test_the_labs_own_description_of_a_tape_stays(bridged: BridgedLab) -> None:
     database = bridged.database
     database.do("UPDATE ids SET description = 'the one with the scratch' WHERE label = 'PAPR1001'")
     database.do("UPDATE ids SET description = '' WHERE label = 'PAPR2001'")
-    its, tags = Claim.of_dump(str(uuid4())), ["PAPR1001", "PAPR2001", "PAPR1002"]
+    its, tags = Claim.draw(), ["PAPR1001", "PAPR2001", "PAPR1002"]
     seen = "SELECT description FROM ids WHERE label IN ('PAPR1001', 'PAPR2001', 'PAPR1002') ORDER BY label"
     with bridged.bridge.open_labels() as labels:
         assert labels.claim(tags, its, 7) == []

@@ -12,7 +12,7 @@ def test_what_others_wrote_may_be_any_letters(ledger: Ledger) -> None:
     fill(ledger, 0)
     ledger.register(dataset(name), NOW)
     dump = begin(ledger, plan(ledger))
-    assert ledger.note_lab_rows(LabKind.FILE, [(name, name)]) == []
+    assert ledger.note_lab_rows(LabKind.FILE, [(name, name)]) == {}
     ledger.mark_lab_rows(ledger.lab_rows_of(dump, LabKind.FILE), dump, 1123456789)
     ledger.unmark_lab_rows(ledger.lab_rows_of(dump, LabKind.FILE), LabState.FOREIGN, reason)
     assert ledger.foreign_lab_rows() == [Foreign("file", name, reason)]
