@@ -40,7 +40,7 @@ ROOM = 2000
 
 
 class Row(NamedTuple):
-    """One pull: what it had to do, its exit code, seconds, and the most memory that its process had, in MiB."""
+    """One pull: what it had to do, its exit code, seconds by the clock and of its process, and its largest memory."""
 
     name: str
     registered: int
@@ -48,6 +48,7 @@ class Row(NamedTuple):
     refused: int
     exit: int
     seconds: float
+    cpu_seconds: float
     peak_mib: float
 
 
@@ -137,8 +138,8 @@ def write_config(folder: Path, url: str, server: MariaDB) -> None:
     config.write_text(f'{config.read_text()}\n[bridge]\nfiles = "{options}"\n[bridge.paths]\n{rule}\n')
 
 
-def run(folder: Path, *arguments: str) -> tuple[int, str, float]:
-    """Run papertape to its end; return its exit code, what it printed, and its largest memory in MiB."""
+def run(folder: Path, *arguments: str) -> tuple[int, str, float, float]:
+    """Run papertape to its end; return its exit code, what it printed, its CPU seconds and largest memory (MiB)."""
     command = [sys.executable, "-m", "papertape", "--config", str(folder / "papertape.toml"), *arguments]
     if arguments[0] == "init":
         command = [sys.executable, "-m", "papertape", *arguments, str(folder)]
@@ -147,16 +148,16 @@ def run(folder: Path, *arguments: str) -> tuple[int, str, float]:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
-        return process.returncode, out.read(), usage.ru_maxrss / 1024
+        return process.returncode, out.read(), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def pull(folder: Path, name: str) -> Row:
     """Pull once; what it says of each row goes to a file, as in a night's log."""
     began = time.perf_counter()
-    code, said, peak = run(folder, "bridge", "pull")
+    code, said, cpu, peak = run(folder, "bridge", "pull")
     seconds = time.perf_counter() - began
     registered, known, refused = (count(said, word) for word in ("registered", "known already", "left out"))
-    return Row(name, registered, known, refused, code, seconds, peak)
+    return Row(name, registered, known, refused, code, seconds, cpu, peak)
 
 
 def count(said: str, word: str) -> int:
@@ -169,10 +170,10 @@ def print_report(report: dict[str, Any], rows: Sequence[Row]) -> None:
     """Print the machine and a table."""
     print("{cpu}, {cores} cores, {memory_gib} GiB, {kernel}, Python {python}, load {load}".format(**report["machine"]))
     print(f"papertape bridge pull, {report['options']['rows']:,} rows in the table, MariaDB on a socket")
-    print(f"  {'':48} {'registered':>11} {'known':>10} {'refused':>10} {'seconds':>8} {'MiB':>6}")
+    print(f"  {'':48} {'registered':>11} {'known':>10} {'refused':>10} {'seconds':>8} {'CPU':>8} {'MiB':>6}")
     for row in rows:
-        figures = f"{row.registered:11,} {row.known:10,} {row.refused:10,} {row.seconds:8.1f} {row.peak_mib:6.0f}"
-        print(f"  {row.name:48} {figures}")
+        counts = f"{row.registered:11,} {row.known:10,} {row.refused:10,}"
+        print(f"  {row.name:48} {counts} {row.seconds:8.1f} {row.cpu_seconds:8.1f} {row.peak_mib:6.0f}")
 
 
 if __name__ == "__main__":

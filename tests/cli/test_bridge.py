@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,23 @@ def test_a_killed_dump_leaves_no_claim_behind(lab: Lab, database: LabDatabase) -
     lab.ok("dump")
     assert {deletable for _, deletable in database.files().values()} == {1}
     assert not any(status for _, status in database.labels().values())
+
+
+def test_a_password_that_a_hash_cuts_off_is_told_beside_the_refusal(lab: Lab, database: LabDatabase) -> None:
+    database.options.write_text(database.options.read_text().replace('password="50% of #1', "password=50%#1"))
+    for command in (("bridge", "check"), ("--json", "bridge", "check")):
+        ran = lab.run(*command)
+        assert (ran.code, ran.out) == (2, "")
+        assert "the user or the password is wrong" in ran.error
+        assert "put the password in quotes" in ran.err
+        assert "50%" not in ran.err
+
+
+def test_pull_says_as_json_what_it_left_out(lab: Lab, database: LabDatabase) -> None:
+    database.add_row("pot1:/data/missing")
+    database.add_row("pot2:/data/zen")
+    ran = lab.run("--json", "bridge", "pull")
+    said = json.loads(ran.out)
+    assert ran.code == 4
+    assert {item["row"] for item in said["troubles"]} == {"pot1:/data/missing", "pot2:/data/zen"}
+    assert (said["registered"], said["refused"], said["volumes"]) == (6, 2, [])

@@ -11,7 +11,7 @@ from papertape.cli.app import App, command, json_option, open_ledger
 from papertape.cli.output import note, print_json, say, write
 from papertape.cli.text import count, show_size
 from papertape.config import Config
-from papertape.errors import ConfigError, HostError, SourceError
+from papertape.errors import ConfigError, HostError, PapertapeError, SourceError
 from papertape.jobs.bridge import Bridge, Settled, settle
 from papertape.jobs.bridge import check as check_bridge
 from papertape.jobs.pull import Pulled, pull_labels
@@ -22,7 +22,11 @@ from papertape.report import Reporter
 _ENTERED = (Registration.NEW, Registration.UPDATED, Registration.CHANGED, Registration.AGAIN)
 
 
-@click.group("bridge", short_help="Work with the lab's own databases.")
+@click.group(
+    "bridge",
+    short_help="Work with the lab's own databases.",
+    epilog="\b\nEvery night:\n  papertape bridge pull\n  papertape dump --until-done\n  papertape bridge status",
+)
 @json_option
 @click.pass_context
 def bridge(context: click.Context, as_json: bool) -> None:
@@ -40,7 +44,12 @@ def _bridge(config: Config) -> Bridge:
 @command("check", short="See whether the lab's databases will do.", examples="papertape bridge check")
 def check(app: App) -> None:
     """See whether the option files can be read, the servers answer, and the tables are as expected. Changes nothing."""
-    warnings = list(check_bridge(_bridge(app.config())))
+    warnings: list[str] = []
+    try:
+        warnings.extend(check_bridge(_bridge(app.config())))
+    except PapertapeError:
+        note(*(f"warning: {warning}" for warning in warnings))  # one of them may be why
+        raise
     if app.json:
         print_json({"ok": True, "warnings": warnings})
         return
@@ -107,7 +116,9 @@ class _Told:
         say(f"{count(self._registered, 'data set')} registered, {show_size(self._size)}{more}{refused}")
 
 
-@command("push", short="Report to the lab what is on tape.", examples="papertape bridge push")
+@command(
+    "push", short="Report to the lab what is on tape.", examples="papertape bridge push\npapertape bridge push --json"
+)
 def push(app: App) -> int:
     """Write into the lab's databases where archived data sets lie, and let go of what no dump has any more.
 
@@ -139,7 +150,11 @@ def _describe(done: Settled) -> dict[str, object]:
     }
 
 
-@command("status", short="Print what the lab's databases are owed.", examples="papertape bridge status")
+@command(
+    "status",
+    short="Print what the lab's databases are owed.",
+    examples="papertape bridge status\npapertape bridge status --json",
+)
 def status(app: App) -> None:
     """Say how many of the lab's rows are known, claimed and written back, what is pending, and which others changed.
 
