@@ -4,6 +4,7 @@
 # TEST_ARGS=...        for pytest          DEMO_ARGS=...  for papertape demo          BENCH_ARGS=...  for the benchmark
 # RIG=required         test-tape fails where it would be skipped for want of a package
 # SERVERS=required     so do the tests on database servers
+# LEDGER=mariadb       the tests have their ledgers on that server; or postgresql
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -16,6 +17,7 @@ TEST_ARGS ?=
 TAPE_ARGS ?=
 RIG ?=
 SERVERS ?=
+LEDGER ?=
 BENCH_ARGS ?=
 
 VERSION_OF = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -35,6 +37,7 @@ ifneq ($(shell test -x $(BIN)/python && echo yes),yes)
 endif
 
 export PAPERTAPE_SERVERS := $(SERVERS)
+export PAPERTAPE_LEDGER := $(LEDGER)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 # The first is what older pips read for the isolated build too, the second what newer ones do.
@@ -88,6 +91,14 @@ test-tape: $(READY)  ## the same contracts, and stories, on the kernel's tape dr
 		echo "The tests on the kernel's tape driver are skipped." >&2; exit 0; }; \
 	PAPERTAPE_RIG=$(RIG) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m rig tests/scsi $(TAPE_ARGS)
 
+# Where labs have ledgers. The tests in tests/ledger are on every database by themselves, and so is the one left out.
+WITH_LEDGERS := tests/jobs tests/cli tests/bridges --ignore tests/jobs/test_ledger_server.py
+
+.PHONY: test-servers
+test-servers: $(READY)  ## the tests that have a ledger, with it on MariaDB and then on PostgreSQL (TEST_ARGS)
+	PAPERTAPE_LEDGER=mariadb $(BIN)/python -m pytest -n auto $(WITH_LEDGERS) $(TEST_ARGS)
+	PAPERTAPE_LEDGER=postgresql $(BIN)/python -m pytest -n auto $(WITH_LEDGERS) $(TEST_ARGS)
+
 .PHONY: check
 check: $(READY)  ## everything that CI runs: format, lint, types, layers, tests
 	$(BIN)/ruff format --check
@@ -107,6 +118,10 @@ bench-restore: $(READY)  ## getting data sets back out of a full volume, modelle
 .PHONY: bench-bridge
 bench-bridge: $(READY)  ## pulling from a table of a million files on a real server, some minutes (BENCH_ARGS)
 	$(BIN)/python benchmarks/bridging.py $(BENCH_ARGS)
+
+.PHONY: bench-ledger
+bench-ledger: $(READY)  ## planning a dump from a ledger in which a million data sets wait (BENCH_ARGS)
+	PYTHONPATH=tests $(BIN)/python benchmarks/planning.py $(BENCH_ARGS)
 
 .PHONY: clean
 clean:  ## remove the environments and every cache; data that a demo left stays

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,3 +36,17 @@ def test_the_restore_benchmark_beside_reading_the_whole_tape() -> None:
     assert (one["locates"], twenty["locates"]) == (1, 20)
     assert one["seconds"] < twenty["seconds"] < whole["seconds"]
     assert 4 * 3600 * 0.85 < whole["seconds"] < 5 * 3600
+
+
+def test_the_planning_benchmark_on_every_database(mariadb: object, postgresql: object) -> None:
+    program = BENCH.with_name("planning.py")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, program, "--sets", "600", "--runs", "1", "--scattered"]
+    told = [*command, "--database", "sqlite"]
+    done = subprocess.run(told, capture_output=True, text=True, check=True, env=environment)
+    assert "600 data sets wait, registered in no order" in done.stdout
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True, env=environment)
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["database"] for row in rows] == ["sqlite"] * 3 + ["mariadb"] * 3 + ["postgresql"] * 3
+    assert [row["taken"] for row in rows] == [502, 600, 600] * 3
+    assert all(row["seconds"] > 0 for row in rows)
