@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ledgers import KIND, SQLITE, ledgers_on, passing_ledgers
+from ledgers import KIND, KINDS, SQLITE, ledgers_on, passing_ledgers
 from servers import MariaDB, PostgreSQL, run_server
 
 FIGURE = "figure"
@@ -48,9 +48,12 @@ def postgresql() -> Iterator[PostgreSQL]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def place_of_ledgers(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Have the labs' ledgers where ``make test LEDGER=...`` wants them."""
-    with ledgers_on(None if KIND == SQLITE else request.getfixturevalue(KIND)):
+def place_of_ledgers() -> Iterator[None]:
+    """Have the labs' ledgers where ``make test LEDGER=...`` wants them: on a server that no test kills."""
+    if KIND == SQLITE:
+        yield
+        return
+    with run_server(KINDS[KIND]) as server, ledgers_on(server):
         yield
 
 

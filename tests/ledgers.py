@@ -46,11 +46,10 @@ _servers = _Servers()
 
 
 @contextmanager
-def ledgers_on(server: Server | None) -> Iterator[None]:
-    """Have all new ledgers of the block on that server, or each in a file of its own if there is none."""
+def ledgers_on(server: Server) -> Iterator[None]:
+    """Have all new ledgers of the block on that server."""
     _servers.one = server
-    if server is not None:
-        open_ledger(server.create(_EMPTY)).close()
+    open_ledger(server.create(_EMPTY)).close()
     yield
     _servers.one = None
 
@@ -63,7 +62,6 @@ def passing_ledgers() -> Iterator[None]:
     server = _servers.one
     for name in _servers.made[before:]:
         assert server is not None
-        server.revive()
         server.drop(name)
     del _servers.made[before:]
 

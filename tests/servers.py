@@ -131,13 +131,9 @@ class Server(ABC):
         name = f"test{next(_NUMBERS)}"
         url = self.create(name)
         yield url
-        self.revive()
-        self.drop(name)
-
-    def revive(self) -> None:
-        """Start the server again if a test that failed has left it killed."""
-        if self._process is None:
+        if self._process is None:  # a test that failed has left it so
             self.start()
+        self.drop(name)
 
     @abstractmethod
     def copy(self, database: str, new: str) -> None:
