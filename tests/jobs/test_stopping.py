@@ -135,7 +135,8 @@ def test_what_fails_in_putting_the_cartridges_away_is_told_and_takes_nothing_bac
     clean = Faults()
     assert lab.dump(faults=clean).state == "archived"
     moves = [call.method for call in clean.log].count("move")
-    lab.add(lab.folder / "library" / "library.json")
+    (lab.folder / "later").write_bytes(b"one data set more")
+    lab.add(lab.folder / "later")
     with Faults().fail("move", at=moves, lasting=True) as faults:
         outcome = lab.dump(faults=faults)
     assert isinstance(outcome.error, ChangerError)
