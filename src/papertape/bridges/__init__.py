@@ -3,7 +3,7 @@
 from papertape.bridges.claims import Claim, Left
 from papertape.bridges.mtx import Label, LabelTable
 from papertape.bridges.optionfile import Credentials, OptionFile, read_option_file
-from papertape.bridges.paperdata import FileTable, LabFile, Placed
+from papertape.bridges.paperdata import FileTable, LabFile, OnTape, Placed
 from papertape.bridges.server import Server
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Label",
     "LabelTable",
     "Left",
+    "OnTape",
     "OptionFile",
     "Placed",
     "Server",

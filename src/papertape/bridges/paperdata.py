@@ -8,13 +8,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from tempfile import TemporaryFile
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import Column, MetaData, Numeric, SmallInteger, String, Table, bindparam, null, or_, select, update
+from sqlalchemy import (
+    Column,
+    MetaData,
+    Numeric,
+    Select,
+    SmallInteger,
+    String,
+    Table,
+    bindparam,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from papertape.bridges.claims import Claim, Left, chunks
 from papertape.bridges.server import Server
+
+R = TypeVar("R")
 
 PAGE = 1000
 """How many rows are asked for at a time."""
@@ -40,6 +55,15 @@ class LabFile(NamedTuple):
     """A row that is to go to tape, as the lab has it; ``megabytes`` and ``md5`` are what it declares, if it does."""
 
     source: str
+    megabytes: Decimal | None
+    md5: str | None
+
+
+class OnTape(NamedTuple):
+    """A row that says where it lies, or who has it; ``megabytes`` and ``md5`` are what it declares, if it does."""
+
+    source: str
+    place: str
     megabytes: Decimal | None
     md5: str | None
 
@@ -78,13 +102,21 @@ class FileTable:
             .where(_ROW.is_tapeable == 1, _ROW.tape_index.is_(None), _ROW.filetype.like(file_types))
             .order_by(_ROW.filename, _ROW.source)
         )
+        return self._read(query, LabFile)
+
+    def on_tape(self) -> Iterator[OnTape]:
+        """Yield the rows with something in ``tape_index``, ordered by source; read and raises like ``tapeable``."""
+        query = select(_ROW.source, _ROW.tape_index, _ROW.filesize, _ROW.md5sum)
+        return self._read(query.where(_ROW.tape_index.is_not(None)).order_by(_ROW.source), OnTape)
+
+    def _read(self, query: Select[Any], kind: type[R]) -> Iterator[R]:
         with TemporaryFile() as spool:
             with self._server.transaction() as connection:
                 for row in connection.execution_options(yield_per=PAGE).execute(query):
-                    spool.write(msgspec.json.encode(LabFile(*row)) + b"\n")
+                    spool.write(msgspec.json.encode(row._tuple()) + b"\n")
             spool.seek(0)
             for line in spool:
-                yield msgspec.json.decode(line, type=LabFile)
+                yield msgspec.json.decode(line, type=kind)
 
     def claim(self, sources: Iterable[str], claim: Claim) -> list[str]:
         """Take the rows for a dump, all or none; return those that are not to be had. Raises UserError, HostError."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from itertools import chain
 
 import click
@@ -14,9 +16,10 @@ from papertape.config import Config
 from papertape.errors import ConfigError, HostError, PapertapeError, SourceError
 from papertape.jobs.bridge import Bridge, Settled, settle
 from papertape.jobs.bridge import check as check_bridge
+from papertape.jobs.history import Outcome, Remembered, find_blank, import_history
 from papertape.jobs.pull import Pulled, pull_labels
 from papertape.jobs.pull import pull as pull_files
-from papertape.ledger import LabKind, LabState, Ledger, Registration, Standing
+from papertape.ledger import LabKind, LabState, Ledger, Listing, Registration, Standing
 from papertape.report import Reporter
 
 _ENTERED = (Registration.NEW, Registration.UPDATED, Registration.CHANGED, Registration.AGAIN)
@@ -151,6 +154,68 @@ def _describe(done: Settled) -> dict[str, object]:
 
 
 @command(
+    "history",
+    short="Remember what the lab says is on tape.",
+    examples="""
+papertape bridge history --dry-run
+papertape bridge history
+papertape bridge history '*/zen.2457*'
+""",
+)
+@click.argument("pattern", default="*")
+@click.option("--dry-run", is_flag=True, help="Say what would be remembered, and do nothing.")
+def history(app: App, pattern: str, dry_run: bool) -> int:
+    """Remember where files lie that went to tape before papertape did: the rows whose tape_index names a place.
+
+    `papertape find` then knows them, and `papertape restore` reads the volumes that it needs. Nothing of it is proven,
+    nor ever deletable. What the ledger knows from a tape itself stays as it is. A row that cannot be understood, or
+    that a tape contradicts, is named. PATTERN is one of `papertape find`, over the lab's host:/path.
+    """
+    config = app.config()
+    chosen = _bridge(config)
+    results: Counter[str] = Counter()
+    troubles: list[Remembered] = []
+    labels: set[str] = set()
+    with open_ledger(config) as ledger:
+        for row in import_history(ledger, chosen, pattern, dry_run=dry_run):
+            results[row.result] += 1
+            labels.update(row.labels)
+            if row.trouble and app.json:
+                troubles.append(row)
+            elif row.trouble:
+                note(f"papertape: {row.name}: {row.trouble}")
+        blank = find_blank(ledger, labels)
+    _tell_history(app, results, troubles, blank, dry_run)
+    return SourceError.exit_code if results[Outcome.REFUSED] or results[Listing.DISPUTED] else 0
+
+
+def _tell_history(
+    app: App, results: Counter[str], troubles: list[Remembered], blank: Sequence[str], dry_run: bool
+) -> None:
+    entered = results[Listing.NEW] + results[Listing.MOVED]
+    refused = results[Outcome.REFUSED] + results[Listing.DISPUTED]
+    if app.json:
+        rows = [{"row": item.name, "trouble": item.trouble, "remembered": not item.is_refused} for item in troubles]
+        counts = {str(kind): results[kind] for kind in (*Listing, *Outcome)}
+        print_json({"dry_run": dry_run, "remembered": entered, **counts, "blank": blank, "troubles": rows})
+        return
+    more = [
+        f"; {number:,} {what}"
+        for number, what in (
+            (results[Listing.KNOWN], "known already"),
+            (results[Listing.ON_TAPE], "known from the tapes themselves"),
+            (results[Outcome.CLAIMED], "claimed by a dump"),
+        )
+        if number
+    ]
+    left = f"; {count(refused, 'row')} left out" if refused else ""
+    verb = "would be remembered" if dry_run else "remembered"
+    say(f"{count(entered, 'place')} {verb}{''.join(more)}{left}")
+    for tag in blank:
+        note(f"papertape: {tag}: blank in the ledger, and the lab's table has data on it; look which one is right")
+
+
+@command(
     "status",
     short="Print what the lab's databases are owed.",
     examples="papertape bridge status\npapertape bridge status --json",
@@ -164,15 +229,19 @@ def status(app: App) -> None:
     _bridge(config)
     with open_ledger(config) as ledger:
         counts, foreign = ledger.lab_counts(), ledger.foreign_lab_rows()
-        pending = count_pending(ledger)
+        pending, listed = count_pending(ledger), ledger.count_listed()
     if app.json:
         by_kind = {kind.value: {state.value: counts.get((kind, state), 0) for state in LabState} for kind in LabKind}
         rows = [{"kind": item.kind, "row": item.name, "reason": item.reason} for item in foreign]
-        print_json({**by_kind, "pending": pending, "foreign": rows})
+        history = {"listed": listed[0], "volumes": sorted(listed[1])}
+        print_json({**by_kind, "pending": pending, "foreign": rows, "history": history})
         return
     for kind in LabKind:
         said = ", ".join(f"{counts[kind, state]:,} {state}" for state in LabState if (kind, state) in counts)
         say(f"{kind}s: {said or 'none'}")
+    if listed[0]:
+        where = count(len(listed[1]), "volume")
+        say(f"history: {count(listed[0], 'data set')} known from the lab's table alone, on {where}")
     if pending:
         say(f"pending: {count(pending, 'row')}; `papertape bridge push` sees to it")
     for item in foreign:
@@ -184,5 +253,5 @@ def count_pending(ledger: Ledger) -> int:
     return sum(item.standing is not Standing.HELD for item in ledger.marked_lab_rows())
 
 
-for _subcommand in (check, pull, push, status):
+for _subcommand in (check, pull, push, status, history):
     bridge.add_command(_subcommand)

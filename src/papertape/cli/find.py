@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
+
 import click
 import msgspec
 
@@ -9,7 +12,10 @@ from papertape.cli.app import App, command, open_ledger
 from papertape.cli.output import say, write
 from papertape.cli.text import show_size
 from papertape.errors import NothingToDo
-from papertape.ledger import Found, Ledger
+from papertape.ledger import Found, Ledger, Listed
+
+LISTED = "listed"
+"""The state of what is known by the word of the lab's table alone."""
 
 
 @command(
@@ -25,16 +31,22 @@ def find(app: App, pattern: str) -> None:
     """Say where data sets lie: state, volumes, tape file, offset in it, and the digest of each file.
 
     PATTERN is a part of host:/path, or, with * ? or [ in it, a glob over all of it (over the path, if it begins
-    with a slash).
+    with a slash). What is known by the word of the lab's table alone (`papertape bridge history`) is `listed`, and
+    comes last.
     """
     found = 0
     with open_ledger(app.config()) as ledger:
-        for item in ledger.find(pattern):
+        seen = ledger.seen()
+        items: Iterator[Found | Listed] = chain(ledger.find(pattern), ledger.find_listed(pattern))
+        for item in items:
             found += 1
             if app.json:
-                write(("[" if found == 1 else ",\n ") + msgspec.json.encode(describe(ledger, item)).decode())
-            else:
+                known = describe(ledger, item) if isinstance(item, Found) else _describe_listed(item)
+                write(("[" if found == 1 else ",\n ") + msgspec.json.encode(known).decode())
+            elif isinstance(item, Found):
                 _show(ledger, item)
+            else:
+                _show_listed(item, seen)
     if app.json:
         say("]" if found else "[]")
     if not found:
@@ -50,6 +62,22 @@ def describe(ledger: Ledger, item: Found) -> dict[str, object]:
     files = [{"member": file.member, "bytes": file.size, "sha256": file.sha256} for file in ledger.files(item)]
     known = {"source": item.source, "state": item.state, "bytes": item.size, "copies": copies, "files": files}
     return {**known, "location": item.location} if item.location else known
+
+
+def _describe_listed(item: Listed) -> dict[str, object]:
+    where = {"tape_file": item.tape_file, "offset": None, "verified": False}
+    copies = [{"volume": label, **where} for label in item.labels]
+    known = {"source": item.source, "state": LISTED, "bytes": item.size, "copies": copies, "files": []}
+    return {**known, "md5": item.md5, "location": item.location}
+
+
+def _show_listed(item: Listed, seen: frozenset[str]) -> None:
+    size = "" if item.size is None else f", {show_size(item.size)}"
+    say(f"{item.source}  {LISTED}{size}: known from the lab's table alone, and proven by nothing")
+    say(f"  {item.location}, as the lab's table has it")
+    for label in item.labels:
+        state = "in the ledger, and this is not there" if label in seen else "not read by papertape yet"
+        say(f"  on {label}, tape file {item.tape_file}: {state}")
 
 
 def _show(ledger: Ledger, item: Found) -> None:

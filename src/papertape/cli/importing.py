@@ -38,7 +38,7 @@ def import_(app: App, tags: tuple[str, ...], every: bool, capacity: int) -> int:
     results = []
     with open_context(config, VERIFYING) as context:
         wanted = choose_all(context.ledger, context.library) if every else list(dict.fromkeys(tags))
-        for result in import_volumes(context, wanted, capacity, lambda tag: _tell_copy(config, tag)):
+        for result in import_volumes(context, wanted, capacity, lambda tag: tell_copy(config, tag)):
             results.append(result)
             if result.error:
                 tell_error(result.error)
@@ -55,7 +55,8 @@ def import_(app: App, tags: tuple[str, ...], every: bool, capacity: int) -> int:
     return max(codes, default=0)
 
 
-def _tell_copy(config: Config, tag: str) -> int | None:
+def tell_copy(config: Config, tag: str) -> int | None:
+    """Return which copy a volume's tag is for, None if the config's prefixes do not tell."""
     return next((copy for copy, prefix in enumerate(config.prefixes, 1) if tag.startswith(prefix)), None)
 
 

@@ -8,10 +8,15 @@ from pathlib import Path
 import click
 
 from papertape.cli.app import App, command, open_context
+from papertape.cli.importing import DEFAULT_CAPACITY, tell_copy
 from papertape.cli.output import note, print_json, say, tell_error
 from papertape.cli.stopping import RESTORING
 from papertape.cli.text import count, enumerate_names, show_size
+from papertape.config import Config
+from papertape.errors import NothingToDo, PapertapeError
+from papertape.jobs.context import Context
 from papertape.jobs.restore import Errand, Plan, Restored, Wish, plan_only, run_restore
+from papertape.jobs.unread import Unread, find_unread, import_unread
 
 
 @command(
@@ -53,15 +58,21 @@ def restore(
     All drives are used at once; only what is needed is read, and every file is held against its SHA-256 before it gets
     its name. A block that cannot be read, or a file that is not right, is taken from the twin, and the sick volume is
     set aside. What is there already and the same is not read again: cut off, the same command goes on. What is there
-    and not the same is never replaced, but with --overwrite.
+    and not the same is never replaced, but with --overwrite. Volumes that only the lab's table of files tells of
+    (`papertape bridge history`) are imported first.
     """
     wish = Wish(patterns, volume, at.replace(tzinfo=UTC) if at else None, dump)
-    with open_context(app.config(), RESTORING) as context:
+    config = app.config()
+    with open_context(config, RESTORING) as context:
         if dry_run:
-            plan = plan_only(context, wish, folder, overwrite=overwrite)
-            _show_plan(app, plan)
+            unread = find_unread(context.ledger, wish)
+            _show_plan(app, _plan(context, wish, folder, overwrite, unread), unread)
             return 0
-        done = run_restore(context, wish, folder, lambda plan: note(*_describe_plan(plan)), overwrite=overwrite)
+        left = _import_unread(context, wish, config)
+        try:
+            done = run_restore(context, wish, folder, lambda plan: note(*_describe_plan(plan)), overwrite=overwrite)
+        except NothingToDo as nothing:
+            raise left or nothing from None
     if app.json:
         print_json(_describe(done))
     else:
@@ -70,18 +81,40 @@ def restore(
         note(f"papertape: warning: {name} is not good; `papertape recopy {name}` makes that copy again")
     for source, reason in done.failed[1:]:
         note(f"papertape: lost: {source}: {reason}")
-    if done.error:
-        tell_error(done.error)
-        return done.error.exit_code
+    error = done.error or left
+    if error:
+        tell_error(error)
+        return error.exit_code
     return 0
 
 
-def _show_plan(app: App, plan: Plan) -> None:
+def _plan(context: Context, wish: Wish, folder: Path, overwrite: bool, unread: list[Unread]) -> Plan:
+    try:
+        return plan_only(context, wish, folder, overwrite=overwrite)
+    except NothingToDo:
+        if unread:
+            return Plan((), (), (), {})
+        raise
+
+
+def _import_unread(context: Context, wish: Wish, config: Config) -> PapertapeError | None:
+    """Import what only the lab's table knows of, say so, and return what is wrong if that is not all."""
+    results, left = import_unread(context, wish, DEFAULT_CAPACITY, lambda tag: tell_copy(config, tag))
+    for result in results:
+        note(f"papertape: {result.error}" if result.error else f"imported: {result.volume}, which nobody had read")
+    return left
+
+
+def _show_plan(app: App, plan: Plan, unread: list[Unread]) -> None:
     if app.json:
         errands = [_describe_errand(plan, errand) for errand in (*plan.errands, *plan.absent)]
-        print_json({"present": len(plan.present), "volumes": errands})
+        more = {"unread": [{"volumes": item.labels, "datasets": item.sets} for item in unread]} if unread else {}
+        print_json({"present": len(plan.present), "volumes": errands, **more})
     else:
         say(*_describe_plan(plan))
+        for group in unread:
+            sets = count(group.sets, "data set")
+            say(f"to be imported first: {' or '.join(group.labels)}, with {sets} by the lab's table")
         for errand in plan.errands:
             for item in errand.sets:
                 say(f"  {item.source}  {show_size(item.size)}, tape file {item.tape_file}, offset {item.begin}")

@@ -97,7 +97,7 @@ def _look(rows: Iterable[LabFile], locate: Callable[[str], bytes], host: str) ->
     """Say what is on disk for each row."""
     for row in rows:
         try:
-            dataset = scan(host, locate(row.source))._replace(md5=_check_md5(row.md5))
+            dataset = scan(host, locate(row.source))._replace(md5=check_md5(row.md5))
         except SourceError as error:
             yield _Looked(row, None, error.reason)
         except ValueError as error:
@@ -140,7 +140,7 @@ def _is_elsewhere(source: str, paths: Sequence[tuple[str, str]]) -> bool:
     return rule is not None and not rule[1]
 
 
-def _check_md5(md5: str | None) -> str | None:
+def check_md5(md5: str | None) -> str | None:
     """Return a declared MD5, None if there is none; raises ValueError for what is none."""
     if md5 is None or not md5.strip():
         return None

@@ -14,11 +14,14 @@ from papertape.ledger.records import (
     Found,
     FoundCopy,
     FoundFile,
+    Heard,
     Held,
     Kept,
     KeptCopy,
     LabRow,
     LedgerAway,
+    Listed,
+    Listing,
     Marked,
     Owner,
     Registration,
@@ -30,6 +33,7 @@ from papertape.ledger.records import (
 )
 from papertape.ledger.replacement import UNFINISHED
 from papertape.ledger.schema import DataSetState, DumpState, Format, LabKind, LabState, VolumeState
+from papertape.ledger.search import match_sources
 
 __all__ = [
     "UNFINISHED",
@@ -46,6 +50,7 @@ __all__ = [
     "Found",
     "FoundCopy",
     "FoundFile",
+    "Heard",
     "Held",
     "Imported",
     "Kept",
@@ -55,6 +60,8 @@ __all__ = [
     "LabState",
     "Ledger",
     "LedgerAway",
+    "Listed",
+    "Listing",
     "Marked",
     "Owner",
     "Patience",
@@ -66,5 +73,6 @@ __all__ = [
     "VolumeState",
     "VolumeStatus",
     "WrongState",
+    "match_sources",
     "open_ledger",
 ]

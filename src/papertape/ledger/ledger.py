@@ -14,6 +14,7 @@ from papertape.ledger import (
     datasets,
     dumps,
     evidence,
+    history,
     imports,
     lab,
     proof,
@@ -32,10 +33,12 @@ from papertape.ledger.records import (
     Foreign,
     Found,
     FoundFile,
+    Heard,
     Held,
     Kept,
     KeptCopy,
     LabRow,
+    Listed,
     Marked,
     Owner,
     Registration,
@@ -178,9 +181,13 @@ class Ledger:
         """
         with self._database.writing() as connection:
             volume = imports.Import(connection, tag, registered, now)
-            if isinstance(found, Whole):
-                return volume.whole(found)
-            return volume.torn(found) if isinstance(found, Torn) else volume.legacy(found)
+            if isinstance(found, Torn):
+                return volume.torn(found)
+            imported = volume.whole(found) if isinstance(found, Whole) else volume.legacy(found)
+            dump = dumps.of_volume(connection, tag)
+            if dump is not None:
+                history.replace(connection, dump.id, dump.format, tag)
+            return imported
 
     def begin(self, batch: Batch, owner: Owner, now: datetime) -> int:
         """Claim all that ``batch`` names, reject what it refuses, and return the dump's id.
@@ -422,6 +429,26 @@ class Ledger:
         """Yield the members of a data set in tape order."""
         with self._database.reading() as connection:
             yield from search.files(connection, found)
+
+    def judge_history(self, listed: Sequence[Listed]) -> list[Heard]:
+        """Say for each of some hundreds, with distinct sources, what ``note_history`` would come to."""
+        return self._database.read(history.judge, listed)
+
+    def note_history(self, listed: Sequence[Listed]) -> list[Heard]:
+        """Remember where data sets lie by the word of the lab's table, where no tape has told; proves nothing.
+
+        At most some hundreds, with distinct sources.
+        """
+        return self._database.write(history.note, listed)
+
+    def find_listed(self, pattern: str) -> Iterator[Listed]:
+        """Yield what matches as in ``find`` and is known by the word of the lab's table alone."""
+        with self._database.reading() as connection:
+            yield from history.find(connection, pattern)
+
+    def count_listed(self) -> tuple[int, frozenset[str]]:
+        """Return how many are known by the word of the lab's table alone, and the labels of their tapes."""
+        return self._database.read(history.count)
 
     def note_lab_rows(self, kind: LabKind, named: Sequence[tuple[str, str]]) -> dict[str, str]:
         """Remember which rows of the lab's tables (their names) stand for which data sets or volumes.

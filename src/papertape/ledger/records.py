@@ -291,3 +291,46 @@ class Foreign(NamedTuple):
     kind: str
     name: str
     reason: str
+
+
+class Listing(StrEnum):
+    """What the word of the lab's table, that a data set lies on its tapes, is to the ledger."""
+
+    NEW = "new"
+    KNOWN = "known"  # and the same as before
+    MOVED = "moved"  # another one than before
+    ON_TAPE = "on tape"  # the ledger knows it from a tape itself, and needs no other word
+    DISPUTED = "disputed"  # the ledger knows what lies on all these tapes, and this is not there
+
+
+class Listed(NamedTuple):
+    """Where a data set lies by the word of the lab's table alone: no tape was read, and nothing is proven.
+
+    ``version``, ``archive`` (from 0) and ``item`` are as they stand there; ``md5`` and ``size`` (bytes) are what is
+    declared, if anything is.
+    """
+
+    source: str
+    version: str
+    labels: tuple[str, ...]
+    archive: int
+    item: int
+    md5: str | None
+    size: int | None
+
+    @property
+    def location(self) -> str:
+        """The location in the lab's own words."""
+        return f"{self.version}[{','.join(self.labels)}]-{self.archive}:{self.item}"
+
+    @property
+    def tape_file(self) -> int:
+        """The tape file that the predecessor's archive is in."""
+        return self.archive + 1
+
+
+class Heard(NamedTuple):
+    """What became of one that is listed; ``reason`` is a clause on what contradicts it, "" if nothing does."""
+
+    listing: Listing
+    reason: str

@@ -302,3 +302,17 @@ LAB_ROWS = _table(
     UniqueConstraint("kind", "source_key"),
     Index(None, "state"),
 )
+
+HISTORY = _table(
+    "history",
+    Column("id", Number, primary_key=True),
+    Column("source", Name, nullable=False),
+    Column("source_key", String(64), nullable=False, unique=True),
+    Column("version", String(8), nullable=False),
+    Column("labels", String(100), nullable=False),  # between commas, so that each can be looked for: ,H0C10001,
+    Column("archive", BigInteger, nullable=False),
+    Column("item", BigInteger, nullable=False),
+    Column("md5", String(32)),
+    Column("size", BigInteger),
+    Index(None, "source", mysql_length={"source": 700}, mariadb_length={"source": 700}),
+)

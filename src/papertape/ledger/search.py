@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from fnmatch import translate
 from typing import Any
@@ -93,10 +93,10 @@ def _safe_dumps() -> Select[tuple[int]]:
 
 def find(connection: Connection, pattern: str) -> Iterator[Found]:
     """Yield the data sets whose source matches ``pattern``, ordered by source, oldest version first."""
-    glob = _glob(pattern)
-    matches = re.compile(translate(glob)).match
+    glob = read_glob(pattern)
+    matches = match_sources(pattern)
     copies = _copies_by_dump(connection)
-    conditions = _conditions(glob)
+    conditions = conditions_on(DATASETS.c.source, glob)
     locations = _Locations(connection, conditions)
     # MySQL takes "a" and "a " for equal in sorting: what is one source has to come together all the same.
     apart = [DATASETS.c.source_key] if connection.dialect.name in MYSQL else []
@@ -107,7 +107,12 @@ def find(connection: Connection, pattern: str) -> Iterator[Found]:
             yield _found(row, its, locations.of(row, its))
 
 
-def _glob(pattern: str) -> str:
+def match_sources(pattern: str) -> Callable[[str], object]:
+    """Return what tells whether a source matches ``pattern``, as ``find`` takes it."""
+    return re.compile(translate(read_glob(pattern))).match
+
+
+def read_glob(pattern: str) -> str:
     """Return ``pattern`` as a glob over whole sources; what a terminal gave in bytes that are no UTF-8 is ``\\xNN``."""
     text = pattern.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     if not _GLOB.search(text):
@@ -115,12 +120,12 @@ def _glob(pattern: str) -> str:
     return f"*:{text}" if text.startswith("/") else text
 
 
-def _conditions(glob: str) -> list[ColumnElement[bool]]:
+def conditions_on(source: ColumnElement[str], glob: str) -> list[ColumnElement[bool]]:
     """What the database can check by itself: a superset, since LIKE knows no sets and some databases no case."""
     head = glob[: found.start()] if (found := _GLOB.search(glob)) else glob
-    conditions: list[ColumnElement[bool]] = [DATASETS.c.source.like(_like(glob), escape=_ESCAPE)]
+    conditions: list[ColumnElement[bool]] = [source.like(_like(glob), escape=_ESCAPE)]
     if head:
-        conditions += [DATASETS.c.source >= head, DATASETS.c.source < f"{head}\U0010ffff"]
+        conditions += [source >= head, source < f"{head}\U0010ffff"]
     return conditions
 
 
