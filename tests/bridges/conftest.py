@@ -30,7 +30,7 @@ def night(tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def bridged(database: LabDatabase, tmp_path: Path) -> Iterator[BridgedLab]:
     """A lab of ours, with the tapes of both in the lab's table."""
-    lab = make_lab(tmp_path / "lab")
+    lab = make_lab(tmp_path / "lab", spare=2)
     database.add_labels(volume.tag for volume in lab.ledger.volumes())
     yield BridgedLab(lab, database, tmp_path / "night")
     lab.ledger.close()

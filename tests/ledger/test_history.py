@@ -22,7 +22,7 @@ def listed(number: int, **values: object) -> Listed:
 def import_tape(ledger: Ledger, tag: str, *names: str) -> None:
     """Import a predecessor's volume that holds these, in one archive."""
     catalog = parse_legacy_catalog(compose_catalog([[(name.encode(), MD5) for name in names]]), tag)
-    ledger.import_volume(tag, Legacy(catalog, ""), Registered(10**9, 2, TAGS.index(tag) + 1), NOW)
+    ledger.import_volume(tag, Legacy(catalog, 2, marked=True), Registered(10**9, 2, TAGS.index(tag) + 1), NOW)
 
 
 def hear(ledger: Ledger, *items: Listed) -> list[Listing]:

@@ -113,7 +113,7 @@ class FileTable:
         with TemporaryFile() as spool:
             with self._server.transaction() as connection:
                 for row in connection.execution_options(yield_per=PAGE).execute(query):
-                    spool.write(msgspec.json.encode(row._tuple()) + b"\n")
+                    spool.write(msgspec.json.encode(tuple(row)) + b"\n")
             spool.seek(0)
             for line in spool:
                 yield msgspec.json.decode(line, type=kind)
