@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import click
@@ -19,12 +20,13 @@ from papertape.cli.output import note, print_json, say, tell_error
 from papertape.cli.progress import open_progress
 from papertape.cli.status import show_deletable
 from papertape.cli.text import count, show_size
+from papertape.cli.trial import fill_or_clean
 from papertape.config import Config
 from papertape.errors import SourceError, UserError
 from papertape.jobs.deletable import find_deletable
 from papertape.jobs.dump import run_dump
 from papertape.jobs.register import read_md5sums, register
-from papertape.jobs.testdata import DATA, MD5SUMS, Sizes, build_testdata
+from papertape.jobs.testdata import DATA, MD5SUMS, Built, Sizes, build_testdata
 from papertape.transfer.source import scan
 from papertape.volume.names import quote
 
@@ -40,6 +42,8 @@ DEMO_RING = "128MiB"
     examples="""
 papertape testdata /scratch/night
 papertape testdata /scratch/night --seed 7 --large 20 --large-bytes 1GB --small 20000
+papertape testdata /scratch/night --paperdata --option-file ~/.papertape/test.cnf
+papertape testdata /scratch/night --paperdata --option-file ~/.papertape/test.cnf --clean
 """,
 )
 @click.argument("folder", metavar="DIR")
@@ -81,11 +85,41 @@ papertape testdata /scratch/night --seed 7 --large 20 --large-bytes 1GB --small 
 @click.option("--empty", default=Sizes.empty, show_default=True, metavar="N", help="Empty files.")
 @click.option("--links", default=Sizes.links, show_default=True, metavar="N", help="Symbolic links.")
 @click.option("--odd", default=Sizes.odd, show_default=True, metavar="N", help="Files with odd names.")
-def testdata(app: App, folder: str, seed: int, **numbers: int) -> None:
-    """Build test data in DIR, the same for the same seed and sizes, with an md5sums.txt for `papertape add`."""
+@click.option("--paperdata", is_flag=True, help="Put rows for it into the lab's tables, in a test database.")
+@click.option(
+    "--option-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --paperdata: leads to the test database.  [default: those in [bridge]]",
+)
+@click.option(
+    "--pairs", default=6, show_default=True, type=click.IntRange(0, 499), metavar="N", help="Free tapes of each prefix."
+)
+@click.option("--clean", is_flag=True, help="With --paperdata: take these rows out again.")
+def testdata(
+    app: App,
+    folder: str,
+    seed: int,
+    paperdata: bool,
+    option_file: Path | None,
+    pairs: int,
+    clean: bool,
+    **numbers: int,
+) -> None:
+    """Build test data in DIR, the same for the same seed and sizes, with an md5sums.txt for `papertape add`.
+
+    With --paperdata there are also rows for it, and free tapes, in a test database of the lab's tables, which are made
+    there if they are missing: for `papertape bridge pull`. The database's name must end in `test`. Test data that is
+    in DIR already is taken as it is, and rows that are there already stay. --clean takes out what was put in for DIR,
+    and nothing else; DIR itself stays.
+    """
+    if not paperdata and (clean or option_file):
+        raise UserError("--clean and --option-file are for --paperdata; add it")
     sizes = Sizes(**{field.name: numbers[field.name] for field in fields(Sizes)})
-    with open_progress() as progress:
-        built = build_testdata(Path(folder), sizes, seed, progress)
+    if paperdata:
+        fill_or_clean(app, Path(folder), option_file, pairs, None if clean else partial(_build, sizes, seed))
+        return
+    built = _build(sizes, seed, Path(folder))
     total = sum(item.bytes for item in built)
     if app.json:
         print_json(
@@ -104,6 +138,11 @@ def testdata(app: App, folder: str, seed: int, **numbers: int) -> None:
         f"{folder}: {count(len(built), 'data set')}, {show_size(total)}",
         f"Next: papertape add --md5sums {Path(folder) / MD5SUMS} {Path(folder) / DATA}/*",
     )
+
+
+def _build(sizes: Sizes, seed: int, folder: Path) -> list[Built]:
+    with open_progress() as progress:
+        return build_testdata(folder, sizes, seed, progress)
 
 
 @command(
