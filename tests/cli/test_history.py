@@ -114,7 +114,7 @@ def test_history_is_found_and_restored(lab: Lab, sources: list[Source]) -> None:
     check_back(lab.folder / "back", sources)
 
 
-def test_a_restore_from_tapes_that_are_away_names_them(lab: Lab, sources: list[Source]) -> None:
+def test_a_restore_from_tapes_that_are_away_names_them(lab: Lab, database: LabDatabase) -> None:
     lab.ok("bridge", "history")
     take_out(lab, *TAGS)
     ran = lab.run("restore", "zen", "--to", "back")
@@ -125,6 +125,12 @@ def test_a_restore_from_tapes_that_are_away_names_them(lab: Lab, sources: list[S
     )
     ran = lab.run("restore", "zen", "--volume", TAGS[1], "--to", "back")
     assert (ran.code, "H0C20001" in ran.error) == (5, True), ran
+    database.add_row("pot1:/data1/zen.9.uv", tape_index="20170221[A1]-0:3")
+    lab.ok("bridge", "history")
+    assert (
+        "A1: by the lab's table needed for 1 data set (and others for 4 more)"
+        in lab.run("restore", "zen", "--to", "back").error
+    )
 
 
 def test_one_of_a_pair_will_do(lab: Lab, sources: list[Source]) -> None:

@@ -84,7 +84,7 @@ def test_the_whole_way_on_test_data(lab: Lab, base: TestBase) -> None:
         copies = found["copies"]
         assert f"[{','.join(copy['volume'] for copy in copies)}]-{copies[0]['tape_file']}:" in place
         assert deletable == 1
-    assert lab.json("bridge", "history")["on tape"] == 3
+    assert lab.json("bridge", "history")["on_tape"] == 3
     assert [date is not None for (date,) in base.ask("SELECT date FROM ids ORDER BY label")].count(True) == 2
     assert "taken out" in lab.ok("testdata", "night", "--paperdata", "--clean")
     assert base.tables() == []

@@ -30,7 +30,11 @@ _REFUSED = {
     _NOBODY: "no server answers there; mend `host`, or start the server",
     2005: "there is no such host; mend `host`",
 }
-_FORBIDDEN = {1142: "the user lacks a right that is needed", 1143: "the user lacks a right on a column"}
+_FORBIDDEN = {
+    1142: "the user lacks a right that is needed",
+    1143: "the user lacks a right on a column",
+    1146: "a table is not there; `papertape bridge check` says which",
+}
 
 
 class Server:

@@ -196,7 +196,7 @@ def _tell_history(
     refused = results[Outcome.REFUSED] + results[Listing.DISPUTED]
     if app.json:
         rows = [{"row": item.name, "trouble": item.trouble, "remembered": not item.is_refused} for item in troubles]
-        counts = {str(kind): results[kind] for kind in (*Listing, *Outcome)}
+        counts = {kind.replace(" ", "_"): results[kind] for kind in (*Listing, *Outcome)}
         print_json({"dry_run": dry_run, "remembered": entered, **counts, "blank": blank, "troubles": rows})
         return
     more = [
@@ -212,7 +212,8 @@ def _tell_history(
     verb = "would be remembered" if dry_run else "remembered"
     say(f"{count(entered, 'place')} {verb}{''.join(more)}{left}")
     for tag in blank:
-        note(f"papertape: {tag}: blank in the ledger, and the lab's table has data on it; look which one is right")
+        what = "blank in the ledger, and the lab's table has data on it"
+        note(f"papertape: {tag}: {what}; `papertape volumes import {tag}` looks which is right")
 
 
 @command(

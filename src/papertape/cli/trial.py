@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -36,8 +37,11 @@ def fill_or_clean(
         if build is None:
             _clean(app, trial)
             return
-        if not (folder / MD5SUMS).exists():
+        is_there = (folder / MD5SUMS).exists()
+        if not is_there:
             build(folder)
+        if not app.json:
+            say(f"{folder}: test data{', there already' if is_there else ''}")
         tags = volume_tags(pairs * len(chosen.prefixes), chosen.prefixes)
         _tell(app, folder, chosen, trial, trial.fill(folder, tags))
 
@@ -45,7 +49,7 @@ def fill_or_clean(
 def _choose(app: App, option_file: Path | None) -> _Chosen:
     """Return where to: what the option says, else what the config says."""
     if option_file is not None:
-        path = option_file.expanduser().absolute()
+        path = Path(os.path.abspath(option_file.expanduser()))
         return _Chosen(path, path, strict=False, prefixes=PREFIXES)
     try:
         config = app.config()

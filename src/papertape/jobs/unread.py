@@ -72,11 +72,12 @@ def _judge_rest(ledger: Ledger, wish: Wish, errors: dict[str, PapertapeError]) -
         return RestoreFailed(failed)
     unknown = [label for label in away[0].labels if label not in known]
     error = next((errors[label] for label in unknown if label in errors), None)
-    return error or _tell_away(unknown, sum(group.sets for group in away))
+    return error or _tell_away(unknown, away[0].sets, sum(group.sets for group in away[1:]))
 
 
-def _tell_away(labels: Sequence[str], sets: int) -> VolumeMissing:
-    needed = f"by the lab's table needed for {sets} data set{'' if sets == 1 else 's'}"
+def _tell_away(labels: Sequence[str], sets: int, others: int) -> VolumeMissing:
+    more = f" (and others for {others} more)" if others else ""
+    needed = f"by the lab's table needed for {sets} data set{'' if sets == 1 else 's'}{more}"
     return VolumeMissing(
         " or ".join(labels), f"{needed}, never read, and not where a drive can get it; put it into a slot"
     )
