@@ -23,7 +23,6 @@ ROOM = ("PAPR1003", "PAPR2003")
 
 @pytest.fixture(scope="module")
 def server(mariadb: MariaDB) -> MariaDB:
-    mariadb.execute(f"DROP USER IF EXISTS {USER}@localhost")
     mariadb.create_user(USER, PASSWORD)
     return mariadb
 
