@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -168,3 +171,23 @@ def test_any_row_is_told_and_none_is_changed(bridged: BridgedLab, made: list[tup
     assert len(found) == len(before)
     assert all(item.result is Outcome.CLAIMED or item.trouble for item in found)
     assert database.ask("SELECT * FROM File ORDER BY source") == before
+
+
+def test_many_rows_take_little_memory(bridged: BridgedLab, tell_figure: Any) -> None:
+    rows = 40_000
+    bridged.database.do(
+        "INSERT INTO File (source, filename, md5sum, filesize, tape_index)"
+        " SELECT concat('pot1\\:/data/psa', seq div 300, '/zen.', seq, '.uv'), 'zen', md5(seq), 12.34,"
+        " concat('20170221[A', seq div 5000, ',B', seq div 5000, ']-', (seq % 5000) div 40, '\\:', seq % 40 + 1)"
+        f" FROM seq_1_to_{rows}"
+    )
+    tracemalloc.start()
+    try:
+        found = Counter(item.result for item in import_history(bridged.lab.ledger, bridged.bridge, "*"))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == {Listing.NEW: rows}
+    assert bridged.lab.ledger.count_listed()[0] == rows
+    tell_figure(f"history: {rows:,} rows with {peak / 1e6:.1f} MB of memory")
+    assert peak < 12e6

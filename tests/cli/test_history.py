@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bridges.labdatabase import PASSWORD, USER, LabDatabase, lab_database
+from bridges.labdatabase import LabDatabase
 from papertape.report import Reporter
 from papertape.tape.drive import Mark
 from papertape.tape.library import Library
 from papertape.tape.virtual import VirtualLibrary, add_cartridge
 from predecessor import TAGS, Source, compose_tape, lay_out, make_sources
-from servers import MariaDB
 
 from .rig import Lab
 
 ROOM = ("PAPR1003", "PAPR2003")
-
-
-@pytest.fixture(scope="module")
-def server(mariadb: MariaDB) -> MariaDB:
-    mariadb.create_user(USER, PASSWORD)
-    return mariadb
-
-
-@pytest.fixture
-def database(server: MariaDB, tmp_path: Path) -> Iterator[LabDatabase]:
-    with lab_database(server, tmp_path / "database") as made:
-        yield made
 
 
 @pytest.fixture
