@@ -118,6 +118,19 @@ def test_a_restore_from_tapes_that_are_away_names_them(lab: Lab, database: LabDa
     )
 
 
+def test_a_volume_that_only_the_lab_knows_may_be_named(lab: Lab, database: LabDatabase, sources: list[Source]) -> None:
+    database.add_row("pot1:/data1/zen.9.uv", tape_index="20170221[H0C10009]-0:3")
+    lab.ok("bridge", "history")
+    lab.ok("restore", "zen.2457", "--to", "back")
+    ran = lab.run("restore", "zen", "--volume", "H0C10009", "--to", "back")
+    assert ran.code == 5
+    assert "volume H0C10009: by the lab's table needed for 1 data set" in ran.error
+    assert "first: H0C10009" in lab.ok("restore", "zen", "--volume", "H0C10009", "--to", "back", "--dry-run")
+    ran = lab.run("restore", "zen", "--volume", "NOSUCH01", "--to", "back")
+    assert (ran.code, "not registered" in ran.error) == (2, True)
+    check_back(lab.folder / "back", sources)
+
+
 def test_one_of_a_pair_will_do(lab: Lab, sources: list[Source]) -> None:
     lab.ok("bridge", "history")
     take_out(lab, TAGS[0])

@@ -16,7 +16,7 @@ from papertape.config import Config
 from papertape.errors import NothingToDo, PapertapeError
 from papertape.jobs.context import Context
 from papertape.jobs.restore import Errand, Plan, Restored, Wish, plan_only, run_restore
-from papertape.jobs.unread import Unread, find_unread, import_unread
+from papertape.jobs.unread import Unread, find_unread, import_unread, wants_unknown
 
 
 @command(
@@ -69,6 +69,8 @@ def restore(
             _show_plan(app, _plan(context, wish, folder, overwrite, unread), unread)
             return 0
         left = _import_unread(context, wish, config)
+        if left and wants_unknown(context.ledger, wish):
+            raise left
         try:
             done = run_restore(context, wish, folder, lambda plan: note(*_describe_plan(plan)), overwrite=overwrite)
         except NothingToDo as nothing:
@@ -89,11 +91,14 @@ def restore(
 
 
 def _plan(context: Context, wish: Wish, folder: Path, overwrite: bool, unread: list[Unread]) -> Plan:
+    nothing = Plan((), (), (), {})
+    if unread and wants_unknown(context.ledger, wish):
+        return nothing
     try:
         return plan_only(context, wish, folder, overwrite=overwrite)
     except NothingToDo:
         if unread:
-            return Plan((), (), (), {})
+            return nothing
         raise
 
 

@@ -47,6 +47,11 @@ def choose_unread(context: Context, unread: Sequence[Unread]) -> list[str]:
     return sorted(needed & context.library.loadable())
 
 
+def wants_unknown(ledger: Ledger, wish: Wish) -> bool:
+    """Whether ``wish`` names a volume of which the ledger knows nothing: by the lab's word alone there may be one."""
+    return wish.volume is not None and wish.volume not in {volume.tag for volume in ledger.volumes()}
+
+
 def import_unread(
     context: Context, wish: Wish, capacity: int, copy_of: Callable[[str], int | None]
 ) -> tuple[list[Result], PapertapeError | None]:
