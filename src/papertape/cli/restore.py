@@ -75,6 +75,11 @@ def restore(
             done = run_restore(context, wish, folder, lambda plan: note(*_describe_plan(plan)), overwrite=overwrite)
         except NothingToDo as nothing:
             raise left or nothing from None
+    return _tell(app, done, left)
+
+
+def _tell(app: App, done: Restored, left: PapertapeError | None) -> int:
+    """Say what was done, and return the exit code; ``left`` is what was wrong before anything was restored."""
     if app.json:
         print_json(_describe(done))
     else:
