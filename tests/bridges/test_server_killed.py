@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,6 +142,8 @@ def test_killed_in_the_middle_of_reading_rows(bridged: BridgedLab, night: list[P
         bridged.pull()
     assert done
     assert "\n" not in str(caught.value)
+    del caught
+    gc.collect()  # the driver has nothing to say when it forgets what it did not read
     assert bridged.lab.states() == {}
     server.start()
     bridged.database.do("DELETE FROM File WHERE filename LIKE 'zz%'")

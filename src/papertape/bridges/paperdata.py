@@ -28,11 +28,10 @@ from sqlalchemy import (
 
 from papertape.bridges.claims import Claim, Left, chunks
 from papertape.bridges.server import Server
+from papertape.stream import stream
 
 R = TypeVar("R")
 
-PAGE = 1000
-"""How many rows are asked for at a time."""
 LONGEST_PLACE = 100
 """Characters that ``tape_index`` holds."""
 
@@ -112,7 +111,7 @@ class FileTable:
     def _read(self, query: Select[Any], kind: type[R]) -> Iterator[R]:
         with TemporaryFile() as spool:
             with self._server.transaction() as connection:
-                for row in connection.execution_options(yield_per=PAGE).execute(query):
+                for row in stream(connection, query):
                     spool.write(msgspec.json.encode(tuple(row)) + b"\n")
             spool.seek(0)
             for line in spool:

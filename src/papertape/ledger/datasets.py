@@ -26,9 +26,8 @@ from sqlalchemy import (
 from papertape.errors import UserError
 from papertape.ledger.records import ClaimLost, Registration, Rejected
 from papertape.ledger.schema import DATASETS, DataSetState, Name, source_key
-from papertape.ledger.server import MYSQL
-from papertape.ledger.stream import CHUNK, stream
 from papertape.plan import DataSet
+from papertape.stream import CHUNK, MYSQL, stream
 
 T = TypeVar("T")
 

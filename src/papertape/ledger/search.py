@@ -25,8 +25,7 @@ from papertape.ledger.schema import (
     LabState,
     VolumeState,
 )
-from papertape.ledger.server import MYSQL
-from papertape.ledger.stream import stream
+from papertape.stream import MYSQL, stream
 
 _GLOB = re.compile(r"[*?\[]")
 _ESCAPE = "!"

@@ -17,6 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from papertape.errors import UserError
 from papertape.ledger.schema import METADATA
+from papertape.stream import MYSQL
 
 BUSY_SECONDS = 300
 """How long a transaction waits for another: longer than the largest takes; SQLite's ``?timeout=5`` says otherwise."""
@@ -24,8 +25,6 @@ CONNECT_SECONDS = 10
 """How long to wait for a server that does not answer; ``?connect_timeout=60`` says otherwise."""
 IDLE_SECONDS = 600
 """How long a server keeps the transaction of a host that was cut off, and with it everybody else's turn."""
-MYSQL = ("mysql", "mariadb")
-"""What SQLAlchemy calls the two that speak MySQL's protocol."""
 _LOCK = 0x7061706572
 
 

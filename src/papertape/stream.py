@@ -1,4 +1,4 @@
-"""Reading what may be a million rows, some at a time."""
+"""Reading what may be a million rows of a database, some at a time."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select
 
-from papertape.ledger.server import MYSQL
-
+MYSQL = ("mysql", "mariadb")
+"""What SQLAlchemy calls the two that speak MySQL's protocol."""
 CHUNK = 1000
 """How many values go into one IN list, and how many rows are asked for at a time: every server takes that many."""
 
