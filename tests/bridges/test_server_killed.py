@@ -16,8 +16,6 @@ from papertape.ledger import Registration
 from servers import MariaDB
 from stories import HOST, At, check_all_archived
 
-# A socket that PyMySQL could not connect is left to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 MANY = 20_000
 """Rows that the server cannot send before anybody reads them."""
 

@@ -15,9 +15,6 @@ from papertape.transfer.stop import Stop
 from servers import Server
 from stories import At, Lab, check_all_archived
 
-# A socket that PyMySQL could not connect is left to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
 
 @pytest.fixture(params=["mariadb", "postgresql"])
 def server(request: pytest.FixtureRequest) -> Server:

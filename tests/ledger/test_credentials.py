@@ -17,9 +17,6 @@ from servers import MariaDB, PostgreSQL
 SECRET = "ge%%heim#1!'x"
 USER = "guarded"
 
-# A socket that PyMySQL could not connect is left to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
 
 @pytest.fixture(scope="module")
 def guarded_mariadb(mariadb: MariaDB) -> MariaDB:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from papertape.bridges.claims import Claim, Left, chunks
 from papertape.bridges.server import Server
-from papertape.stream import stream
+from papertape.sql import stream
 
 R = TypeVar("R")
 
@@ -67,6 +67,10 @@ class OnTape(NamedTuple):
     md5: str | None
 
 
+_LAB_FILES = msgspec.json.Decoder(LabFile)
+_ON_TAPE = msgspec.json.Decoder(OnTape)
+
+
 class Placed(NamedTuple):
     """Where a file lies now: its row, the claim that it bears, and the ``place`` to be written into ``tape_index``."""
 
@@ -101,21 +105,20 @@ class FileTable:
             .where(_ROW.is_tapeable == 1, _ROW.tape_index.is_(None), _ROW.filetype.like(file_types))
             .order_by(_ROW.filename, _ROW.source)
         )
-        return self._read(query, LabFile)
+        return self._read(query, _LAB_FILES)
 
     def on_tape(self) -> Iterator[OnTape]:
         """Yield the rows with something in ``tape_index``, ordered by source; read and raises like ``tapeable``."""
         query = select(_ROW.source, _ROW.tape_index, _ROW.filesize, _ROW.md5sum)
-        return self._read(query.where(_ROW.tape_index.is_not(None)).order_by(_ROW.source), OnTape)
+        return self._read(query.where(_ROW.tape_index.is_not(None)).order_by(_ROW.source), _ON_TAPE)
 
-    def _read(self, query: Select[Any], kind: type[R]) -> Iterator[R]:
+    def _read(self, query: Select[Any], decoder: msgspec.json.Decoder[R]) -> Iterator[R]:
         with TemporaryFile() as spool:
             with self._server.transaction() as connection:
                 for row in stream(connection, query):
                     spool.write(msgspec.json.encode(tuple(row)) + b"\n")
             spool.seek(0)
-            for line in spool:
-                yield msgspec.json.decode(line, type=kind)
+            yield from map(decoder.decode, spool)
 
     def claim(self, sources: Iterable[str], claim: Claim) -> list[str]:
         """Take the rows for a dump, all or none; return those that are not to be had. Raises UserError, HostError."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from sqlalchemy import URL, Connection, Dialect, Engine, Table, create_engine, event, exc, inspect
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, exc, inspect
+from sqlalchemy.pool import NullPool
 
 from papertape.bridges.optionfile import OptionFile
 from papertape.errors import HostError, UserError
+from papertape.sql import connect_socket
 
 CONNECT_SECONDS = 10
 """How long a server that does not answer is waited for."""
@@ -21,13 +20,12 @@ ANSWER_SECONDS = 120
 """How long one statement may take."""
 PACKAGE = "papertape[mysql]"
 
-_NOBODY = 2003
 _REFUSED = {
     1044: "the user may not use this database; mend `database`, or have it granted",
     1045: "the user or the password is wrong; mend them",
     1049: "there is no such database; mend `database`",
     1698: "the user or the password is wrong; mend them",
-    _NOBODY: "no server answers there; mend `host`, or start the server",
+    2003: "no server answers there; mend `host`, or start the server",
     2005: "there is no such host; mend `host`",
 }
 _FORBIDDEN = {
@@ -110,30 +108,12 @@ def _open(options: OptionFile) -> Engine:
     except ModuleNotFoundError as error:
         raise UserError(f"[bridge] needs the Python package {error.name}; run `pip install '{PACKAGE}'`") from error
     if who.socket:
-        event.listen(engine, "do_connect", partial(_connect_socket, who.socket))
+        event.listen(engine, "do_connect", partial(connect_socket, who.socket, CONNECT_SECONDS))
     return engine
-
-
-def _connect_socket(
-    path: str, dialect: Dialect, _entry: ConnectionPoolEntry, arguments: tuple[Any, ...], named: dict[str, Any]
-) -> DBAPIConnection:
-    """Connect by way of a socket that is ours: the driver leaves its own one open where nobody listens."""
-    reached = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        reached.settimeout(CONNECT_SECONDS)
-        reached.connect(path)
-        connection = dialect.connect(*arguments, **named, defer_connect=True)
-        connection.connect(reached)
-    except BaseException:
-        reached.close()
-        raise
-    return connection
 
 
 def _read(error: Exception) -> tuple[int, str]:
     """Return the server's number for an error and its words, which may not hold the statement or its values."""
-    if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
-        return _NOBODY, ""
     cause = getattr(error, "orig", None) or error
     arguments = cause.args
     number = arguments[0] if arguments and isinstance(arguments[0], int) else 0

@@ -27,7 +27,7 @@ from papertape.errors import UserError
 from papertape.ledger.records import ClaimLost, Registration, Rejected
 from papertape.ledger.schema import DATASETS, DataSetState, Name, source_key
 from papertape.plan import DataSet
-from papertape.stream import CHUNK, MYSQL, stream
+from papertape.sql import CHUNK, MYSQL, stream
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from papertape.ledger.datasets import chunks
 from papertape.ledger.records import Heard, Listed, Listing
 from papertape.ledger.schema import COPIES, DATASETS, DUMPS, HISTORY, VOLUMES, Format, source_key
 from papertape.ledger.search import conditions_on, match_sources, read_glob
-from papertape.stream import stream
+from papertape.sql import stream
 
 _ROW = HISTORY.c
 _COLUMNS = [_ROW[name] for name in Listed._fields]

@@ -25,7 +25,7 @@ from papertape.ledger.schema import (
     LabState,
     VolumeState,
 )
-from papertape.stream import MYSQL, stream
+from papertape.sql import MYSQL, stream
 
 _GLOB = re.compile(r"[*?\[]")
 _ESCAPE = "!"

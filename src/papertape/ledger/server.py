@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from configparser import Error, RawConfigParser
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from papertape.errors import UserError
 from papertape.ledger.schema import METADATA
-from papertape.stream import MYSQL
+from papertape.sql import MYSQL, connect_socket
 
 BUSY_SECONDS = 300
 """How long a transaction waits for another: longer than the largest takes; SQLite's ``?timeout=5`` says otherwise."""
@@ -43,6 +44,8 @@ def make_server_engine(url: URL) -> Engine:
         max_overflow=-1,
         hide_parameters=True,
     )
+    if mysql and isinstance(path := url.query.get("unix_socket"), str):
+        event.listen(engine, "do_connect", partial(connect_socket, path, CONNECT_SECONDS))
     if mysql and "read_timeout" in given:
         event.listen(engine, "connect", _allow_long_answers)
     return engine
