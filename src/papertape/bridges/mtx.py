@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from papertape.bridges.claims import Claim, Left
-from papertape.bridges.server import Server
+from papertape.bridges.server import ServerTable
 
 MEGABYTE = 10**6
 _OURS = "papertape dump "
@@ -54,20 +54,10 @@ class Label(NamedTuple):
     capacity: int | None
 
 
-class LabelTable:
+class LabelTable(ServerTable):
     """What can be asked of the table, and done to it."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    @property
-    def where(self) -> str:
-        """The database, for messages."""
-        return self._server.where
-
-    def check(self) -> tuple[str, ...]:
-        """Return what is not well with the table; raises UserError if it lacks what is needed."""
-        return self._server.check(LABELS)
+    table = LABELS
 
     def free(self, prefix: str) -> Iterator[Label]:
         """Yield the labels with ``prefix`` that have no date, lowest first; raises UserError, HostError."""

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from papertape.bridges.claims import Claim, Left, chunks
-from papertape.bridges.server import Server
+from papertape.bridges.server import ServerTable
 from papertape.sql import stream
 
 R = TypeVar("R")
@@ -79,20 +79,10 @@ class Placed(NamedTuple):
     place: str
 
 
-class FileTable:
+class FileTable(ServerTable):
     """What can be asked of the table, and done to it."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    @property
-    def where(self) -> str:
-        """The database, for messages."""
-        return self._server.where
-
-    def check(self) -> tuple[str, ...]:
-        """Return what is not well with the table; raises UserError if it lacks what is needed."""
-        return self._server.check(FILES)
+    table = FILES
 
     def tapeable(self, file_types: str) -> Iterator[LabFile]:
         """Yield the rows that are to go to tape and nobody has, in the lab's order; ``file_types`` is a LIKE pattern.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, exc, inspect
 from sqlalchemy.pool import NullPool
@@ -89,6 +89,24 @@ class Server:
     def close(self) -> None:
         """Let go of the driver."""
         self._engine.dispose()
+
+
+class ServerTable:
+    """One table of a server's database: what can be asked of it, and done to it."""
+
+    table: ClassVar[Table]
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    @property
+    def where(self) -> str:
+        """The database, for messages."""
+        return self._server.where
+
+    def check(self) -> tuple[str, ...]:
+        """Return what is not well with the table; raises UserError if it lacks what is needed."""
+        return self._server.check(self.table)
 
 
 def _open(options: OptionFile) -> Engine:
