@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, event, inspect, text
 
-from ledger.backends import on_sqlite
+from ledger.backends import POSTGRESQL, on_sqlite
 from ledger.samples import LATER, NOW, UUID, archive, begin, catalog, copies, fill, named, plan, verifications, write
 from papertape.errors import HostError, UserError
 from papertape.ledger import Ledger, open_ledger
@@ -243,6 +243,18 @@ def test_no_step_of_a_dump_reads_a_whole_large_table(ledger: Ledger) -> None:
     assert [line for line in asked_by_key if "PRIMARY KEY" not in line and "(source_key=?)" not in line] == []
     assert len(asked_by_key) >= 4
     assert [line for line in said if "TEMP B-TREE FOR ORDER" in line and "datasets" in line] == []
+
+
+@pytest.mark.parametrize("backend", [POSTGRESQL])
+def test_a_server_that_nobody_told_how_many_there_are_looks_in_its_indexes(ledger: Ledger) -> None:
+    ledger.register_many(named(2000), NOW)
+    heard = statements(ledger)
+    ledger.register_many(named(3000), NOW)
+    looks = [each for each in heard if "datasets.source <" in each[0]]
+    with ledger._database.reading() as connection:
+        said = [row[0] for look in looks for row in connection.exec_driver_sql(f"EXPLAIN {look[0]}", look[1])]
+    assert looks
+    assert [line for line in said if "Seq Scan on datasets" in line] == []
 
 
 def test_a_hundred_thousand_data_sets(ledger: Ledger) -> None:

@@ -15,13 +15,17 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
+    Text,
     delete,
     func,
     insert,
+    literal,
     or_,
     select,
+    true,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from papertape.errors import UserError
 from papertape.ledger.records import ClaimLost, Registration, Rejected
@@ -172,12 +176,16 @@ def _above(source: str) -> Iterator[str]:
 def _around_another(connection: Connection, datasets: Sequence[DataSet]) -> tuple[str, str] | None:
     """Find one whose folder holds another: a probe of the index for each, in the way in which the database has it so.
 
-    A server that does not know how many are staged reads all that are registered; SQLite is slow with many spans.
+    A server that does not know how many are staged reads all that are registered; SQLite is slow with many spans, and
+    PostgreSQL reads all for them while nobody has told it how many rows there are.
     """
     if connection.dialect.name == "sqlite":
         return _join_staged(connection, datasets)
+    if connection.dialect.name == "postgresql":
+        return _name_outer(_probe_each(connection, datasets), datasets)
     for start in range(0, len(datasets), _PROBES):
-        nested = _probe(connection, datasets[start : start + _PROBES])
+        some = datasets[start : start + _PROBES]
+        nested = _name_outer(_probe(connection, some), some)
         if nested:
             return nested
     return None
@@ -197,17 +205,33 @@ def _join_staged(connection: Connection, datasets: Sequence[DataSet]) -> tuple[s
     return None if found is None else (found[0], found[1])
 
 
-def _probe(connection: Connection, datasets: Sequence[DataSet]) -> tuple[str, str] | None:
-    folders = {dataset.source.rstrip("/"): dataset.source for dataset in datasets}
+def _probe_each(connection: Connection, datasets: Sequence[DataSet]) -> str | None:
+    """Return a source that is inside one of ``datasets``: what comes first in each span is at hand in the index."""
+    spans = [_span(dataset.source) for dataset in datasets]
+    ends = [literal([span[end] for span in spans], ARRAY(Text)) for end in ("first_inside", "first_behind")]
+    span = func.unnest(*ends).table_valued("first_inside", "first_behind").render_derived()
+    source = DATASETS.c.source
+    inside = (source >= span.c.first_inside, source < span.c.first_behind, DATASETS.c.state != DataSetState.REJECTED)
+    first = select(source).where(*inside).order_by(source).limit(1).lateral()
+    found: str | None = connection.scalar(select(first.c.source).select_from(span.join(first, true())).limit(1))
+    return found
+
+
+def _probe(connection: Connection, datasets: Sequence[DataSet]) -> str | None:
+    """Return a source that is inside one of ``datasets``, a hundred at the most."""
     # The state behind an expression: else a server may take the index on it, and read all that are registered.
-    found = connection.scalar(
-        select(DATASETS.c.source)
-        .where(or_(*map(_is_inside, folders)), DATASETS.c.state.concat("") != DataSetState.REJECTED)
-        .limit(1)
-    )
-    if found is None:
+    spans = or_(*(_is_inside(dataset.source) for dataset in datasets))
+    query = select(DATASETS.c.source).where(spans, DATASETS.c.state.concat("") != DataSetState.REJECTED)
+    found: str | None = connection.scalar(query.limit(1))
+    return found
+
+
+def _name_outer(inner: str | None, datasets: Sequence[DataSet]) -> tuple[str, str] | None:
+    """Return ``inner`` and the data set in which it is."""
+    if inner is None:
         return None
-    return found, next(folders[above.rstrip("/")] for above in _above(found) if above.rstrip("/") in folders)
+    folders = {dataset.source.rstrip("/"): dataset.source for dataset in datasets}
+    return inner, next(folders[above.rstrip("/")] for above in _above(inner) if above.rstrip("/") in folders)
 
 
 def _is_inside(source: str) -> ColumnElement[bool]:
