@@ -4,6 +4,7 @@
 # TEST_ARGS=...        for pytest          DEMO_ARGS=...  for papertape demo          BENCH_ARGS=...  for the benchmark
 # RIG=required         test-tape fails where it would be skipped for want of a package
 # SERVERS=required     so do the tests on database servers
+# ON_MARIADB=...       what test-servers runs there, all that have a ledger if left out          ON_POSTGRESQL=...
 # LEDGER=mariadb       the tests have their ledgers on that server; or postgresql
 
 SHELL := /bin/sh
@@ -92,12 +93,15 @@ test-tape: $(READY)  ## the same contracts, and stories, on the kernel's tape dr
 	PAPERTAPE_RIG=$(RIG) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m rig tests/scsi $(TAPE_ARGS)
 
 # Where labs have ledgers. The tests in tests/ledger are on every database by themselves, and so is the one left out.
-WITH_LEDGERS := tests/jobs tests/cli tests/bridges --ignore tests/jobs/test_ledger_server.py
+WITH_LEDGERS := tests/jobs tests/cli tests/bridges
+ON_MARIADB ?= $(WITH_LEDGERS)
+ON_POSTGRESQL ?= $(WITH_LEDGERS)
+ON_A_SERVER := $(BIN)/python -m pytest -n auto --ignore tests/jobs/test_ledger_server.py $(TEST_ARGS)
 
 .PHONY: test-servers
 test-servers: $(READY)  ## the tests that have a ledger, with it on MariaDB and then on PostgreSQL (TEST_ARGS)
-	PAPERTAPE_LEDGER=mariadb $(BIN)/python -m pytest -n auto $(WITH_LEDGERS) $(TEST_ARGS)
-	PAPERTAPE_LEDGER=postgresql $(BIN)/python -m pytest -n auto $(WITH_LEDGERS) $(TEST_ARGS)
+	PAPERTAPE_LEDGER=mariadb $(ON_A_SERVER) $(ON_MARIADB)
+	PAPERTAPE_LEDGER=postgresql $(ON_A_SERVER) $(ON_POSTGRESQL)
 
 .PHONY: check
 check: $(READY)  ## everything that CI runs: format, lint, types, layers, tests
