@@ -20,6 +20,9 @@ from papertape.ledger import Ledger, open_ledger
 from papertape.ledger.database import BUSY_SECONDS
 from papertape.ledger.schema import METADATA
 
+LATER_TABLES = {"0001": ["history", "lab_rows"], "0002": ["history", "lab_rows"], "0003": ["history"]}
+LATER_COLUMNS = {"0001": [("volumes", "location"), ("dumps", "format")], "0002": [], "0003": []}
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -287,6 +290,25 @@ def test_reading_on_while_others_write(ledger: Ledger) -> None:
     first = next(waiting)
     ledger.reject([(first, "why")])
     assert sum(1 for _ in waiting) == 4999
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
+def test_a_ledger_of_an_earlier_form_is_brought_up_to_date(ledger: Ledger, url: str, revision: str) -> None:
+    """What came later is taken away again, with its tables, as if it had never been; what the ledger knows stays."""
+    fill(ledger)
+    write(ledger, plan(ledger))
+    before = ledger.status()
+    ledger.close()
+    for table in LATER_TABLES[revision]:
+        change(url, f"DROP TABLE {table}")
+    for table, column in LATER_COLUMNS[revision]:
+        change(url, f"ALTER TABLE {table} DROP COLUMN {column}")
+    change(url, f"UPDATE alembic_version SET version_num = '{revision}'")
+    with open_ledger(url) as again:
+        assert again.status() == before
+        assert [volume.location for volume in again.volumes()] == [""] * len(again.volumes())
+        assert again.count_listed() == (0, frozenset())
+    test_an_empty_database_becomes_a_ledger(again, url)
 
 
 def test_uuid_is_kept(ledger: Ledger) -> None:
