@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ledgers import KIND, KINDS, SQLITE, ledgers_on, passing_ledgers
+from observations import ORIGINS, find_night
+from predecessor import WRITERS, OldVolume, write_old_volume
 from servers import MariaDB, PostgreSQL, run_server
 
 FIGURE = "figure"
@@ -31,6 +34,18 @@ def tell_figure(record_property: Any) -> Any:
         record_property(FIGURE, text)
 
     return tell
+
+
+@pytest.fixture(params=ORIGINS)
+def observations(request: pytest.FixtureRequest, tmp_path: Path) -> list[Path]:
+    """A night's data sets in the form of HERA's: made ones, and real ones where they are."""
+    return find_night(request.param, tmp_path / "night")
+
+
+@pytest.fixture(scope="session", params=WRITERS)
+def old_volume(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> OldVolume:
+    """A volume in the predecessor's form: a made one, and where it is, one that the predecessor's own program wrote."""
+    return write_old_volume(request.param, tmp_path_factory.mktemp("old"))
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 from papertape.tape.changer import Element, ElementKind
 from papertape.tape.drive import Drive, Mark
 from papertape.tape.virtual import VirtualLibrary, create_library
-from papertape.volume.legacy import LEGACY_BLOCK, LEGACY_CATALOG_BLOCK
+from papertape.volume.legacy import LEGACY_BLOCK, LEGACY_CATALOG_BLOCK, LegacyHeading, LegacyItem
 from stories import noise
 
 JOB = "004711123"
@@ -28,6 +30,10 @@ HEADING = (
     "## item_index:tape_index:archive_index:data_md5:dir_path(host:fullpath)\n"
 )
 GENUINE = Path(__file__).parents[2] / "shared" / "data" / "predecessor" / "H0C10001"
+WRITERS = [
+    "made",
+    pytest.param("genuine", marks=pytest.mark.skipif(not GENUINE.is_dir(), reason="only a made volume is here")),
+]
 FORMS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT}
 
 
@@ -142,9 +148,24 @@ def lay_out(tape_files: Sequence[bytes]) -> list[bytes | Mark]:
     return tape
 
 
-def genuine_tape() -> list[bytes]:
-    """Return the tape files of a volume that the predecessor's own program wrote."""
-    return [path.read_bytes() for path in sorted(GENUINE.glob("*.bin"))]
+class OldVolume(NamedTuple):
+    """A volume of 600 data sets in archives of 159, 159, 159 and 123: its tape files, and how its catalog begins."""
+
+    tape_files: list[bytes]
+    heading: LegacyHeading
+    first: LegacyItem
+
+
+def write_old_volume(writer: str, folder: Path) -> OldVolume:
+    """Return the volume that the predecessor's own program wrote, or one of the same form made in ``folder``."""
+    if writer == "genuine":
+        first = LegacyItem(1, 0, 1, "09ea4f00e649d1226e6c4a0eed05c07b", "pot1:/data1/2456000/zen.2456000.10000.uv")
+        heading = LegacyHeading("000198851", "20170221", "20261122-0838")
+        return OldVolume([path.read_bytes() for path in sorted(GENUINE.glob("*.bin"))], heading, first)
+    sources = make_sources(folder / "disk", 600)
+    tape_files = compose_tape(folder / "work", [sources[at : at + 159] for at in range(0, 600, 159)])
+    heading = LegacyHeading(JOB, "20170221", "20171003-0412")
+    return OldVolume(tape_files, heading, LegacyItem(1, 0, 1, sources[0].md5, os.fsdecode(sources[0].name)))
 
 
 def record(drive: Drive, tape: Sequence[bytes | Mark]) -> None:

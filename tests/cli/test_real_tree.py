@@ -1,4 +1,4 @@
-"""A real tree, with all that real trees have in them, and the lab's own data where it is there."""
+"""A real tree, with all that real trees have in them, and a night of observations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 
 from .rig import check_archived, check_at_rest, make_lab
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 LIMIT = 40_000_000
 FILES = 4000
 
@@ -29,12 +28,10 @@ def some_of(folder: Path) -> list[str]:
     return taken
 
 
-def test_a_real_tree_is_archived_and_verified_crossed(tmp_path: Path) -> None:
+def test_a_real_tree_is_archived_and_verified_crossed(observations: list[Path], tmp_path: Path) -> None:
     lab = make_lab(tmp_path / "lab", slots=4, capacity="400MB", archive_size="20MB")
     slots = lab.homes()[1]
-    paths = some_of(Path(sysconfig.get_path("stdlib")))
-    if SHARED.is_dir():
-        paths += [str(path) for path in sorted(SHARED.iterdir())]
+    paths = [*some_of(Path(sysconfig.get_path("stdlib"))), *map(str, observations)]
     if len(paths) < 20:
         pytest.skip("the Python library is not in files here")
     odd = tmp_path / "odd"

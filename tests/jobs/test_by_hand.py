@@ -14,7 +14,6 @@ from stories import BLOCK, Lab, noise
 
 from .conftest import MakeLab
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 NAMES = (
     b"plain",
     b"a blank",
@@ -80,11 +79,9 @@ def walk(root: bytes) -> dict[bytes, tuple[object, ...]]:
 
 
 @pytest.fixture
-def archived(new_lab: MakeLab, tmp_path: Path) -> tuple[Lab, list[Path]]:
+def archived(new_lab: MakeLab, observations: list[Path], tmp_path: Path) -> tuple[Lab, list[Path]]:
     lab = new_lab()
-    paths = make_odd_tree(tmp_path / "odd")
-    if SHARED.is_dir():
-        paths += [path for path in SHARED.iterdir() if path.name.startswith("zen")]
+    paths = [*make_odd_tree(tmp_path / "odd"), *observations]
     lab.add(*paths)
     outcome = lab.dump()
     assert (outcome.error, outcome.rejected) == (None, ())

@@ -17,7 +17,7 @@ from papertape.ledger.schema import COPIES, DATASETS, DUMPS, VOLUMES, DataSetSta
 from papertape.tape.changer import Element, ElementKind, ElementStatus, Inventory
 from papertape.volume.legacy import LEGACY_BLOCK, parse_legacy_catalog
 from papertape.volume.recipe import DriveOrigin, FolderOrigin
-from predecessor import GENUINE, TAGS, Form, compose_tape, genuine_tape, lay_out, make_sources, mounted
+from predecessor import TAGS, Form, OldVolume, compose_tape, lay_out, make_sources, mounted
 from stories import BLOCK, HOST, KIB, Lab, noise
 
 from .conftest import MakeLab
@@ -434,10 +434,11 @@ def test_an_archive_of_the_predecessors_that_ends_too_early_ends_it(
         assert done.returncode != 0, blocks
 
 
-@pytest.mark.skipif(not GENUINE.is_dir(), reason="no volume that the predecessor's own program wrote")
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_genuine_volume_of_the_predecessors_comes_back(old_lab: Lab, tmp_path: Path, shell: str) -> None:
-    tape = genuine_tape()
+def test_a_predecessors_volume_of_600_data_sets_comes_back(
+    old_lab: Lab, old_volume: OldVolume, tmp_path: Path, shell: str
+) -> None:
+    tape = old_volume.tape_files
     lay_down(old_lab, tape)
     items = parse_legacy_catalog(tape[0], TAGS[0]).items
     done = run(script(old_lab, TAGS[0]), tmp_path / "back", shell)

@@ -9,7 +9,7 @@ import pytest
 from papertape.errors import UserError
 from papertape.ledger import Format
 from papertape.tape.virtual import add_cartridge
-from predecessor import GENUINE, TAGS, compose_tape, genuine_tape, lay_out, make_sources
+from predecessor import TAGS, OldVolume, compose_tape, lay_out, make_sources
 from stories import CAPACITY, Lab
 
 from .conftest import MakeLab
@@ -139,9 +139,8 @@ def test_one_of_a_pair_is_enough_to_restore_from(lab: Lab, tape: list[bytes], tm
         assert (tmp_path / "back" / host / path / "visdata").read_bytes() == (source.path / "visdata").read_bytes()
 
 
-@pytest.mark.skipif(not GENUINE.exists(), reason="the genuine volume is not here")
-def test_a_genuine_volume(lab: Lab, tell_figure: object) -> None:
-    tape = genuine_tape()
+def test_a_volume_of_600_data_sets(lab: Lab, old_volume: OldVolume, tell_figure: object) -> None:
+    tape = old_volume.tape_files
     lay(lab, tape, *TAGS)
     results = lab.bring_in(*TAGS)
     assert all(result.error is None for result in results.values())
@@ -149,5 +148,5 @@ def test_a_genuine_volume(lab: Lab, tell_figure: object) -> None:
     assert dump.state == "archived"
     assert results[TAGS[0]].bytes == len(tape[0])
     assert callable(tell_figure)
-    tell_figure(f"import of a genuine predecessor's volume: {len(tape[0])} bytes of {sum(map(len, tape))} were read")
+    tell_figure(f"import of a predecessor's volume: {len(tape[0])} bytes of {sum(map(len, tape))} were read")
     assert all(verification.ok for verification in lab.verify(*TAGS))

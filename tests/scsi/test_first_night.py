@@ -15,20 +15,19 @@ from rig.library import TapeLibrary
 pytestmark = pytest.mark.rig
 
 HERE = Path(__file__).parent
-OBSERVATIONS = HERE.parents[2] / "shared" / "data"
 PAPERTAPE = Path(sys.executable).parent / "papertape"
 
 
 @pytest.fixture
-def sources(tmp_path: Path) -> list[Path]:
-    """Real observations where they are, and a MIRIAD data set's likeness in any case."""
+def sources(observations: list[Path], tmp_path: Path) -> list[Path]:
+    """A night's observations, and a larger data set with a link and an empty file in it."""
     chance = random.Random(1)
     uv = tmp_path / "zen.2457000.12345.uv"
     uv.mkdir()
     for name, size in (("visdata", 3_000_000), ("header", 5_000), ("vartable", 300), ("history", 0)):
         (uv / name).write_bytes(chance.randbytes(size))
     (uv / "link").symlink_to("visdata")
-    return [uv, *sorted(OBSERVATIONS.glob("zen.*"))]
+    return [uv, *observations]
 
 
 @pytest.mark.timeout(600)

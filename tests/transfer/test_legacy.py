@@ -22,11 +22,11 @@ from papertape.transfer.verify import MOST_FINDINGS, Reading, verify_readings
 from papertape.volume.evidence import Finding, Verification
 from papertape.volume.legacy import LEGACY_BLOCK, LEGACY_CATALOG_BLOCK, LegacyCatalog, parse_legacy_catalog
 from predecessor import (
-    GENUINE,
     JOB,
     LATEST,
     TAGS,
     Form,
+    OldVolume,
     Source,
     compose_archive,
     compose_catalog,
@@ -34,7 +34,6 @@ from predecessor import (
     compose_list,
     compose_outer,
     compose_tape,
-    genuine_tape,
     lay_out,
     make_sources,
     make_uv,
@@ -118,18 +117,17 @@ def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return make_volume(tmp_path_factory.mktemp("small"), 4, request.param, each=2)
 
 
-@pytest.mark.skipif(not GENUINE.is_dir(), reason="the predecessor's volume is not here")
-def test_a_genuine_volume_is_good(tmp_path: Path) -> None:
+def test_a_volume_of_600_data_sets_is_good(old_volume: OldVolume, tmp_path: Path) -> None:
     report = Notes()
-    with mounted(tmp_path / "library", H0C10001=lay_out(genuine_tape())) as (drive,):
+    with mounted(tmp_path / "library", H0C10001=lay_out(old_volume.tape_files)) as (drive,):
         reading = LegacyReading(TAG, None, drive, report, Stop())
         (verification,) = verify_readings([reading], report, Stop())
         assert drive.status().at_bot
     assert verification.ok, verification.findings
     assert verification.files == 600
-    assert verification.bytes == report.moved_bytes == sum(path.stat().st_size for path in GENUINE.glob("*.bin"))
+    assert verification.bytes == report.moved_bytes == sum(map(len, old_volume.tape_files))
     assert reading.catalog is not None
-    assert (reading.catalog.job, len(reading.catalog.items)) == ("000198851", 600)
+    assert (reading.catalog.job, len(reading.catalog.items)) == (old_volume.heading.job, 600)
     assert not report.notes
 
 

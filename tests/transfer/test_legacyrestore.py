@@ -20,13 +20,12 @@ from papertape.transfer.restore import Passage
 from papertape.transfer.stop import Stop
 from papertape.volume.legacy import LegacyCatalog, parse_legacy_catalog
 from predecessor import (
-    GENUINE,
     LATEST,
     TAGS,
     Form,
+    OldVolume,
     Source,
     compose_tape,
-    genuine_tape,
     lay_out,
     make_sources,
     mounted,
@@ -197,9 +196,8 @@ def test_what_is_there_and_not_the_same_is_in_the_way(volume: Volume, tmp_path: 
     assert (mine / "visdata").read_bytes() == b"mine"
 
 
-@pytest.mark.skipif(not GENUINE.is_dir(), reason="the genuine volume is not here")
-def test_the_genuine_volume_comes_back(tmp_path: Path) -> None:
-    tape_files = genuine_tape()
+def test_a_volume_of_600_data_sets_comes_back(old_volume: OldVolume, tmp_path: Path) -> None:
+    tape_files = old_volume.tape_files
     volume = Volume([], tape_files, parse_legacy_catalog(tape_files[0], TAG))
     with Destination(tmp_path / "back") as destination:
         extracts = volume.extracts(destination)

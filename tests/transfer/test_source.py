@@ -19,7 +19,6 @@ from papertape.volume.names import quote
 from .trees import LARGE, descriptors, make_uv, raw, replace, rewrite
 
 NOBODY = 65534
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
@@ -72,9 +71,8 @@ def test_r5_a_member_is_named_for_host_and_path() -> None:
     assert member_name("pot1", b"/data/zen.uv", b"\xff/x") == b"data/pot1/data/zen.uv/\xff/x"
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the observations are not here")
-def test_real_observations_are_told() -> None:
-    uv = next(path for path in SHARED.iterdir() if path.name.endswith(".uvcA"))
+def test_a_miriad_observation_is_described(observations: list[Path]) -> None:
+    uv = next(path for path in observations if path.name.endswith(".uvcA"))
     dataset = scan("pot1", raw(uv))
     assert (dataset.kind, dataset.files) == ("directory", 5)
     assert dataset.size == sum(path.stat().st_size for path in uv.iterdir())

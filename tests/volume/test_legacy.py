@@ -21,13 +21,12 @@ from papertape.volume.label import compose_label
 from papertape.volume.legacy import (
     LEGACY_CATALOG_BLOCK,
     LegacyHeading,
-    LegacyItem,
     is_legacy,
     locate_item,
     parse_legacy_catalog,
     read_legacy_heading,
 )
-from predecessor import GENUINE, HEADING, JOB, compose_catalog, compose_lines, pad
+from predecessor import HEADING, JOB, OldVolume, compose_catalog, compose_lines, pad
 
 from .samples import BLOCK, NOW, QUICK, THOROUGH, TWIN, VOLUME
 
@@ -65,16 +64,14 @@ def with_lines(*lines: bytes) -> bytes:
     return pad(HEADING.format(job=JOB).encode() + b"".join(line + b"\n" for line in lines), LEGACY_CATALOG_BLOCK)
 
 
-@pytest.mark.skipif(not GENUINE.is_dir(), reason="the predecessor's volume is not here")
-def test_the_catalog_of_a_genuine_volume() -> None:
-    content = (GENUINE / "0000.bin").read_bytes()
+def test_the_catalog_of_a_volume_of_600_data_sets(old_volume: OldVolume) -> None:
+    content = old_volume.tape_files[0]
     assert is_legacy(memoryview(content)[:LEGACY_CATALOG_BLOCK])
     catalog = parse_legacy_catalog(content, "H0C10001")
-    assert catalog.heading == LegacyHeading("000198851", "20170221", "20261122-0838")
+    assert catalog.heading == old_volume.heading
     assert len(catalog.items) == 600
     assert [len(archive) for archive in catalog.archives()] == [159, 159, 159, 123]
-    source = "pot1:/data1/2456000/zen.2456000.10000.uv"
-    assert catalog.items[0] == LegacyItem(1, 0, 1, "09ea4f00e649d1226e6c4a0eed05c07b", source)
+    assert catalog.items[0] == old_volume.first
     assert catalog.sha256 == hashlib.sha256(content.rstrip(b"\0")).hexdigest()
     place = locate_item(catalog, ["H0C20001", "H0C10001"], catalog.items[-1])
     assert place == "20170221[H0C10001,H0C20001]-3:123"

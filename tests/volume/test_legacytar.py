@@ -28,9 +28,9 @@ from papertape.volume.legacytar import (
 from papertape.volume.tapefile import MemberData, ScanError
 from predecessor import (
     FORMS,
-    GENUINE,
     JOB,
     Form,
+    OldVolume,
     Source,
     compose_archive,
     compose_inner,
@@ -190,12 +190,11 @@ def test_sizes_and_owners_that_take_more_than_octal_digits(form: str) -> None:
     assert (event.size, event.attributes.uid, event.attributes.gid) == (2**40, 2**31, 2**32 - 2)
 
 
-@pytest.mark.skipif(not GENUINE.is_dir(), reason="the predecessor's volume is not here")
 @pytest.mark.parametrize("number", range(4))
-def test_an_archive_of_a_genuine_volume(number: int) -> None:
-    content = (GENUINE / f"{number + 1:04}.bin").read_bytes()
+def test_an_archive_of_a_volume_of_600_data_sets(old_volume: OldVolume, number: int) -> None:
+    content = old_volume.tape_files[number + 1]
     seen = scan(cut(content, LEGACY_BLOCK), number)
-    assert (seen.errors, seen.strays, seen.complete, seen.jobs) == ([], [], True, ("000198851",))
+    assert (seen.errors, seen.strays, seen.complete, seen.jobs) == ([], [], True, (old_volume.heading.job,))
     with tarfile.open(fileobj=io.BytesIO(content)) as outer:
         listing, inner = (outer.extractfile(member) for member in outer.getmembers())
         assert listing is not None
