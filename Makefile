@@ -20,6 +20,7 @@ RIG ?=
 SERVERS ?=
 LEDGER ?=
 BENCH_ARGS ?=
+MEASURE_ARGS ?=
 
 VERSION_OF = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 
@@ -127,10 +128,14 @@ bench-bridge: $(READY)  ## pulling from a table of a million files on a real ser
 bench-ledger: $(READY)  ## planning a dump from a ledger in which a million data sets wait (BENCH_ARGS)
 	PYTHONPATH=tests $(BIN)/python benchmarks/planning.py $(BENCH_ARGS)
 
+.PHONY: measure
+measure: $(READY)  ## how the code is cut into functions, calls, classes and comments (MEASURE_ARGS; see tools/measure.py)
+	$(BIN)/python tools/measure.py $(MEASURE_ARGS)
+
 .PHONY: clean
 clean:  ## remove the environments and every cache; data that a demo left stays
 	rm -rf .venv .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: an environment without it was interrupted in the making, and is made anew.
 $(READY): pyproject.toml constraints.txt
