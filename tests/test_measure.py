@@ -40,15 +40,15 @@ SECOND = """def _once():
 """
 
 TABLE = """\
-modules / lines                                         2 / 28
-lines per file, mean / median                          14 / 14
-functions                                                    5
-function length, median / p90 / max                  3 / 8 / 8
-private, used once                                     20% (1)
-calls with 6 or more positional arguments              400 (2)
-widest class                                          2 (Wide)
-code per comment                                         7 (2)
-"what" per 1,000 words of docstring                      250.0
+modules / lines                                        2 / 28
+lines per file, mean / median                         14 / 14
+functions                                                   5
+function length, median / p90 / max                 3 / 8 / 8
+private, used once                                    20% (1)
+calls with 6 or more positional arguments             400 (2)
+widest class                                         2 (Wide)
+code per comment                                        7 (2)
+"what" per 1,000 words of docstring                     250.0
 """
 
 LISTS = """
