@@ -38,7 +38,7 @@ def tell_figure(record_property: Any) -> Any:
 
 @pytest.fixture(params=ORIGINS)
 def observations(request: pytest.FixtureRequest, tmp_path: Path) -> list[Path]:
-    """A night's data sets in the form of HERA's: made ones, and real ones where they are."""
+    """A night's data sets in the form of HERA's: built ones, and real ones where they are."""
     return find_night(request.param, tmp_path / "night")
 
 

@@ -72,7 +72,7 @@ def test_r5_a_member_is_named_for_host_and_path() -> None:
 
 
 def test_a_miriad_observation_is_described(observations: list[Path]) -> None:
-    uv = next(path for path in observations if path.name.endswith(".uvcA"))
+    uv = next(path for path in observations if path.is_dir())
     dataset = scan("pot1", raw(uv))
     assert (dataset.kind, dataset.files) == ("directory", 5)
     assert dataset.size == sum(path.stat().st_size for path in uv.iterdir())
