@@ -18,8 +18,8 @@ from pathlib import Path
 from stock import MIB, Answer, run
 from tapes import TAGS, two_drives
 
+from papertape.events import Reporter
 from papertape.plan import Volume, plan_batch
-from papertape.report import Reporter
 from papertape.transfer.source import scan
 from papertape.transfer.stop import Stop
 from papertape.transfer.verify import verify_volumes

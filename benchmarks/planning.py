@@ -21,13 +21,14 @@ from typing import Any, NamedTuple
 import machine
 from sqlalchemy import create_engine, insert, text
 
-from papertape.jobs.context import CROSSED, Settings
+from papertape.events import Reporter
 from papertape.jobs.dump import plan_next
 from papertape.ledger import open_ledger
-from papertape.ledger.schema import DATASETS, VOLUMES, DataSetState, source_key
-from papertape.report import Reporter
+from papertape.ledger.schema import DATASETS, VOLUMES, source_key
+from papertape.settings import CROSSED, Settings
+from papertape.states import DataSetState
 from papertape.tape.library import Library
-from papertape.tape.virtual import VirtualLibrary, create_library
+from papertape.tape.virtual.library import VirtualLibrary, create_library
 from servers import MariaDB, PostgreSQL, Server, run_server
 
 MIB = 1024 * 1024

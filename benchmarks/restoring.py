@@ -21,16 +21,18 @@ from typing import Any, NamedTuple
 import machine
 from bench import memory_folder
 
-from papertape.jobs.context import Context, Settings
+from papertape.events import Reporter
+from papertape.jobs.context import Context
 from papertape.jobs.dump import run_dump
 from papertape.jobs.register import register
 from papertape.jobs.restore import Wish, run_restore
 from papertape.ledger import Ledger, Owner, open_ledger
-from papertape.report import Reporter
+from papertape.settings import Settings
 from papertape.tape.drive import Mark
+from papertape.tape.generations import GENERATIONS, Generation
 from papertape.tape.library import Library
-from papertape.tape.timing import GENERATIONS, DriveTiming, Generation, SimulatedClock
-from papertape.tape.virtual import VirtualLibrary, create_library
+from papertape.tape.virtual.library import VirtualLibrary, create_library
+from papertape.tape.virtual.timing import DriveTiming, SimulatedClock
 from papertape.transfer import blockahead
 from papertape.transfer.stop import Stop
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from papertape.report import Reporter
+from papertape.events import Reporter
 from papertape.tape.drive import Drive
 from papertape.tape.library import Library
 from papertape.tape.st import DeviceStatus, StDrive, TapeOp
-from papertape.tape.virtual import VirtualLibrary, create_library
+from papertape.tape.virtual.library import VirtualLibrary, create_library
 
 TAGS = ("PAPR1001", "PAPR2001")
 FILEMARK = 0

@@ -18,8 +18,8 @@ import pytest
 
 from papertape.tape.changer import Element, ElementKind
 from papertape.tape.drive import Drive, Mark
-from papertape.tape.virtual import VirtualLibrary, create_library
-from papertape.volume.legacy import LEGACY_BLOCK, LEGACY_CATALOG_BLOCK, LegacyHeading, LegacyItem
+from papertape.tape.virtual.library import VirtualLibrary, create_library
+from papertape.volume.predecessor.catalog import LEGACY_BLOCK, LEGACY_CATALOG_BLOCK, LegacyHeading, LegacyItem
 from stories import noise
 
 JOB = "004711123"

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import ledgers
 from papertape.errors import NothingToDo
-from papertape.jobs.context import CROSSED, Context, Outcome, Settings, find_lacking
+from papertape.events import Reporter
+from papertape.evidence import Verification
+from papertape.jobs.context import Context, Outcome, find_lacking
 from papertape.jobs.dump import plan_next, run_dump
 from papertape.jobs.imports import Result, import_volumes
 from papertape.jobs.recopy import run_recopy
@@ -23,15 +25,15 @@ from papertape.jobs.recover import recover
 from papertape.jobs.register import Registered, register
 from papertape.jobs.restore import Restored, Wish, run_restore
 from papertape.jobs.verify import verify
-from papertape.ledger import DumpState, Ledger, Owner, open_ledger
+from papertape.ledger import Ledger, Owner, open_ledger
 from papertape.plan import Batch
-from papertape.report import Reporter
+from papertape.settings import CROSSED, Settings
+from papertape.states import DumpState
 from papertape.tape.changer import ElementKind, Inventory
-from papertape.tape.faults import Faults
 from papertape.tape.library import Library
-from papertape.tape.virtual import VirtualLibrary, create_library
+from papertape.tape.virtual.faults import Faults
+from papertape.tape.virtual.library import VirtualLibrary, create_library
 from papertape.transfer.stop import Stop
-from papertape.volume.evidence import Verification
 
 KIB = 1024
 BLOCK = 64 * KIB

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from papertape.config import find_config, find_missing_ledger, parse_config, parse_size, read_config
+from papertape.config import find_config, parse_config, parse_size, read_config
 from papertape.errors import ConfigError
+from papertape.jobs.opening import find_missing_ledger
 
 LIBRARY = '[library]\nkind = "virtual"\npath = "library"\n'
 

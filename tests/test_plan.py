@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from papertape.events import Reporter
 from papertape.plan import Batch, DataSet, Volume, plan_batch
-from papertape.report import Reporter
 from papertape.tape.library import Library
-from papertape.tape.virtual import VirtualLibrary, create_library
+from papertape.tape.virtual.library import VirtualLibrary, create_library
 from papertape.transfer.source import scan
 from papertape.transfer.stop import Stop
 from papertape.transfer.write import Writing, write_volumes

@@ -21,6 +21,10 @@
     ├── VerificationFailed    the volumes named are not good    exit 8
     ├── RestoreFailed         no copy has what is named         exit 8
     ├── HostError             the host's own disk or database   exit 1
+    │   └── LedgerAway        the ledger's server is away       exit 1
+    ├── ClaimLost             another process was faster        exit 1
+    ├── WrongState            a dump cannot take that step      exit 1
+    ├── EvidenceMissing       nothing proves that claim         exit 1
     └── Interrupted           run it again                      exit 130
 
 An error carries fields; its sentence is built from them and says what happened, where, and the remedy.
@@ -176,6 +180,38 @@ class HostError(PapertapeError):
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"{where}: {reason}")
         self.where = where
+        self.reason = reason
+
+
+class ClaimLost(PapertapeError):
+    """Someone else was faster; nothing was changed. ``what`` names the thing, ``reason`` is a clause."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what}: {reason}")
+        self.what = what
+        self.reason = reason
+
+
+class LedgerAway(HostError):
+    """The ledger's server cannot be reached, or was lost: nothing is known of what it was asked last."""
+
+
+class WrongState(PapertapeError):
+    """A dump is not in a state from which it can do this; nothing was changed."""
+
+    def __init__(self, dump: int, state: str, wanted: str) -> None:
+        super().__init__(f"dump {dump} is {state}, so it cannot become {wanted}; see `papertape status`")
+        self.dump = dump
+        self.state = state
+        self.wanted = wanted
+
+
+class EvidenceMissing(PapertapeError):
+    """What a dump says of itself is not enough, or contradicts the ledger; nothing was changed."""
+
+    def __init__(self, dump: int, reason: str) -> None:
+        super().__init__(f"dump {dump}: {reason}")
+        self.dump = dump
         self.reason = reason
 
 

@@ -12,10 +12,11 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from papertape.bridges import read_option_file
-from papertape.jobs.bridge import Bridge, Settled, settle
+from papertape.bridges.bridge import Bridge
+from papertape.events import Reporter
 from papertape.jobs.context import Context
-from papertape.jobs.pull import Pulled, pull, pull_labels
-from papertape.report import Reporter
+from papertape.jobs.lab.pull import Pulled, pull, pull_labels
+from papertape.jobs.lab.settle import Settled, settle
 from servers import MariaDB
 from stories import HOST, Lab
 

@@ -11,9 +11,10 @@ import pytest
 from bridges.labdatabase import BridgedLab, LabDatabase, read
 from papertape.bridges import Claim, FileTable, LabelTable, Left, Placed, Server, read_option_file
 from papertape.errors import HostError, NothingToDo, UserError
-from papertape.jobs.bridge import check, claim
-from papertape.jobs.pull import pull_labels
-from papertape.ledger import LabKind, Registration
+from papertape.jobs.lab.pull import pull_labels
+from papertape.jobs.lab.settle import check, claim
+from papertape.ledger import Registration
+from papertape.states import LabKind
 from servers import MariaDB
 from stories import At, nobody
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from bridges.labdatabase import BridgedLab
 from jobs.surgery import record
-from papertape.jobs.history import Outcome, Remembered, find_blank, import_history
+from papertape.jobs.lab.history import Outcome, Remembered, find_blank, import_history
 from papertape.ledger import Listing
-from papertape.tape.virtual import add_cartridge
+from papertape.tape.virtual.library import add_cartridge
 from predecessor import TAGS, compose_tape, lay_out, make_sources
 from stories import CAPACITY
 

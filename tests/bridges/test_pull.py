@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridges.labdatabase import BridgedLab, md5
-from papertape.jobs.pull import map_path
+from papertape.jobs.lab.pull import map_path
 from papertape.ledger import Registration
 
 HOSTILE = [

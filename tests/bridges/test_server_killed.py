@@ -11,7 +11,7 @@ import pytest
 from bridges.labdatabase import BridgedLab
 from bridges.strike import STATEMENTS, strike, strike_in_reading
 from papertape.errors import HostError, PapertapeError
-from papertape.jobs.pull import pull
+from papertape.jobs.lab.pull import pull
 from papertape.ledger import Registration
 from servers import MariaDB
 from stories import HOST, At, check_all_archived

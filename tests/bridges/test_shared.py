@@ -11,9 +11,10 @@ import pytest
 from bridges.labdatabase import BridgedLab
 from papertape.bridges import Claim
 from papertape.errors import UserError, VolumeError
-from papertape.jobs.bridge import claim
-from papertape.jobs.pull import pull
-from papertape.ledger import LabState, Registration
+from papertape.jobs.lab.pull import pull
+from papertape.jobs.lab.settle import claim
+from papertape.ledger import Registration
+from papertape.states import LabState
 from stories import At, Telling, nobody
 
 

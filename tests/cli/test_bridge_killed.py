@@ -32,7 +32,7 @@ with strike_in_reading(die):
     main()
 """
 BETWEEN = """
-import papertape.jobs.pull as job
+import papertape.jobs.lab.pull as job
 job.TOGETHER = 2
 looked = []
 register = job._register

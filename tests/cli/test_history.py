@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from bridges.labdatabase import LabDatabase
-from papertape.report import Reporter
+from papertape.events import Reporter
 from papertape.tape.drive import Mark
 from papertape.tape.library import Library
-from papertape.tape.virtual import VirtualLibrary, add_cartridge
+from papertape.tape.virtual.library import VirtualLibrary, add_cartridge
 from predecessor import TAGS, Source, compose_tape, lay_out, make_sources
 
 from .rig import Lab

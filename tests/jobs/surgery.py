@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from papertape.report import Reporter
+from papertape.events import Reporter
 from papertape.tape.drive import Mark
-from papertape.tape.faults import Faults
+from papertape.tape.virtual.faults import Faults
 from papertape.volume.names import quote
 from stories import BLOCK, Lab
 

@@ -10,10 +10,10 @@ import pytest
 
 from papertape import __version__
 from papertape.errors import DriveError, NothingToDo
-from papertape.jobs.context import CROSSED, IN_PLACE, MOUNTS, RELOAD
+from papertape.events import Reporter
 from papertape.jobs.register import register
 from papertape.ledger import CopyRecord
-from papertape.report import Reporter
+from papertape.settings import CROSSED, IN_PLACE, MOUNTS, RELOAD
 from papertape.volume.layout import RECORD
 from stories import BLOCK, HOST, KIB, Lab, check_all_archived, noise
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from papertape.errors import UserError
-from papertape.volume.evidence import Finding, Verification
+from papertape.evidence import Finding, Verification
 from stories import BLOCK, Lab
 
 from .surgery import append, cut, lengthen, operate, remove, set_runs, swap

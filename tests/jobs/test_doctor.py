@@ -12,22 +12,23 @@ from pathlib import Path
 import pytest
 
 from ledgers import KIND, SQLITE
+from papertape.doctor import driveorder as whichdrive
+from papertape.doctor import sources as sourcespeed
+from papertape.doctor.checkup import Wishes, examine
+from papertape.doctor.findings import Check, Devices, SetUp, Verdict, exit_code, guarded, ok, problem
+from papertape.doctor.host import check_programs
+from papertape.doctor.scratch import MARKER
 from papertape.errors import HostError, Interrupted, UserError, VolumeMissing
-from papertape.jobs import sourcespeed, whichdrive
-from papertape.jobs.checkup import Check, Devices, SetUp, Verdict, exit_code, guarded, ok, problem
-from papertape.jobs.doctor import Wishes, examine
-from papertape.jobs.hostchecks import check_programs
-from papertape.jobs.scratch import MARKER
-from papertape.report import Reporter
+from papertape.events import Reporter
 from papertape.tape.drive import Drive
-from papertape.tape.faults import Faults
-from papertape.tape.hostfacts import find_generation, name_options
+from papertape.tape.generations import GENERATIONS
 from papertape.tape.library import DriveSource
-from papertape.tape.mtx import MtxChanger
 from papertape.tape.reservation import reserved
-from papertape.tape.stdevice import Patience, ScsiDrive
-from papertape.tape.timing import GENERATIONS
-from papertape.tape.virtual import VirtualLibrary, add_cartridge
+from papertape.tape.scsi.hostfacts import find_generation, name_options
+from papertape.tape.scsi.mtx import MtxChanger
+from papertape.tape.scsi.stdevice import Patience, ScsiDrive
+from papertape.tape.virtual.faults import Faults
+from papertape.tape.virtual.library import VirtualLibrary, add_cartridge
 from papertape.transfer.stop import Stop
 from stories import At, Lab
 

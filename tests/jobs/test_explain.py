@@ -13,9 +13,10 @@ from sqlalchemy import create_engine, insert, select
 
 from papertape.errors import NothingToDo, UserError
 from papertape.jobs.explain import choose_drive, explain
-from papertape.ledger.schema import COPIES, DATASETS, DUMPS, VOLUMES, DataSetState, Format, VolumeState, source_key
+from papertape.ledger.schema import COPIES, DATASETS, DUMPS, VOLUMES, source_key
+from papertape.states import DataSetState, Format, VolumeState
 from papertape.tape.changer import Element, ElementKind, ElementStatus, Inventory
-from papertape.volume.legacy import LEGACY_BLOCK, parse_legacy_catalog
+from papertape.volume.predecessor.catalog import LEGACY_BLOCK, parse_legacy_catalog
 from papertape.volume.recipe import DriveOrigin, FolderOrigin
 from predecessor import TAGS, Form, OldVolume, compose_tape, lay_out, make_sources, mounted
 from stories import BLOCK, HOST, KIB, Lab, noise

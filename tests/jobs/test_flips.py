@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papertape.errors import VerificationFailed
-from papertape.volume.evidence import DigestMismatch, HeaderDamaged, WrongVolume
+from papertape.evidence import DigestMismatch, HeaderDamaged, WrongVolume
 from stories import At, Lab, check_all_archived, check_archived, make_lab, make_night, snapshot
 
 from .surgery import Place, dissect, flip

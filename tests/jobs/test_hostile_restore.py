@@ -17,10 +17,10 @@ from sqlalchemy import Update, func, select, update
 
 from ledgers import ask, behind_its_back
 from papertape.errors import DriveError, HostError, PapertapeError, RestoreFailed, UserError
+from papertape.events import Reporter
 from papertape.jobs.restore import Restored
 from papertape.ledger.schema import COPIES, DATASETS, DUMPS, MEMBERS, TAPE_FILES, VOLUMES
-from papertape.report import Reporter
-from papertape.tape.faults import Faults
+from papertape.tape.virtual.faults import Faults
 from papertape.volume.header import FILE, RECORD, Attributes, build_header
 from papertape.volume.tapefile import checksum_header
 from stories import BLOCK, HOST, Lab, make_lab, make_night, noise, snapshot

@@ -9,7 +9,7 @@ import pytest
 from catalogs import Files, edit_json, edit_row, pack, unpack
 from papertape.errors import ChangerError, FormatError, Interrupted, VolumeError
 from papertape.jobs.imports import BLANK
-from papertape.tape.faults import Faults
+from papertape.tape.virtual.faults import Faults
 from papertape.transfer.stop import Stop
 from stories import BLOCK, Lab
 

@@ -25,7 +25,7 @@ BESIDE = 96 * MIB
 IMPORT = """
 import sys
 from pathlib import Path
-from papertape.jobs.context import Settings
+from papertape.settings import Settings
 from stories import BLOCK, Lab
 
 def now(key):

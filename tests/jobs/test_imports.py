@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from papertape.errors import DriveError, NothingToDo, VolumeError
+from papertape.events import Reporter
 from papertape.jobs.imports import choose_all
 from papertape.ledger import open_ledger
-from papertape.report import Reporter
 from papertape.tape.drive import Mark
-from papertape.tape.faults import Faults
+from papertape.tape.virtual.faults import Faults
 from stories import BLOCK, HOST, Lab, check_all_archived, snapshot
 
 from .conftest import MakeLab

@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from jobs.conftest import MakeLab
 from papertape.errors import PapertapeError
-from papertape.report import Reporter, Reporters
+from papertape.events import Reporter, Reporters
 from papertape.transfer.stop import Stop
 from servers import Server
 from stories import At, Lab, check_all_archived

@@ -20,7 +20,7 @@ BESIDE = 64 * MIB
 DUMP = """
 import sys
 from pathlib import Path
-from papertape.report import Reporter
+from papertape.events import Reporter
 from stories import BLOCK, make_lab
 
 def now(key):

@@ -11,7 +11,7 @@ import pytest
 
 from papertape.errors import Interrupted, VolumeError, VolumeNotBlank, WriteProtected
 from papertape.tape.drive import Mark
-from papertape.tape.faults import Faults
+from papertape.tape.virtual.faults import Faults
 from papertape.transfer.stop import Stop
 from stories import BLOCK, At, Lab, check_all_archived, noise, snapshot
 

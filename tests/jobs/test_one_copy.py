@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from papertape.errors import BlockRefused, DriveError, HostDiskFull, PapertapeError, VolumeFull
-from papertape.report import Reporter
-from papertape.tape.faults import Faults
+from papertape.events import Reporter
+from papertape.tape.virtual.faults import Faults
 from stories import BLOCK, Lab, check_all_archived, check_archived, snapshot
 
 from .conftest import MakeLab

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from papertape.ledger import Format
-from papertape.tape.virtual import add_cartridge
+from papertape.states import Format
+from papertape.tape.virtual.library import add_cartridge
 from predecessor import TAGS, Form, Source, compose_tape, lay_out, make_sources
 from stories import CAPACITY, Lab
 

@@ -20,7 +20,7 @@ from papertape.errors import (
     VolumeMissing,
     VolumeNotBlank,
 )
-from papertape.tape.faults import Faults
+from papertape.tape.virtual.faults import Faults
 from papertape.transfer.stop import Stop
 from stories import At, Lab, check_all_archived, snapshot
 

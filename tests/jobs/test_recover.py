@@ -16,15 +16,15 @@ from pathlib import Path
 import pytest
 
 from papertape.errors import ChangerError, VerificationFailed
+from papertape.events import Reporter
 from papertape.jobs.context import Outcome
 from papertape.jobs.dump import run_dump
 from papertape.jobs.owner import _started, identify_process, is_alive
 from papertape.jobs.recover import recover
 from papertape.ledger import DumpRecord, Owner
-from papertape.report import Reporter
 from papertape.tape.changer import Element, ElementKind
-from papertape.tape.faults import Faults
-from papertape.tape.virtual import VirtualLibrary
+from papertape.tape.virtual.faults import Faults
+from papertape.tape.virtual.library import VirtualLibrary
 from stories import At, Lab, check_all_archived, check_archived, nobody
 
 from .conftest import MakeLab

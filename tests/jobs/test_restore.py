@@ -13,7 +13,7 @@ import pytest
 
 from papertape.errors import DriveError, HostError, Interrupted, NothingToDo, RestoreFailed, UserError, VolumeMissing
 from papertape.jobs.restore import Wish, plan_only
-from papertape.tape.faults import Faults
+from papertape.tape.virtual.faults import Faults
 from papertape.transfer.stop import Stop
 from stories import HOST, KIB, At, Lab, noise, snapshot
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from papertape.errors import ChangerError, Interrupted
-from papertape.jobs.context import IN_PLACE
+from papertape.events import Reporter
 from papertape.jobs.verify import verify
-from papertape.report import Reporter
-from papertape.tape.faults import Faults
+from papertape.settings import IN_PLACE
+from papertape.tape.virtual.faults import Faults
 from papertape.transfer.stop import Stop
 from stories import BLOCK, At, Lab, check_all_archived, check_archived
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import pytest
 
 from papertape.errors import ChangerError, DriveError, PapertapeError, VerificationFailed, VolumeError
-from papertape.jobs.context import CROSSED, IN_PLACE
-from papertape.tape.faults import Call, Faults
+from papertape.settings import CROSSED, IN_PLACE
+from papertape.tape.virtual.faults import Call, Faults
 from stories import KIB, Lab, check_all_archived, check_archived, make_lab, make_night, snapshot
 
 SLICES = 8

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from papertape.errors import HostError, UserError
-from papertape.jobs.testdata import DATA, MD5SUMS, ODD_NAMES, Built, Sizes, build_testdata
-from papertape.report import Reporter
+from papertape.events import Reporter
 from papertape.transfer.source import scan
+from papertape.trial.testdata import DATA, MD5SUMS, ODD_NAMES, Built, Sizes, build_testdata
 
 SMALL = Sizes(large=1, large_bytes=100_001, small=60, small_bytes=800, uv=3, uv_bytes=5000, uvh5_bytes=3000)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from papertape.errors import HostError, UserError
-from papertape.ledger import LedgerAway, open_ledger
+from papertape.errors import HostError, LedgerAway, UserError
+from papertape.ledger import open_ledger
 from servers import MariaDB, PostgreSQL
 
 SECRET = "ge%%heim#1!'x"

@@ -6,8 +6,8 @@ from datetime import datetime
 import pytest
 
 from ledger.samples import ME, NOW, archive, begin, catalog, dataset, fill, named, plan, states, write
-from papertape.errors import UserError
-from papertape.ledger import ClaimLost, Ledger, Registration
+from papertape.errors import ClaimLost, UserError
+from papertape.ledger import Ledger, Registration
 from papertape.ledger.datasets import PAGE
 
 A = "host:/data/a"

@@ -24,8 +24,8 @@ from ledger.samples import (
     verifications,
     write,
 )  # fmt: skip
-from papertape.errors import PapertapeError, UserError
-from papertape.ledger import ClaimLost, EvidenceMissing, Ledger, Owner, WrongState, open_ledger
+from papertape.errors import ClaimLost, EvidenceMissing, PapertapeError, UserError, WrongState
+from papertape.ledger import Ledger, Owner, open_ledger
 
 FREE = {"blank": 4, "claimed": 0, "archived": 0, "aside": 0, "retired": 0}
 

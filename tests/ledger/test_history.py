@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ledger.samples import NOW, dataset
-from papertape.ledger import DataSetState, Heard, Ledger, Listed, Listing, Registered
-from papertape.volume.legacy import parse_legacy_catalog
+from papertape.ledger import Heard, Ledger, Listed, Listing, Registered
+from papertape.states import DataSetState
+from papertape.volume.predecessor.catalog import parse_legacy_catalog
 from papertape.volume.recorded import Legacy
 from predecessor import compose_catalog
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from ledger.samples import NOW, begin, dataset, fill, plan
 from papertape.ledger import Ledger
 from papertape.ledger.records import Foreign
-from papertape.ledger.schema import LabKind, LabState
+from papertape.states import LabKind, LabState
 
 
 def test_what_others_wrote_may_be_any_letters(ledger: Ledger) -> None:

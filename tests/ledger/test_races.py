@@ -17,7 +17,8 @@ TAKER = """
 import json, sys
 from ledger.samples import Owner, NOW, all_tags, plan
 from papertape.errors import VolumeError
-from papertape.ledger import ClaimLost, open_ledger
+from papertape.ledger import open_ledger
+from papertape.errors import ClaimLost
 
 url, name = sys.argv[1:]
 taken, lost = [], 0
@@ -77,7 +78,8 @@ def test_processes_that_race_take_nothing_twice(url: str) -> None:
 RESCUER = """
 import sys
 from ledger.samples import LATER, Owner
-from papertape.ledger import ClaimLost, open_ledger
+from papertape.ledger import open_ledger
+from papertape.errors import ClaimLost
 
 url, name = sys.argv[1:]
 with open_ledger(url) as ledger:

@@ -19,7 +19,8 @@ from ledger.samples import (
     plan,
     write,
 )
-from papertape.ledger import DumpState, Extent, Ledger
+from papertape.ledger import Extent, Ledger
+from papertape.states import DumpState
 
 SOURCES = [
     "host:/data/100%/a_b.uv",

@@ -21,8 +21,8 @@ from ledger.samples import (
     plan,
     verification,
 )
-from papertape.errors import PapertapeError, VolumeError
-from papertape.ledger import ClaimLost, EvidenceMissing, Ledger, WrongState, open_ledger
+from papertape.errors import ClaimLost, EvidenceMissing, PapertapeError, VolumeError, WrongState
+from papertape.ledger import Ledger, open_ledger
 from papertape.plan import Batch
 
 OWNER = Owner("host", 7, "1")

@@ -10,9 +10,9 @@ from pathlib import Path
 from handiwork import ALLOW, BLOCK, IMPATIENT, UNLOAD, send  # beside this file, where inside.py has its modules
 
 from papertape.errors import PapertapeError
-from papertape.report import Reporter
+from papertape.events import Reporter
 from papertape.tape.drive import Drive, Mark
-from papertape.tape.stdevice import ScsiDrive
+from papertape.tape.scsi.stdevice import ScsiDrive
 
 NODE = "/dev/nst0"
 WRITTEN = bytes(BLOCK)

@@ -10,11 +10,11 @@ import sqlite3
 from pathlib import Path
 
 from papertape.errors import PapertapeError
-from papertape.report import Reporter
-from papertape.tape.blocklimits import SG_IO, _Header
-from papertape.tape.hostfacts import find_generic
+from papertape.events import Reporter
+from papertape.tape.scsi.blocklimits import SG_IO, _Header
+from papertape.tape.scsi.hostfacts import find_generic
+from papertape.tape.scsi.stdevice import Patience, ScsiDrive, StDevice, find_user
 from papertape.tape.st import TapeOp
-from papertape.tape.stdevice import Patience, ScsiDrive, StDevice, find_user
 
 LEDGER = "/srv/ledger.sqlite"
 BLOCK = 64 * 1024

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from papertape.report import Reporter
+from papertape.events import Reporter
 from papertape.tape.changer import Changer
-from papertape.tape.faults import Faults
 from papertape.tape.library import Library
-from papertape.tape.virtual import VirtualLibrary, create_library
+from papertape.tape.virtual.faults import Faults
+from papertape.tape.virtual.library import VirtualLibrary, create_library
 
 from .rigs import drive_at, slot
 

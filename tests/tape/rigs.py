@@ -10,13 +10,13 @@ from typing import Protocol
 import msgspec
 import pytest
 
-from papertape.report import Reporter
+from papertape.events import Reporter
 from papertape.tape.changer import Changer, Element, ElementKind
 from papertape.tape.drive import Drive, Mark
 from papertape.tape.library import DriveSource
-from papertape.tape.mtx import MtxChanger
-from papertape.tape.stdevice import Patience, ScsiDrive
-from papertape.tape.virtual import VirtualLibrary, create_library
+from papertape.tape.scsi.mtx import MtxChanger
+from papertape.tape.scsi.stdevice import Patience, ScsiDrive
+from papertape.tape.virtual.library import VirtualLibrary, create_library
 
 KIB = 1024
 SCSI_CHANGER = "PAPERTAPE_SCSI_CHANGER"

@@ -6,7 +6,7 @@ import pytest
 
 from papertape.errors import ChangerError, DriveError, VolumeFull
 from papertape.tape.drive import Drive, Mark
-from papertape.tape.faults import Call, Faults
+from papertape.tape.virtual.faults import Call, Faults
 
 from .rigs import LibraryRig, drive_at, read, slot, write
 

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from papertape.errors import ChangerError, DriveError, HostError, UserError, VolumeError, VolumeMissing
-from papertape.report import Reporter
+from papertape.events import Reporter
 from papertape.tape.changer import Changer, Element
 from papertape.tape.drive import Drive
-from papertape.tape.faults import Faults
 from papertape.tape.library import Library
-from papertape.tape.virtual import VirtualLibrary, add_cartridge
+from papertape.tape.virtual.faults import Faults
+from papertape.tape.virtual.library import VirtualLibrary, add_cartridge
 
 from .lab import HOME, Hearing, changer, leave_in_drive, make_library, open_library, where
 from .rigs import edit, mail, read, slot, write

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from papertape.report import Reporter
+from papertape.events import Reporter
 from papertape.tape.drive import Drive
 from papertape.tape.library import DriveSource, Library
-from papertape.tape.virtual import VirtualLibrary
+from papertape.tape.virtual.library import VirtualLibrary
 
 from .lab import HOME, Hearing, make_library, open_library, where
 from .rigs import read, write

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from papertape.report import Reporter
+from papertape.events import Reporter
+from papertape.tape.generations import GENERATIONS
 from papertape.tape.library import Library
-from papertape.tape.timing import GENERATIONS, Clock, DriveTiming, RealClock, SimulatedClock
-from papertape.tape.virtual import VirtualLibrary, create_library
+from papertape.tape.virtual.library import VirtualLibrary, create_library
+from papertape.tape.virtual.timing import Clock, DriveTiming, RealClock, SimulatedClock
 
 LTO6 = GENERATIONS["LTO-6"]
 

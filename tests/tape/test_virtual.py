@@ -12,7 +12,7 @@ import pytest
 
 from papertape.errors import ChangerError, DriveError, PapertapeError, UserError, VolumeError
 from papertape.tape.drive import Mark
-from papertape.tape.virtual import VirtualLibrary, add_cartridge, create_library
+from papertape.tape.virtual.library import VirtualLibrary, add_cartridge, create_library
 
 from .rigs import drive_at, edit, is_blank, mail, open_loaded, read, slot, write
 

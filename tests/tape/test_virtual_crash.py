@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from papertape.errors import DriveError, HostDiskFull
-from papertape.report import Reporter
+from papertape.events import Reporter
 from papertape.tape.drive import Mark
 from papertape.tape.library import Library
-from papertape.tape.virtual import VirtualLibrary, create_library
+from papertape.tape.virtual.library import VirtualLibrary, create_library
 
 from .rigs import edit, is_blank, open_loaded, read, read_all, write
 

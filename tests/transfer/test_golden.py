@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from papertape.events import Reporter
 from papertape.plan import Volume, plan_batch
-from papertape.report import Reporter
 from papertape.tape.drive import Drive, Mark
 from papertape.tape.library import Library
 from papertape.tape.virtual import VirtualLibrary, create_library

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papertape.errors import DriveError, Interrupted
-from papertape.report import Reporter
+from papertape.events import Reporter
+from papertape.evidence import Finding, Verification
 from papertape.tape.drive import Mark
-from papertape.transfer.legacy import LegacyReading
+from papertape.transfer.predecessor.verify import LegacyReading
 from papertape.transfer.stop import Stop
 from papertape.transfer.verify import MOST_FINDINGS, Reading, verify_readings
-from papertape.volume.evidence import Finding, Verification
-from papertape.volume.legacy import LEGACY_BLOCK, LEGACY_CATALOG_BLOCK, LegacyCatalog, parse_legacy_catalog
+from papertape.volume.predecessor.catalog import LEGACY_BLOCK, LEGACY_CATALOG_BLOCK, LegacyCatalog, parse_legacy_catalog
 from predecessor import (
     JOB,
     LATEST,
@@ -477,7 +477,7 @@ def test_a_damaged_catalog_on_a_volume_that_nobody_knows(volume: Volume) -> None
 
 
 def test_a_catalog_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("papertape.transfer.legacy.LONGEST_CATALOG", 3 * 1024 * 1024)
+    monkeypatch.setattr("papertape.transfer.predecessor.verify.LONGEST_CATALOG", 3 * 1024 * 1024)
     block = compose_catalog([[(b"h:/a", "0" * 32)]])[:10].ljust(LEGACY_CATALOG_BLOCK, b"#")
     verification = verify([b"## Paper dump catalog:".ljust(LEGACY_CATALOG_BLOCK, b"#"), *[block] * 1000, Mark.FILEMARK])
     assert [finding.kind for finding in verification.findings] == ["CatalogInvalid"]

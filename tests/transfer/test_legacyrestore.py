@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papertape.report import Reporter
+from papertape.events import Reporter
 from papertape.tape.drive import Mark
 from papertape.transfer.destination import Destination, Obstacle
-from papertape.transfer.legacyrestore import LegacyExtract, holds_legacy, restore_legacy
+from papertape.transfer.predecessor.restore import LegacyExtract, holds_legacy, restore_legacy
 from papertape.transfer.restore import Passage
 from papertape.transfer.stop import Stop
-from papertape.volume.legacy import LegacyCatalog, parse_legacy_catalog
+from papertape.volume.predecessor.catalog import LegacyCatalog, parse_legacy_catalog
 from predecessor import (
     LATEST,
     TAGS,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papertape.errors import DriveError, Interrupted
-from papertape.report import Reporter
+from papertape.events import Reporter
 from papertape.transfer.pump import CopyFailed, Pump, Target
 from papertape.transfer.stop import Stop
 

@@ -31,7 +31,7 @@ from papertape.volume.catalog import (
 from papertape.volume.header import LINK
 from papertape.volume.label import Label
 from papertape.volume.names import quote
-from papertape.volume.planned import PLAN_COLUMNS, PlanDocument
+from papertape.volume.plan import PLAN_COLUMNS, PlanDocument
 
 from .samples import QUICK, a_file, make_catalog, parts, sample_catalog, sample_rows, sign, write_rows
 

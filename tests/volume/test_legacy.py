@@ -16,9 +16,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from papertape.errors import FormatError
-from papertape.volume import legacy
 from papertape.volume.label import compose_label
-from papertape.volume.legacy import (
+from papertape.volume.predecessor import catalog as legacy
+from papertape.volume.predecessor.catalog import (
     LEGACY_CATALOG_BLOCK,
     LegacyHeading,
     is_legacy,
@@ -231,7 +231,7 @@ def test_arbitrary_bytes_are_refused(raw: bytes) -> None:
 MILLION = """
 import sys, time
 from pathlib import Path
-from papertape.volume.legacy import parse_legacy_catalog
+from papertape.volume.predecessor.catalog import parse_legacy_catalog
 from predecessor import compose_catalog
 
 def peak():

@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papertape.volume.header import DIRECTORY, FILE, LINK, Attributes, build_header
-from papertape.volume.legacy import LEGACY_BLOCK
-from papertape.volume.legacytar import (
+from papertape.volume.predecessor.archive import (
     HARD_LINK,
     LONGEST_EXTENSION,
     SPECIAL,
@@ -25,6 +24,7 @@ from papertape.volume.legacytar import (
     LegacyScanner,
     LegacyStray,
 )
+from papertape.volume.predecessor.catalog import LEGACY_BLOCK
 from papertape.volume.tapefile import MemberData, ScanError
 from predecessor import (
     FORMS,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertape.volume.legacyrecipe import LegacySet, LegacyStep, write_legacy_recipe
+from papertape.volume.predecessor.recipe import LegacySet, LegacyStep, write_legacy_recipe
 from papertape.volume.recipe import (
     Digest,
     DriveOrigin,

@@ -2,9 +2,9 @@
 
 from papertape.bridges.claims import Claim, Left
 from papertape.bridges.mtx import Label, LabelTable
-from papertape.bridges.optionfile import Credentials, OptionFile, read_option_file
 from papertape.bridges.paperdata import FileTable, LabFile, OnTape, Placed
 from papertape.bridges.server import Server
+from papertape.sql.optionfile import Credentials, OptionFile, read_option_file
 
 __all__ = [
     "Claim",

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from papertape.bridges.claims import Claim, Left, chunks
 from papertape.bridges.server import ServerTable
-from papertape.sql import stream
+from papertape.sql.rows import stream
 
 R = TypeVar("R")
 

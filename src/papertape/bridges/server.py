@@ -10,9 +10,9 @@ from typing import ClassVar, NoReturn
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, exc, inspect
 from sqlalchemy.pool import NullPool
 
-from papertape.bridges.optionfile import OptionFile
 from papertape.errors import HostError, UserError
-from papertape.sql import connect_socket
+from papertape.sql.optionfile import OptionFile
+from papertape.sql.rows import connect_socket
 
 CONNECT_SECONDS = 10
 """How long a server that does not answer is waited for."""

@@ -9,11 +9,11 @@ import click
 
 from papertape.cli.app import App, command, open_ledger
 from papertape.cli.output import print_json, say, tell_error
-from papertape.cli.text import count, show_size
 from papertape.config import check_host
 from papertape.errors import SourceError, UserError
 from papertape.jobs.register import Registered, read_md5sums, register
 from papertape.ledger import Registration
+from papertape.words import count, show_size
 
 _WORDS = {
     Registration.UPDATED: "changed since it was registered: registered as it is now",

@@ -16,12 +16,13 @@ from papertape import __version__
 from papertape.cli.output import finish, note, tell_error
 from papertape.cli.progress import Tally, open_progress
 from papertape.cli.stopping import DUMPING, MOVING, Wishes, stoppable
-from papertape.config import Config, find_config, find_missing_ledger, open_config_ledger, open_library, read_config
+from papertape.config import Config, find_config, read_config
 from papertape.errors import EXIT_CODES, Interrupted, PapertapeError, UserError
+from papertape.events import Reporters
 from papertape.jobs.context import Context
+from papertape.jobs.opening import find_missing_ledger, open_config_ledger, open_library
 from papertape.jobs.owner import identify_process
 from papertape.ledger import Ledger
-from papertape.report import Reporters
 from papertape.tape.library import Library
 from papertape.transfer.stop import Stop
 

@@ -9,18 +9,20 @@ from itertools import chain
 import click
 import msgspec
 
+from papertape.bridges.bridge import Bridge
 from papertape.cli.app import App, command, json_option, open_ledger
 from papertape.cli.output import note, print_json, say, write
-from papertape.cli.text import count, show_size
 from papertape.config import Config
 from papertape.errors import ConfigError, HostError, PapertapeError, SourceError
-from papertape.jobs.bridge import Bridge, Settled, settle
-from papertape.jobs.bridge import check as check_bridge
-from papertape.jobs.history import Outcome, Remembered, find_blank, import_history
-from papertape.jobs.pull import Pulled, pull_labels
-from papertape.jobs.pull import pull as pull_files
-from papertape.ledger import LabKind, LabState, Ledger, Listing, Registration, Standing
-from papertape.report import Reporter
+from papertape.events import Reporter
+from papertape.jobs.lab.history import Outcome, Remembered, find_blank, import_history
+from papertape.jobs.lab.pull import Pulled, pull_labels
+from papertape.jobs.lab.pull import pull as pull_files
+from papertape.jobs.lab.settle import Settled, settle
+from papertape.jobs.lab.settle import check as check_bridge
+from papertape.ledger import Ledger, Listing, Registration, Standing
+from papertape.states import LabKind, LabState
+from papertape.words import count, show_size
 
 _ENTERED = (Registration.NEW, Registration.UPDATED, Registration.CHANGED, Registration.AGAIN)
 

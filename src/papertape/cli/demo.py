@@ -17,18 +17,18 @@ from papertape.cli.app import App, command, open_context, open_ledger
 from papertape.cli.dump import exit_code, tell
 from papertape.cli.init import SIZE, build
 from papertape.cli.output import note, print_json, say, tell_error
+from papertape.cli.paperdata import fill_or_clean
 from papertape.cli.progress import open_progress
 from papertape.cli.status import show_deletable
-from papertape.cli.text import count, show_size
-from papertape.cli.trial import fill_or_clean
 from papertape.config import Config
 from papertape.errors import SourceError, UserError
 from papertape.jobs.deletable import find_deletable
 from papertape.jobs.dump import run_dump
 from papertape.jobs.register import read_md5sums, register
-from papertape.jobs.testdata import DATA, MD5SUMS, Built, Sizes, build_testdata
 from papertape.transfer.source import scan
+from papertape.trial.testdata import DATA, MD5SUMS, Built, Sizes, build_testdata
 from papertape.volume.names import quote
+from papertape.words import count, show_size
 
 DEMO_FOLDER = "papertape-demo"
 NIGHT = "night"

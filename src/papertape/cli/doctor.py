@@ -14,25 +14,18 @@ from papertape.cli.output import print_json, say
 from papertape.cli.progress import Tally, open_progress
 from papertape.cli.stopping import Wishes as Words
 from papertape.cli.stopping import stoppable
-from papertape.cli.text import count, enumerate_names
-from papertape.config import (
-    Config,
-    VirtualConfig,
-    find_config,
-    find_missing_ledger,
-    open_config_ledger,
-    open_parts,
-    read_config,
-)
+from papertape.config import Config, VirtualConfig, find_config, read_config
+from papertape.doctor.checkup import Wishes, examine
+from papertape.doctor.findings import Check, Devices, SetUp, Verdict, exit_code, fault, ok, warning
 from papertape.errors import ConfigError, PapertapeError
-from papertape.jobs.checkup import Check, Devices, SetUp, Verdict, exit_code, fault, ok, warning
-from papertape.jobs.doctor import Wishes, examine
+from papertape.events import Reporter, Reporters
+from papertape.jobs.opening import find_missing_ledger, open_config_ledger, open_parts
 from papertape.ledger import Ledger
-from papertape.report import Reporter, Reporters
-from papertape.tape.shelf import Shelf
-from papertape.tape.stdevice import Patience
-from papertape.tape.timing import GENERATIONS
+from papertape.tape.generations import GENERATIONS
+from papertape.tape.scsi.stdevice import Patience
+from papertape.tape.virtual.shelf import Shelf
 from papertape.transfer.stop import Stop
+from papertape.words import count, enumerate_names
 
 WORDS = {Verdict.OK: "ok", Verdict.WARNING: "look", Verdict.PROBLEM: "WRONG", Verdict.SKIPPED: "-"}
 AT_ONCE = Patience(busy=0.0, empty=0.0, loading=0.0)

@@ -10,17 +10,19 @@ import msgspec
 
 from papertape.cli.app import App, command, open_context, open_ledger
 from papertape.cli.output import print_json, say, tell_error
-from papertape.cli.text import count, enumerate_names, show_size
 from papertape.cli.verify import describe as describe_verification
 from papertape.cli.verify import show as show_verification
-from papertape.config import Config, open_library
+from papertape.config import Config
 from papertape.errors import Interrupted, NothingToDo, SourceError
-from papertape.jobs.context import MOUNTS, Context, Outcome
+from papertape.events import Reporter
+from papertape.jobs.context import Context, Outcome
 from papertape.jobs.dump import plan_next, run_dump
+from papertape.jobs.opening import open_library
 from papertape.jobs.recover import recover as see_to_orphans
-from papertape.ledger import DumpState
 from papertape.plan import Batch
-from papertape.report import Reporter
+from papertape.settings import MOUNTS
+from papertape.states import DumpState
+from papertape.words import count, enumerate_names, show_size
 
 
 @command(

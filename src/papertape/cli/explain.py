@@ -8,12 +8,13 @@ import click
 
 from papertape.cli.app import App, command, open_ledger
 from papertape.cli.output import print_json, write
-from papertape.config import Config, VirtualConfig, open_library
+from papertape.config import Config, VirtualConfig
 from papertape.errors import PapertapeError
+from papertape.events import Reporter
 from papertape.jobs.explain import ask_operator, choose_drive
 from papertape.jobs.explain import explain as explain_volume
-from papertape.report import Reporter
-from papertape.tape.shelf import Shelf
+from papertape.jobs.opening import open_library
+from papertape.tape.virtual.shelf import Shelf
 from papertape.volume.recipe import FolderOrigin, Origin
 
 

@@ -10,9 +10,9 @@ import msgspec
 
 from papertape.cli.app import App, command, open_ledger
 from papertape.cli.output import say, write
-from papertape.cli.text import show_size
 from papertape.errors import NothingToDo
 from papertape.ledger import Found, Ledger, Listed
+from papertape.words import show_size
 
 LISTED = "listed"
 """The state of what is known by the word of the lab's table alone."""

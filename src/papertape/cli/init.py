@@ -15,13 +15,14 @@ import click
 
 from papertape.cli.app import App, command
 from papertape.cli.output import print_json, say
-from papertape.cli.text import count, show_size, show_text
-from papertape.config import FILE_NAME, Config, open_config_ledger, open_library, parse_config, parse_size
+from papertape.config import FILE_NAME, Config, parse_config, parse_size
 from papertape.errors import UserError
-from papertape.report import Reporter
-from papertape.tape.cartridge import TAG_PATTERN
-from papertape.tape.timing import GENERATIONS
-from papertape.tape.virtual import create_library
+from papertape.events import Reporter
+from papertape.jobs.opening import open_config_ledger, open_library
+from papertape.tape.changer import TAG_PATTERN
+from papertape.tape.generations import GENERATIONS
+from papertape.tape.virtual.library import create_library
+from papertape.words import count, show_size, show_text
 
 PREFIXES = ("PAPR1", "PAPR2")
 LEDGER = "sqlite:///ledger.sqlite"

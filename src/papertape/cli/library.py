@@ -6,8 +6,8 @@ import click
 
 from papertape.cli.app import App, command, json_option, open_shelf
 from papertape.cli.output import print_json, say
-from papertape.cli.text import show_table
 from papertape.tape.changer import Element, ElementKind, ElementStatus
+from papertape.words import show_table
 
 
 @click.group("library", short_help="Show what lies where, and move it.", invoke_without_command=True)

@@ -10,8 +10,8 @@ from typing import IO
 import click
 import msgspec
 
-from papertape.cli.text import show_text
 from papertape.errors import HostError, PapertapeError
+from papertape.words import show_text
 
 
 def say(*lines: str) -> None:

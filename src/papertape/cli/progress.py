@@ -15,8 +15,8 @@ from rich.table import Column
 from rich.text import Text
 
 from papertape.cli.output import discard
-from papertape.cli.text import enumerate_names, show_seconds, show_size, show_text
-from papertape.report import Reporter
+from papertape.events import Reporter
+from papertape.words import enumerate_names, show_seconds, show_size, show_text
 
 LINE_EVERY = 60.0
 """Seconds between two progress lines of a volume where there is no terminal."""

@@ -8,15 +8,15 @@ from pathlib import Path
 import click
 
 from papertape.cli.app import App, command, open_context
-from papertape.cli.importing import DEFAULT_CAPACITY, tell_copy
 from papertape.cli.output import note, print_json, say, tell_error
 from papertape.cli.stopping import RESTORING
-from papertape.cli.text import count, enumerate_names, show_size
+from papertape.cli.volumesimport import DEFAULT_CAPACITY, tell_copy
 from papertape.config import Config
 from papertape.errors import NothingToDo, PapertapeError
 from papertape.jobs.context import Context
+from papertape.jobs.lab.unimported import Unread, find_unread, import_unread, wants_unknown
 from papertape.jobs.restore import Errand, Plan, Restored, Wish, plan_only, run_restore
-from papertape.jobs.unread import Unread, find_unread, import_unread, wants_unknown
+from papertape.words import count, enumerate_names, show_size
 
 
 @command(

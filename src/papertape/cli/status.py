@@ -9,11 +9,12 @@ import click
 from papertape.cli.app import App, command, open_ledger
 from papertape.cli.bridge import count_pending
 from papertape.cli.output import print_json, say
-from papertape.cli.text import count, enumerate_names, show_size, show_table
 from papertape.jobs.context import find_lacking
 from papertape.jobs.deletable import Candidate, OnDisk, find_deletable
 from papertape.jobs.owner import is_alive
-from papertape.ledger import Ledger, VolumeState, VolumeStatus
+from papertape.ledger import Ledger, VolumeStatus
+from papertape.states import VolumeState
+from papertape.words import count, enumerate_names, show_size, show_table
 
 SHOWN = 10
 

@@ -9,10 +9,10 @@ import click
 from papertape.cli.app import App, command, open_context
 from papertape.cli.output import print_json, say, tell_error
 from papertape.cli.stopping import VERIFYING
-from papertape.cli.text import count, show_seconds, show_size
 from papertape.errors import Interrupted, PapertapeError, VerificationFailed
+from papertape.evidence import Verification
 from papertape.jobs.verify import verify as verify_volumes
-from papertape.volume.evidence import Verification
+from papertape.words import count, show_seconds, show_size
 
 
 @command("verify", short="Read volumes back whole.", examples="papertape verify PAPR1001 PAPR2001")

@@ -7,15 +7,15 @@ import dataclasses
 import click
 
 from papertape.cli.app import App, command, json_option, open_ledger
-from papertape.cli.fromtape import show_tape
-from papertape.cli.importing import DEFAULT_CAPACITY, import_
 from papertape.cli.init import SIZE, register_volumes
 from papertape.cli.output import print_json, say
-from papertape.cli.text import count, show_size, show_table
+from papertape.cli.volumesimport import DEFAULT_CAPACITY, import_
+from papertape.cli.volumesshow import show_tape
 from papertape.config import Config, VirtualConfig
 from papertape.errors import UserError
 from papertape.ledger import CopyRecord, DumpRecord, VolumeStatus
-from papertape.tape.virtual import add_cartridge
+from papertape.tape.virtual.library import add_cartridge
+from papertape.words import count, show_size, show_table
 
 LONGEST_PLACE = 255
 """Characters of the place where a volume lies."""

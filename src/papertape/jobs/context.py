@@ -5,35 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from papertape.bridges.bridge import Bridge
 from papertape.errors import PapertapeError
-from papertape.jobs.bridge import Bridge
-from papertape.ledger import DumpRecord, Ledger, Owner, Patience, VolumeState
-from papertape.report import Reporter
+from papertape.events import Reporter
+from papertape.evidence import Verification
+from papertape.ledger import DumpRecord, Ledger, Owner, Patience
+from papertape.settings import CROSSED, Settings
+from papertape.states import VolumeState
 from papertape.tape.library import Library, Session
 from papertape.transfer.stop import Stop
-from papertape.volume.evidence import Verification
-
-CROSSED, RELOAD, IN_PLACE = MOUNTS = ("crossed", "reload", "in-place")
-"""How volumes come before the drives that verify them: on another drive, unloaded and loaded again, or rewound."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a job needs to know of the config.
-
-    ``copies`` is the number of twins; ``archive_size``, ``block_size`` and ``ring`` are in bytes; ``mount`` is one of
-    ``MOUNTS``. ``host`` is whose data sets can be read here, "" for those of all hosts in the ledger.
-    """
-
-    copies: int
-    archive_size: int
-    block_size: int
-    ring: int
-    spool: Path
-    mount: str
-    host: str = ""
 
 
 @dataclass(frozen=True)

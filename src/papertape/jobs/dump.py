@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from papertape.errors import (
     BlockRefused,
+    ClaimLost,
     HostDiskFull,
     Interrupted,
     NothingToDo,
@@ -22,14 +23,15 @@ from papertape.errors import (
     VolumeError,
     VolumeMissing,
 )
+from papertape.events import Reporters
 from papertape.jobs.blank import check_writable
-from papertape.jobs.bridge import TAKEN, Lost, claim, settle
-from papertape.jobs.context import IN_PLACE, Context, Outcome, Settings, be_patient, conclude, run_in_session
+from papertape.jobs.context import Context, Outcome, be_patient, conclude, run_in_session
 from papertape.jobs.heartbeat import Heartbeat
+from papertape.jobs.lab.settle import TAKEN, Lost, claim, settle
 from papertape.jobs.prove import prove
-from papertape.ledger import ClaimLost, Ledger
+from papertape.ledger import Ledger
 from papertape.plan import Batch, DataSet, plan_batch
-from papertape.report import Reporters
+from papertape.settings import IN_PLACE, Settings
 from papertape.tape.drive import Drive
 from papertape.tape.library import Library, Session
 from papertape.transfer.write import Writing, write_volumes

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
 
 from papertape.errors import NothingToDo, UserError
-from papertape.ledger import DumpRecord, Extent, Format, Found, Ledger, VolumeState
+from papertape.ledger import DumpRecord, Extent, Found, Ledger
+from papertape.states import Format, VolumeState
 from papertape.tape.changer import Element, ElementKind, Inventory
 from papertape.volume.catalog import VolumeRecord
 from papertape.volume.layout import ARCHIVE, PLAN
-from papertape.volume.legacyrecipe import LegacySet, LegacyStep, write_legacy_recipe
 from papertape.volume.names import unquote
+from papertape.volume.predecessor.recipe import LegacySet, LegacyStep, write_legacy_recipe
 from papertape.volume.recipe import Digest, DriveOrigin, Origin, Piece, Step, Subject, write_recipe
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from papertape.errors import HostError
-from papertape.ledger import ClaimLost, Ledger
-from papertape.report import Reporter
+from papertape.errors import ClaimLost, HostError
+from papertape.events import Reporter
+from papertape.ledger import Ledger
 from papertape.transfer.stop import Stop
 
 INTERVAL = 30.0

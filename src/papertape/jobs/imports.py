@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from papertape.errors import NothingToDo, PapertapeError, VolumeError
+from papertape.events import Reporter
 from papertape.jobs.context import Context
 from papertape.ledger import Imported, Ledger, Registered
-from papertape.report import Reporter
 from papertape.tape.library import Library
 from papertape.transfer.stop import Stop
 from papertape.transfer.survey import Surveyed, survey_volumes

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from papertape.errors import PapertapeError, VerificationFailed, VolumeError
-from papertape.jobs.context import CROSSED, Context, Outcome, add_notes, conclude
+from papertape.events import Reporters
+from papertape.evidence import Verification
+from papertape.jobs.context import Context, Outcome, add_notes, conclude
 from papertape.jobs.heartbeat import Heartbeat
-from papertape.ledger import CopyRecord, VolumeState
-from papertape.report import Reporters
+from papertape.ledger import CopyRecord
+from papertape.settings import CROSSED
+from papertape.states import VolumeState
 from papertape.tape.drive import Drive
 from papertape.tape.library import Session
 from papertape.transfer.verify import verify_volumes
-from papertape.volume.evidence import Verification
 
 
 def prove(

@@ -20,21 +20,23 @@ from papertape.errors import (
     VolumeNotBlank,
     WriteProtected,
 )
+from papertape.events import Reporters
+from papertape.evidence import Verification
 from papertape.jobs.blank import check_writable
-from papertape.jobs.bridge import check_label, claim_label, settle
-from papertape.jobs.context import CROSSED, Context, Outcome, add_notes, be_patient, conclude, run_in_session
+from papertape.jobs.context import Context, Outcome, add_notes, be_patient, conclude, run_in_session
 from papertape.jobs.heartbeat import Heartbeat
+from papertape.jobs.lab.settle import check_label, claim_label, settle
 from papertape.jobs.prove import judge
-from papertape.ledger import UNFINISHED, CopyRecord, DumpRecord, Format, Ledger, VolumeState
+from papertape.ledger import UNFINISHED, CopyRecord, DumpRecord, Ledger
 from papertape.plan import Batch, DataSet, Volume
-from papertape.report import Reporters
+from papertape.settings import CROSSED
+from papertape.states import Format, VolumeState
 from papertape.tape.drive import Drive
 from papertape.tape.library import Session
 from papertape.transfer.duplicate import Duplicate, duplicate_volume
 from papertape.transfer.rewrite import check_reproducible, check_sources, rewrite_volume
 from papertape.transfer.verify import verify_volumes
 from papertape.volume.catalog import Expected
-from papertape.volume.evidence import Verification
 from papertape.volume.label import Identity
 
 _GOOD = (VolumeState.CLAIMED, VolumeState.ARCHIVED)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from papertape.errors import PapertapeError
-from papertape.jobs.bridge import settle
+from papertape.errors import ClaimLost, PapertapeError
 from papertape.jobs.context import Context, Outcome, be_patient, conclude, run_in_session
+from papertape.jobs.lab.settle import settle
 from papertape.jobs.owner import is_alive
 from papertape.jobs.prove import prove
-from papertape.ledger import UNFINISHED, ClaimLost, DumpRecord, DumpState
+from papertape.ledger import UNFINISHED, DumpRecord
+from papertape.states import DumpState
 
 UNWRITTEN = (DumpState.PLANNED, DumpState.WRITING)
 UNPROVEN = (DumpState.WRITTEN, DumpState.VERIFYING)

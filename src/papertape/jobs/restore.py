@@ -19,14 +19,16 @@ from papertape.errors import (
     VolumeError,
     VolumeMissing,
 )
+from papertape.evidence import HeaderDamaged, Verification, WrongVolume
 from papertape.jobs.context import Context, be_patient
-from papertape.jobs.errands import Errand, Plan, Wish, make_extract, plan_restore
-from papertape.ledger import Format, KeptCopy
+from papertape.jobs.restoreplan import Errand, Plan, Wish, make_extract, plan_restore
+from papertape.ledger import KeptCopy
+from papertape.states import Format
 from papertape.tape.drive import Drive
 from papertape.tape.library import Session
-from papertape.transfer.crew import Crew, OutOfService
 from papertape.transfer.destination import Destination, Obstacle
-from papertape.transfer.legacyrestore import LegacyExtract, restore_legacy
+from papertape.transfer.drivepool import Crew, OutOfService
+from papertape.transfer.predecessor.restore import LegacyExtract, restore_legacy
 from papertape.transfer.restore import (
     Extract,
     Extractable,
@@ -36,7 +38,6 @@ from papertape.transfer.restore import (
     lay_out,
     restore_extracts,
 )
-from papertape.volume.evidence import HeaderDamaged, Verification, WrongVolume
 
 __all__ = ["Errand", "Plan", "Restored", "Wish", "plan_only", "run_restore"]
 

@@ -7,14 +7,15 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from papertape.errors import UserError
+from papertape.evidence import Verification
 from papertape.jobs.context import Context, be_patient
-from papertape.ledger import Format, Ledger
+from papertape.ledger import Ledger
+from papertape.states import Format
 from papertape.tape.drive import Drive
 from papertape.tape.library import Session
-from papertape.transfer.legacy import LegacyReading
+from papertape.transfer.predecessor.verify import LegacyReading
 from papertape.transfer.verify import Reading, VolumeReading, verify_readings
 from papertape.volume.catalog import Expected, VolumeRecord
-from papertape.volume.evidence import Verification
 
 
 class _Ours(NamedTuple):

@@ -4,11 +4,9 @@ from papertape.ledger.imports import Imported, Registered
 from papertape.ledger.ledger import Ledger, open_ledger
 from papertape.ledger.patience import Patience
 from papertape.ledger.records import (
-    ClaimLost,
     CopyRecord,
     Deletable,
     DumpRecord,
-    EvidenceMissing,
     Extent,
     Foreign,
     Found,
@@ -19,7 +17,6 @@ from papertape.ledger.records import (
     Kept,
     KeptCopy,
     LabRow,
-    LedgerAway,
     Listed,
     Listing,
     Marked,
@@ -29,24 +26,17 @@ from papertape.ledger.records import (
     Standing,
     Status,
     VolumeStatus,
-    WrongState,
 )
 from papertape.ledger.replacement import UNFINISHED
-from papertape.ledger.schema import DataSetState, DumpState, Format, LabKind, LabState, VolumeState
 from papertape.ledger.search import match_sources
 
 __all__ = [
     "UNFINISHED",
-    "ClaimLost",
     "CopyRecord",
-    "DataSetState",
     "Deletable",
     "DumpRecord",
-    "DumpState",
-    "EvidenceMissing",
     "Extent",
     "Foreign",
-    "Format",
     "Found",
     "FoundCopy",
     "FoundFile",
@@ -55,11 +45,8 @@ __all__ = [
     "Imported",
     "Kept",
     "KeptCopy",
-    "LabKind",
     "LabRow",
-    "LabState",
     "Ledger",
-    "LedgerAway",
     "Listed",
     "Listing",
     "Marked",
@@ -70,9 +57,7 @@ __all__ = [
     "Rejected",
     "Standing",
     "Status",
-    "VolumeState",
     "VolumeStatus",
-    "WrongState",
     "match_sources",
     "open_ledger",
 ]

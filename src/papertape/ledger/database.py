@@ -25,7 +25,7 @@ from papertape.ledger.server import (
     name_server,
     take_turn,
 )
-from papertape.ledger.troubles import telling
+from papertape.sql.troubles import telling
 
 P = ParamSpec("P")
 T = TypeVar("T")

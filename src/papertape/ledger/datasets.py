@@ -27,11 +27,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from papertape.errors import UserError
-from papertape.ledger.records import ClaimLost, Registration, Rejected
-from papertape.ledger.schema import DATASETS, DataSetState, Name, source_key
+from papertape.errors import ClaimLost, UserError
+from papertape.ledger.records import Registration, Rejected
+from papertape.ledger.schema import DATASETS, Name, source_key
 from papertape.plan import DataSet
-from papertape.sql import CHUNK, MYSQL, stream
+from papertape.sql.rows import CHUNK, MYSQL, stream
+from papertape.states import DataSetState
 
 T = TypeVar("T")
 

@@ -10,11 +10,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
 
 from papertape import __version__
-from papertape.errors import UserError
+from papertape.errors import ClaimLost, UserError, WrongState
 from papertape.ledger import datasets, volumes
-from papertape.ledger.records import ClaimLost, CopyRecord, DumpRecord, Held, Owner, WrongState
-from papertape.ledger.schema import COPIES, DUMPS, VOLUMES, DumpState
+from papertape.ledger.records import CopyRecord, DumpRecord, Held, Owner
+from papertape.ledger.schema import COPIES, DUMPS, VOLUMES
 from papertape.plan import Batch, Volume
+from papertape.states import DumpState
 
 OPEN = (DumpState.PLANNED, DumpState.WRITING, DumpState.WRITTEN, DumpState.VERIFYING)
 OVER = (DumpState.ARCHIVED, DumpState.INCOMPLETE, DumpState.FAILED, DumpState.ABANDONED)

@@ -12,21 +12,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from papertape.errors import VolumeError
-from papertape.ledger import contents, dumps, evidence, places, proof
-from papertape.ledger.schema import (
-    COPIES,
-    DATASETS,
-    DUMPS,
-    MEMBERS,
-    VOLUMES,
-    DataSetState,
-    DumpState,
-    Format,
-    VolumeState,
-)
+from papertape.ledger import contents, dumps, places, proof
+from papertape.ledger import written as evidence
+from papertape.ledger.schema import COPIES, DATASETS, DUMPS, MEMBERS, VOLUMES
+from papertape.states import DataSetState, DumpState, Format, VolumeState
 from papertape.volume.catalog import DataSetRecord, VolumeRecord
-from papertape.volume.legacy import LegacyCatalog
-from papertape.volume.planned import PLAN_CSV, read_planned
+from papertape.volume.plan import PLAN_CSV, read_planned
+from papertape.volume.predecessor.catalog import LegacyCatalog
 from papertape.volume.recorded import Legacy, Torn, Whole, program_version
 
 UNKNOWN_KIND = "unknown"

@@ -9,20 +9,11 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from papertape.ledger import (
-    contents,
-    datasets,
-    dumps,
-    evidence,
-    history,
-    imports,
-    lab,
-    proof,
-    replacement,
-    retrieval,
-    search,
-    volumes,
-)
+from papertape.evidence import Verification, Written
+from papertape.ledger import contents, datasets, dumps, imports, proof, replacement, retrieval, search, volumes
+from papertape.ledger import labhistory as history
+from papertape.ledger import labrows as lab
+from papertape.ledger import written as evidence
 from papertape.ledger.database import Database, open_database
 from papertape.ledger.imports import Imported, Registered
 from papertape.ledger.patience import Patience
@@ -46,10 +37,9 @@ from papertape.ledger.records import (
     Status,
     VolumeStatus,
 )
-from papertape.ledger.schema import DumpState, LabKind, LabState
 from papertape.plan import Batch, DataSet, Volume
+from papertape.states import DumpState, LabKind, LabState
 from papertape.volume.catalog import Catalog, Expected, Member, TapeFile, VolumeRecord
-from papertape.volume.evidence import Verification, Written
 from papertape.volume.recorded import Legacy, Torn, Whole
 
 

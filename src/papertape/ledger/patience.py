@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from papertape.ledger.records import LedgerAway
+from papertape.errors import LedgerAway
 
 T = TypeVar("T")
 

@@ -10,9 +10,10 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from papertape.errors import FormatError
 from papertape.ledger.datasets import chunks
-from papertape.ledger.schema import DATASETS, DUMPS, REJECTIONS, DataSetState, source_key
+from papertape.ledger.schema import DATASETS, DUMPS, REJECTIONS, source_key
+from papertape.states import DataSetState
 from papertape.volume.catalog import DataSetRecord
-from papertape.volume.planned import Planned
+from papertape.volume.plan import Planned
 
 
 class _Known(NamedTuple):

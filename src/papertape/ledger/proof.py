@@ -10,24 +10,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from papertape import __version__
-from papertape.errors import UserError
+from papertape.errors import EvidenceMissing, UserError
+from papertape.evidence import Verification
 from papertape.ledger import volumes
 from papertape.ledger.dumps import move, one
-from papertape.ledger.records import DumpRecord, EvidenceMissing, Owner
-from papertape.ledger.schema import (
-    COPIES,
-    DATASETS,
-    DUMPS,
-    TAPE_FILES,
-    VERIFICATIONS,
-    VOLUMES,
-    DataSetState,
-    DumpState,
-    Format,
-    VolumeState,
-)
+from papertape.ledger.records import DumpRecord, Owner
+from papertape.ledger.schema import COPIES, DATASETS, DUMPS, TAPE_FILES, VERIFICATIONS, VOLUMES
+from papertape.states import DataSetState, DumpState, Format, VolumeState
 from papertape.volume.catalog import TapeFile
-from papertape.volume.evidence import Verification
 
 FINDINGS_KEPT = 1000
 """How many findings of one verification are kept one by one; all are counted."""

@@ -1,4 +1,4 @@
-"""What the ledger says, as frozen values, and the errors that it raises by itself."""
+"""What the ledger says, as frozen values."""
 
 from __future__ import annotations
 
@@ -7,40 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from papertape.errors import HostError, PapertapeError
 from papertape.plan import Volume
-
-
-class ClaimLost(PapertapeError):
-    """Someone else was faster; nothing was changed. ``what`` names the thing, ``reason`` is a clause."""
-
-    def __init__(self, what: str, reason: str) -> None:
-        super().__init__(f"{what}: {reason}")
-        self.what = what
-        self.reason = reason
-
-
-class LedgerAway(HostError):
-    """The ledger's server cannot be reached, or was lost: nothing is known of what it was asked last."""
-
-
-class WrongState(PapertapeError):
-    """A dump is not in a state from which it can do this; nothing was changed."""
-
-    def __init__(self, dump: int, state: str, wanted: str) -> None:
-        super().__init__(f"dump {dump} is {state}, so it cannot become {wanted}; see `papertape status`")
-        self.dump = dump
-        self.state = state
-        self.wanted = wanted
-
-
-class EvidenceMissing(PapertapeError):
-    """What a dump says of itself is not enough, or contradicts the ledger; nothing was changed."""
-
-    def __init__(self, dump: int, reason: str) -> None:
-        super().__init__(f"dump {dump}: {reason}")
-        self.dump = dump
-        self.reason = reason
 
 
 class Registration(StrEnum):

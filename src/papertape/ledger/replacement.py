@@ -6,13 +6,15 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from papertape.errors import UserError
-from papertape.ledger import dumps, evidence, volumes
-from papertape.ledger.records import ClaimLost, DumpRecord, Owner
-from papertape.ledger.schema import COPIES, DATASETS, DUMPS, VOLUMES, DataSetState, DumpState, VolumeState
+from papertape.errors import ClaimLost, UserError
+from papertape.evidence import Written
+from papertape.ledger import dumps, volumes
+from papertape.ledger import written as evidence
+from papertape.ledger.records import DumpRecord, Owner
+from papertape.ledger.schema import COPIES, DATASETS, DUMPS, VOLUMES
 from papertape.plan import Volume
+from papertape.states import DataSetState, DumpState, VolumeState
 from papertape.volume.catalog import VolumeRecord
-from papertape.volume.evidence import Written
 
 UNFINISHED = "was not written to its end"
 """The error of a copy that is being made again; it stays if the process that makes it dies."""

@@ -11,21 +11,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
 
 from papertape.ledger.records import Deletable, Found, FoundCopy, FoundFile, Status
-from papertape.ledger.schema import (
-    COPIES,
-    DATASETS,
-    DUMPS,
-    LAB_ROWS,
-    MEMBERS,
-    VOLUMES,
-    DataSetState,
-    DumpState,
-    Format,
-    LabKind,
-    LabState,
-    VolumeState,
-)
-from papertape.sql import MYSQL, stream
+from papertape.ledger.schema import COPIES, DATASETS, DUMPS, LAB_ROWS, MEMBERS, VOLUMES
+from papertape.sql.rows import MYSQL, stream
+from papertape.states import DataSetState, DumpState, Format, LabKind, LabState, VolumeState
 
 _GLOB = re.compile(r"[*?\[]")
 _ESCAPE = "!"

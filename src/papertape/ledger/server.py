@@ -18,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from papertape.errors import UserError
 from papertape.ledger.schema import METADATA
-from papertape.sql import MYSQL, connect_socket
+from papertape.sql.rows import MYSQL, connect_socket
 
 BUSY_SECONDS = 300
 """How long a transaction waits for another: longer than the largest takes; SQLite's ``?timeout=5`` says otherwise."""

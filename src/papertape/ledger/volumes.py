@@ -9,10 +9,11 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, Row, insert, or_, select, update
 
-from papertape.errors import UserError, VolumeError, VolumeMissing
-from papertape.ledger.records import ClaimLost, VolumeStatus
-from papertape.ledger.schema import COPIES, DUMPS, VOLUMES, DumpState, VolumeState
+from papertape.errors import ClaimLost, UserError, VolumeError, VolumeMissing
+from papertape.ledger.records import VolumeStatus
+from papertape.ledger.schema import COPIES, DUMPS, VOLUMES
 from papertape.plan import Volume
+from papertape.states import DumpState, VolumeState
 
 
 def add(connection: Connection, volumes: Iterable[tuple[str, int, int]], now: datetime) -> None:

@@ -10,6 +10,9 @@ import enum
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+MAX_BLOCK = 8 * 1024 * 1024
+"""The longest block in bytes that is read: ``st`` takes it in variable block mode on LTO drives."""
+
 
 class Mark(enum.Enum):
     """What a read can meet in place of a block."""

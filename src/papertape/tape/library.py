@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Protocol
 
 from papertape.errors import ChangerError, DriveError, UserError, VolumeError, VolumeMissing
-from papertape.report import Reporter
-from papertape.tape.aftermath import afterwards, at_once, one_by_one, raise_first
-from papertape.tape.cartridge import CLEANING_PREFIX
-from papertape.tape.changer import Changer, Element, ElementKind, ElementStatus, Inventory
+from papertape.events import Reporter
+from papertape.tape.changer import CLEANING_PREFIX, Changer, Element, ElementKind, ElementStatus, Inventory, find_volume
+from papertape.tape.cleanup import afterwards, at_once, one_by_one, raise_first
 from papertape.tape.drive import Drive
 from papertape.tape.reservation import check_drives, is_reserved, owner, reserved
 from papertape.tape.robot import Robot, drive_element
-from papertape.tape.whereabouts import find_volume
 
 
 class DriveSource(Protocol):

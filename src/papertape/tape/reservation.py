@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from papertape.errors import DriveError, HostError
-from papertape.report import Reporter
-from papertape.tape.hostfile import locked, try_lock
+from papertape.events import Reporter
+from papertape.tape.locks import locked, try_lock
 
 POLL_SECONDS = 0.1
 

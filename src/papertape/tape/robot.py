@@ -7,10 +7,18 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from papertape.errors import ChangerError, HostError, PapertapeError, VolumeMissing
-from papertape.report import Reporter
-from papertape.tape.changer import Changer, Element, ElementKind, ElementStatus, Inventory, SourceEmpty
-from papertape.tape.hostfile import locked
-from papertape.tape.whereabouts import PUT_BACK, find_volume
+from papertape.events import Reporter
+from papertape.tape.changer import (
+    PUT_BACK,
+    Changer,
+    Element,
+    ElementKind,
+    ElementStatus,
+    Inventory,
+    SourceEmpty,
+    find_volume,
+)
+from papertape.tape.locks import locked
 
 NO_LABEL = "without a readable label"
 

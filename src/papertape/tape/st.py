@@ -16,10 +16,6 @@ from typing import Literal, Protocol
 from papertape.errors import BlockRefused, DriveError, VolumeFull, WriteProtected
 from papertape.tape.drive import DriveStatus, Mark
 
-MAX_BLOCK = 8 * 1024 * 1024
-"""The longest block, in bytes, that ``st`` takes in variable block mode on LTO drives."""
-
-
 TOO_LONG = {errno.EINVAL, errno.EOVERFLOW, errno.ENOMEM}
 """What st says to a block that the drive, the adapter or its own buffer is too small for, before it does anything."""
 

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import NamedTuple, Self
 
 from papertape.errors import DriveError
-from papertape.report import Reporter
+from papertape.events import Reporter
 from papertape.tape.drive import Drive, Mark
 
 READ_ON = 512 * 1024 * 1024

@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from papertape.errors import BlockRefused
-from papertape.report import Reporter
+from papertape.events import Reporter
+from papertape.evidence import Verification, Written
 from papertape.tape.drive import Drive
 from papertape.transfer.pump import CopyFailed, Pump, Target
 from papertape.transfer.stop import Stop
 from papertape.transfer.verify import Reading, Untapped
 from papertape.transfer.write import make_record
 from papertape.volume.catalog import Expected, TapeFile, VolumeRecord
-from papertape.volume.evidence import Verification, Written
 from papertape.volume.label import Identity, compose_label
 from papertape.volume.layout import FLUSH_EVERY
 

@@ -7,7 +7,7 @@ from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
-from papertape.report import Reporter
+from papertape.events import Reporter
 from papertape.transfer.hashing import Digest
 from papertape.volume.catalog import (
     DATASETS,

@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Self
 
 from papertape.errors import BlockRefused, DriveError, PapertapeError
-from papertape.report import Reporter
+from papertape.events import Reporter
+from papertape.evidence import Written
 from papertape.tape.drive import Drive
 from papertape.transfer.hashing import Job, Lanes
 from papertape.transfer.ring import Block, Filemark, Ring
 from papertape.transfer.stop import Stop
-from papertape.volume.evidence import Written
 
 
 @dataclass(frozen=True)

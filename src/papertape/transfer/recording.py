@@ -13,8 +13,8 @@ import msgspec
 
 from papertape import __version__
 from papertape.errors import SourceError
+from papertape.events import Reporter
 from papertape.plan import Batch, DataSet
-from papertape.report import Reporter
 from papertape.transfer.composer import Composer
 from papertape.transfer.hashing import Digest
 from papertape.transfer.journal import Journal
@@ -36,7 +36,7 @@ from papertape.volume.catalog import (
 from papertape.volume.header import DIRECTORY, FILE, Attributes, build_header
 from papertape.volume.layout import ARCHIVE, CATALOG, FLUSH_EVERY, FORMAT_VERSION, PLAN
 from papertape.volume.names import quote
-from papertape.volume.planned import PLAN_COLUMNS, PLAN_CSV, PLAN_JSON, PlanDocument
+from papertape.volume.plan import PLAN_COLUMNS, PLAN_CSV, PLAN_JSON, PlanDocument
 from papertape.volume.sums import sums_line
 from papertape.volume.tapefile import checksum_header, own_attributes
 

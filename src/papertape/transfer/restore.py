@@ -10,13 +10,13 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from papertape.errors import DriveError, FormatError, Interrupted
-from papertape.report import Reporter
+from papertape.events import Reporter
+from papertape.evidence import DigestMismatch, Finding, HeaderDamaged, ReadFailed, WrongVolume
 from papertape.tape.drive import Drive
 from papertape.transfer.blockahead import BlockAhead, Span, Unreadable
 from papertape.transfer.destination import NewFile, Obstacle, Restoration, Wanted
 from papertape.transfer.stop import Stop
 from papertape.volume.catalog import Member, TapeFile
-from papertape.volume.evidence import DigestMismatch, Finding, HeaderDamaged, ReadFailed, WrongVolume
 from papertape.volume.header import DIRECTORY, FILE, Attributes
 from papertape.volume.label import read_label
 from papertape.volume.layout import MAXIMUM_BLOCK

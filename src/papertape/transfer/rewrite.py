@@ -9,8 +9,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from papertape.errors import SourceError
+from papertape.events import Reporter
 from papertape.plan import Batch, DataSet
-from papertape.report import Reporter
 from papertape.tape.drive import Drive
 from papertape.transfer.duplicate import Duplicate
 from papertape.transfer.pump import Target

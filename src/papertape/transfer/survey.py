@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from papertape.errors import ChangerError, DriveError, FormatError, HostError, PapertapeError
-from papertape.report import Reporter
+from papertape.events import Reporter
 from papertape.tape.drive import Drive, Mark
 from papertape.tape.library import Session
 from papertape.transfer.ring import PULSE
@@ -23,8 +23,8 @@ from papertape.transfer.unpacking import CATALOG_MEMBERS, LABEL_MEMBERS, PLAN_ME
 from papertape.volume.catalog import CATALOG_JSON, Catalog, VolumeRecord, load_catalog
 from papertape.volume.label import README, Label, read_label
 from papertape.volume.layout import CATALOG, LABEL, MAXIMUM_BLOCK, PLAN
-from papertape.volume.legacy import LEGACY_CATALOG_BLOCK, LONGEST_CATALOG, is_legacy, parse_legacy_catalog
-from papertape.volume.planned import PLAN_CSV, PLAN_JSON, PlanDocument, parse_plan, read_planned
+from papertape.volume.plan import PLAN_CSV, PLAN_JSON, PlanDocument, parse_plan, read_planned
+from papertape.volume.predecessor.catalog import LEGACY_CATALOG_BLOCK, LONGEST_CATALOG, is_legacy, parse_legacy_catalog
 from papertape.volume.recorded import Blank, Foreign, Legacy, Recorded, Torn, Whole, is_remade, program_version
 
 _SUMS_END = re.compile(rb"\\?[0-9a-f]{64}  [^\n]+\n\Z")

@@ -13,7 +13,7 @@ from papertape.volume.header import FILE, HeaderError
 from papertape.volume.label import README, VOLUME
 from papertape.volume.layout import MAXIMUM_BLOCK
 from papertape.volume.names import quote
-from papertape.volume.planned import PLAN_CSV, PLAN_JSON
+from papertape.volume.plan import PLAN_CSV, PLAN_JSON
 from papertape.volume.tapefile import MemberBegin, MemberData, Scanner
 
 LONGEST_DOCUMENT = 64 * 1024**2

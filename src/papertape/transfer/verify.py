@@ -13,12 +13,8 @@ from datetime import UTC, datetime
 from typing import NoReturn, Protocol
 
 from papertape.errors import FormatError, Interrupted, PapertapeError
-from papertape.report import Reporter
-from papertape.tape.drive import Drive, Mark
-from papertape.transfer.ring import PULSE
-from papertape.transfer.stop import Stop
-from papertape.volume.catalog import Expected, Member, TapeFile, VolumeRecord
-from papertape.volume.evidence import (
+from papertape.events import Reporter
+from papertape.evidence import (
     BlockSizeMismatch,
     DigestMismatch,
     FileMissing,
@@ -31,6 +27,10 @@ from papertape.volume.evidence import (
     Verification,
     WrongVolume,
 )
+from papertape.tape.drive import Drive, Mark
+from papertape.transfer.ring import PULSE
+from papertape.transfer.stop import Stop
+from papertape.volume.catalog import Expected, Member, TapeFile, VolumeRecord
 from papertape.volume.label import VOLUME, parse_label
 from papertape.volume.layout import MAXIMUM_BLOCK
 from papertape.volume.names import quote

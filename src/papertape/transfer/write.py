@@ -10,14 +10,14 @@ from datetime import datetime
 from pathlib import Path
 
 from papertape.errors import HostError
+from papertape.events import Reporter
+from papertape.evidence import Written
 from papertape.plan import Batch, DataSet
-from papertape.report import Reporter
 from papertape.tape.drive import Drive
 from papertape.transfer.pump import CopyFailed, Pump, Target
 from papertape.transfer.recording import Recording
 from papertape.transfer.stop import Stop
 from papertape.volume.catalog import Catalog, VolumeRecord
-from papertape.volume.evidence import Written
 from papertape.volume.label import Identity, compose_label
 from papertape.volume.tapefile import Composed
 

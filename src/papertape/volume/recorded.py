@@ -8,8 +8,8 @@ from pathlib import Path
 from papertape.errors import FormatError
 from papertape.volume.catalog import Catalog, CatalogDocument, VolumeRecord, read_volume
 from papertape.volume.label import Label
-from papertape.volume.legacy import LegacyCatalog
-from papertape.volume.planned import PlanDocument
+from papertape.volume.plan import PlanDocument
+from papertape.volume.predecessor.catalog import LegacyCatalog
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from papertape.volume.header import FILE
 from papertape.volume.names import quote, unquote
-from papertape.volume.planned import LONGEST_FINGERPRINT, check_source
+from papertape.volume.plan import LONGEST_FINGERPRINT, check_source
 
 if TYPE_CHECKING:
     from papertape.volume.catalog import DataSetRecord, Member

@@ -1,0 +1,96 @@
+"""``papertape volumes import``: the ledger, from what the tapes say."""
+
+from __future__ import annotations
+
+import click
+
+from papertape.cli.app import App, command, open_context
+from papertape.cli.init import SIZE
+from papertape.cli.output import print_json, say, tell_error
+from papertape.cli.stopping import VERIFYING
+from papertape.config import Config
+from papertape.errors import Interrupted, UserError
+from papertape.jobs.imports import BLANK, FOREIGN, Result, choose_all, import_volumes
+from papertape.ledger import Ledger
+from papertape.tape.generations import GENERATIONS
+from papertape.words import count, show_size
+
+DEFAULT_CAPACITY = GENERATIONS["LTO-6"].capacity
+
+
+@command(
+    "import",
+    short="Enter volumes in the ledger from what they say.",
+    examples="papertape volumes import --all\npapertape volumes import H0C10001 H0C20001",
+)
+@click.argument("tags", nargs=-1, metavar="VOLUME...")
+@click.option("--all", "every", is_flag=True, help="All in the library of which the ledger knows nothing.")
+@click.option("--capacity", type=SIZE, metavar="SIZE", default=DEFAULT_CAPACITY, help="Of new ones.  [default: 2.5TB]")
+def import_(app: App, tags: tuple[str, ...], every: bool, capacity: int) -> int:
+    """Enter volumes in the ledger from their labels and catalogs: a few blocks of each are read, on all drives at once.
+
+    When all twins of a dump were seen, it is archived as it was, but nobody has read them back: nothing on them may be
+    deleted from disk before `papertape verify` has. The predecessor's volumes are entered too. Blank ones are not.
+    """
+    if every == bool(tags):
+        raise UserError("name the volumes to import, or --all for every one that the ledger does not know")
+    config = app.config()
+    results = []
+    with open_context(config, VERIFYING) as context:
+        wanted = choose_all(context.ledger, context.library) if every else list(dict.fromkeys(tags))
+        for result in import_volumes(context, wanted, capacity, lambda tag: tell_copy(config, tag)):
+            results.append(result)
+            if result.error:
+                tell_error(result.error)
+            if not app.json:
+                _show(context.ledger, result)
+    if app.json:
+        print_json([_describe(result) for result in results])
+    elif any(result.imported and result.imported.changed for result in results):
+        say("Nothing on these may be deleted from disk before `papertape verify VOLUME...` has read every copy back.")
+    codes = [result.error.exit_code for result in results if result.error]
+    if len(results) < len(wanted) and not codes:
+        tell_error(Interrupted(f"interrupted: {len(results)} of {len(wanted)} volumes were looked at"))
+        return Interrupted.exit_code
+    return max(codes, default=0)
+
+
+def tell_copy(config: Config, tag: str) -> int | None:
+    """Return which copy a volume's tag is for, None if the config's prefixes do not tell."""
+    return next((copy for copy, prefix in enumerate(config.prefixes, 1) if tag.startswith(prefix)), None)
+
+
+def _show(ledger: Ledger, result: Result) -> None:
+    if result.kind:
+        say(f"{result.volume}  {_say_what(ledger, result)} ({show_size(result.bytes)} read)")
+
+
+def _say_what(ledger: Ledger, result: Result) -> str:
+    imported = result.imported
+    if imported is None:
+        return {BLANK: "blank", FOREIGN: "someone else's"}.get(result.kind, f"{result.kind}, not entered")
+    dump = ledger.dump_of(result.volume)
+    if dump is None:
+        return f"{imported.volume_state}: {imported.reason}"
+    what = f"dump {dump.uuid[:8]} of {dump.created_at or dump.started_at:%Y-%m-%d %H:%M} UTC"
+    what = f"{what} by the predecessor" if dump.format == "predecessor" else what
+    state = f"{count(dump.datasets, 'data set')}, {dump.state}"
+    if imported.reason:
+        return f"{what}, {state}; this volume is {imported.volume_state}"
+    unverified = any(copy.volume == result.volume and copy.verified_at is None for copy in dump.copies)
+    known = "" if imported.changed else ", known already"
+    return f"{what}, {state}{', not verified yet' if unverified else ''}{known}"
+
+
+def _describe(result: Result) -> dict[str, object]:
+    imported = result.imported
+    return {
+        "volume": result.volume,
+        "kind": result.kind or None,
+        "bytes": result.bytes,
+        "dump": imported.dump if imported else None,
+        "dump_state": imported.dump_state if imported else None,
+        "state": imported.volume_state if imported else None,
+        "changed": imported.changed if imported else False,
+        "error": str(result.error) if result.error else None,
+    }

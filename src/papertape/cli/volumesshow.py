@@ -1,0 +1,131 @@
+"""``papertape volumes show --from-tape``: what a tape says of itself, without any ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from papertape.cli.app import App
+from papertape.cli.output import say, tell_error, write
+from papertape.cli.progress import Tally, open_progress
+from papertape.cli.stopping import VERIFYING, stoppable
+from papertape.events import Reporters
+from papertape.jobs.imports import name_kind, survey
+from papertape.jobs.opening import open_library
+from papertape.transfer.stop import Stop
+from papertape.transfer.survey import Surveyed
+from papertape.volume.label import Label
+from papertape.volume.plan import PLAN_CSV, read_planned
+from papertape.volume.recorded import Foreign, Legacy, Recorded, Torn, Whole
+from papertape.words import count, enumerate_names, show_size
+
+
+def show_tape(app: App, tag: str) -> int:
+    """Mount the volume, print what its label and its catalog say, and return the exit code.
+
+    Raises VolumeError, and the other errors of reading it, if nothing can be said of it.
+    """
+    config = app.config()
+    tally, stop = Tally(), Stop()
+    code = 0
+    with stoppable(stop, tally, VERIFYING), open_progress() as progress:
+        report = Reporters(tally, progress)
+        library = open_library(config, report)
+        for surveyed in survey(library, [tag], config.settings.spool, report, stop):
+            if surveyed.recorded is None and surveyed.error:
+                raise surveyed.error
+            if surveyed.recorded is not None:
+                (_print_json if app.json else _show)(surveyed, surveyed.recorded)
+            if surveyed.error:
+                tell_error(surveyed.error)
+                code = surveyed.error.exit_code
+    return code
+
+
+def _print_json(surveyed: Surveyed, recorded: Recorded) -> None:
+    """Print one object, the data sets row by row: there may be a million."""
+    head = {"volume": surveyed.volume, "kind": name_kind(surveyed), "bytes": surveyed.bytes, **_describe(recorded)}
+    write(msgspec.json.encode(head).decode()[:-1] + ',"datasets":[')
+    for number, row in enumerate(_rows(recorded)):
+        write((",\n " if number else "") + msgspec.json.encode(row).decode())
+    write("]}\n")
+
+
+def _describe(recorded: Recorded) -> dict[str, Any]:
+    known: dict[str, Any] = {"whole": None, "reason": "", "label": None, "dump": None, "created": None}
+    if isinstance(recorded, Foreign):
+        known |= {"reason": f"holds {recorded.found}"}
+    elif isinstance(recorded, Legacy):
+        catalog = recorded.catalog
+        known |= {"whole": not recorded.reason, "reason": recorded.reason, "dump": catalog.sha256}
+        known |= {"created": catalog.created}
+    elif isinstance(recorded, Whole):
+        known |= {"whole": True, "label": recorded.label, "dump": recorded.catalog.dump}
+        known |= {"created": recorded.catalog.created}
+    elif isinstance(recorded, Torn):
+        plan = recorded.plan
+        known |= {"whole": False, "reason": recorded.reason, "label": recorded.label}
+        known |= {"dump": plan.dump if plan else None, "created": recorded.label.created}
+    return known
+
+
+def _rows(recorded: Recorded) -> Iterator[dict[str, Any]]:
+    """Yield the data sets of a volume; of a torn one what was planned."""
+    if isinstance(recorded, Whole):
+        for item in recorded.catalog.dataset_records():
+            place = {"source": item.source, "tape_file": item.tape_file, "offset": item.offset}
+            yield {**place, "files": item.files, "bytes": item.size, "rejected": item.reason or None}
+    elif isinstance(recorded, Torn) and recorded.plan:
+        for planned in read_planned(recorded.folder / PLAN_CSV):
+            place = {"source": planned.source, "tape_file": planned.tape_file}
+            yield {**place, "files": planned.files, "bytes": planned.size, "whole": planned.tape_file <= recorded.last}
+    elif isinstance(recorded, Legacy):
+        for old in recorded.catalog.items:
+            yield {"source": old.source, "tape_file": old.tape_index + 1, "item": old.archive_index, "md5": old.md5}
+
+
+def _show(surveyed: Surveyed, recorded: Recorded) -> None:
+    say(*(f"{surveyed.volume}: {line}" for line in _sentences(recorded)))
+    for row in _rows(recorded):
+        say(f"  {_line(row)}")
+    say(f"{show_size(surveyed.bytes)} of it were read")
+
+
+def _sentences(recorded: Recorded) -> Iterable[str]:
+    if isinstance(recorded, Whole | Torn):
+        yield _say_label(recorded.label)
+    if isinstance(recorded, Whole):
+        catalog = recorded.catalog
+        counts = f"{count(catalog.datasets, 'data set')}, {count(catalog.files, 'file')}, {show_size(catalog.size)}"
+        yield f"dump {catalog.dump} of {catalog.created:%Y-%m-%d %H:%M} UTC, with its catalog: {counts}"
+    elif isinstance(recorded, Torn):
+        yield recorded.reason
+        yield f"what dump {recorded.plan.dump} was to hold:" if recorded.plan else "its plan cannot be read"
+    elif isinstance(recorded, Legacy):
+        catalog_ = recorded.catalog
+        torn = f"; NOT WHOLE: {recorded.reason}" if recorded.reason else ""
+        what = f"the predecessor's dump {catalog_.job} of {catalog_.created:%Y-%m-%d %H:%M}"
+        yield f"{what}, {count(len(catalog_.items), 'data set')}{torn}"
+    else:
+        yield f"holds {recorded.found}" if isinstance(recorded, Foreign) else "blank"
+
+
+def _say_label(label: Label) -> str:
+    twins = enumerate_names(twin.volume_tag for twin in label.twins) or "none"
+    made = f"begun {label.created:%Y-%m-%d %H:%M} UTC by {label.written_by}"
+    return (
+        f"volume {label.volume_uuid}, copy {label.copy}, blocks of {label.block_size:,} bytes, {made}; twins: {twins}"
+    )
+
+
+def _line(row: dict[str, Any]) -> str:
+    where = f"tape file {row['tape_file']}"
+    if "item" in row:
+        return f"{where}, number {row['item']}: {row['source']}  MD5 {row['md5']}"
+    if "offset" in row:
+        where = f"{where}, offset {row['offset']}"
+    state = f"  REJECTED: {row['rejected']}" if row.get("rejected") else ""
+    state = "  NOT WHOLE" if row.get("whole") is False else state
+    return f"{where}: {row['source']}  {count(row['files'], 'file')}, {show_size(row['bytes'])}{state}"

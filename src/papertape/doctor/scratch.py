@@ -1,0 +1,273 @@
+"""A drive measured on a scratch volume: its speed, what filemarks cost, its longest block, and that it reads back."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from statistics import median
+
+from papertape.doctor.driveorder import check_stop
+from papertape.doctor.findings import (
+    Check,
+    Devices,
+    SetUp,
+    ok,
+    problem,
+    show_amount,
+    show_block,
+    show_duration,
+    show_speed,
+    warning,
+)
+from papertape.errors import BlockRefused, DriveError, UserError, VolumeFull, VolumeNotBlank, WriteProtected
+from papertape.events import Reporter
+from papertape.tape.drive import MAX_BLOCK, Drive, Mark
+from papertape.tape.generations import Generation
+from papertape.tape.scsi.blocklimits import wipe
+from papertape.tape.scsi.hostfacts import find_generation, read_product
+from papertape.transfer.stop import Stop
+from papertape.volume.layout import MAXIMUM_BLOCK, MINIMUM_BLOCK
+
+MARKER = b"papertape doctor scratch: whatever is on this tape may be overwritten by papertape doctor\n"
+"""What the first block of a scratch volume begins with."""
+WRITE_SECONDS = 60.0
+"""After which writing ends, however little was written."""
+POOL = 16
+"""Blocks of noise that are written in turn: no drive's compression looks back as far."""
+FILEMARKS = 5
+"""How many of each kind are timed."""
+TELL_EVERY = 32 * 1024 * 1024
+_NUMBER = struct.Struct(">Q")
+
+
+@dataclass
+class Noise:
+    """Blocks that cannot be compressed, each with its number, the same again for reading back."""
+
+    pool: list[bytearray]
+
+    def block(self, number: int) -> bytearray:
+        """Return block ``number``; the next call may change it."""
+        block = self.pool[number % len(self.pool)]
+        _NUMBER.pack_into(block, 0, number)
+        return block
+
+
+@dataclass
+class Measured:
+    """What was written and how long it took; times in seconds, ``speed`` in bytes a second with the last flush."""
+
+    blocks: int
+    write_speed: float
+    read_speed: float = 0.0
+    flushed: float | None = None
+    immediate: float | None = None
+    wrong: int | None = None
+
+
+def check_free(setup: SetUp, volume_tag: str) -> None:
+    """Raise UserError unless the ledger does not know the volume: only such a one is written to."""
+    if setup.ledger is None:
+        raise UserError(f"--scratch {volume_tag}: the ledger cannot be asked whether it is free; nothing was written")
+    known = {volume.tag: volume for volume in setup.ledger.volumes()}.get(volume_tag)
+    if known is not None:
+        what = f"it is registered, as {known.state}"
+        raise UserError(f"--scratch {volume_tag}: {what}; nothing was written; name a volume that is not registered")
+
+
+def measure_drive(
+    setup: SetUp, devices: Devices, volume_tag: str, size: int, number: int, drive: Drive
+) -> Iterator[Check]:
+    """Write ``size`` bytes to the scratch volume that is in ``drive``, read them back, and leave the tape as scratch.
+
+    Raises VolumeNotBlank, before anything is written, for a tape that holds anything but what doctor wrote.
+    """
+    check_scratch(drive, volume_tag)
+    name, wanted = f"drive {number}", setup.settings.block_size
+    block = find_longest(drive)
+    yield _judge_block(name, wanted, block)
+    measured = _measure(setup, drive, volume_tag, min(wanted, block), size)
+    generation = devices.generation
+    if devices.nodes:
+        generation = find_generation(read_product(devices.nodes[number]))
+    yield from _judge(name, volume_tag, min(wanted, block), measured, generation)
+    yield _leave(devices, volume_tag, number, drive)
+
+
+def check_scratch(drive: Drive, volume_tag: str) -> None:
+    """Return with the drive rewound if its tape is blank, or a scratch tape of doctor's; else raise VolumeError."""
+    if drive.status().write_protected:
+        raise WriteProtected(volume_tag, "its tab forbids writing; move the tab, or use another volume")
+    refused = "doctor writes to blank tapes only, and nothing was written; name another volume with --scratch"
+    buffer = memoryview(bytearray(MAX_BLOCK))
+    try:
+        drive.space(Mark.END_OF_DATA)
+        blank = drive.position() == 0
+        drive.rewind()
+        first = Mark.END_OF_DATA if blank else drive.read_block(buffer)
+    except DriveError as error:
+        raise VolumeNotBlank(volume_tag, f"cannot be told to be blank ({error}); {refused}") from error
+    if not blank and not (isinstance(first, int) and bytes(buffer[:first]).startswith(MARKER)):
+        raise VolumeNotBlank(volume_tag, f"it is not blank; {refused}")
+    drive.rewind()
+
+
+def find_longest(drive: Drive) -> int:
+    """Return the longest block, of those that a volume can have, that the drive writes. Raises DriveError if none.
+
+    Each try begins at BOT and begins with the marker.
+    """
+    size = MAXIMUM_BLOCK
+    while True:
+        drive.rewind()
+        try:
+            drive.write_block(memoryview(_marked(size)))
+        except BlockRefused:
+            if size <= MINIMUM_BLOCK:
+                raise
+            size //= 2
+        else:
+            return size
+
+
+def _marked(size: int) -> bytearray:
+    return bytearray(MARKER.ljust(size, b"\0"))
+
+
+def _judge_block(name: str, wanted: int, longest: int) -> Check:
+    if longest < wanted:
+        sentence = (
+            f"it refuses blocks of {show_block(wanted)}, the `block_size`, and takes those of {show_block(longest)}"
+        )
+        return problem(name, sentence, f"set `block_size` in the config to {show_block(longest)} or less")
+    least = " or more" if longest == MAXIMUM_BLOCK else ""
+    return ok(name, f"it writes blocks of up to {show_block(longest)}{least}")
+
+
+def _measure(setup: SetUp, drive: Drive, volume_tag: str, block: int, size: int) -> Measured:
+    noise = Noise([bytearray(os.urandom(block)) for _ in range(POOL)])
+    drive.rewind()
+    drive.write_block(memoryview(_marked(block)))
+    measured, at_end = _write(setup, drive, volume_tag, noise, max(size // block, 1))
+    if not at_end:
+        measured.flushed = _time_filemarks(drive, noise, setup.stop, flush=True)
+        measured.immediate = _time_filemarks(drive, noise, setup.stop, flush=False)
+    drive.rewind()
+    _read(setup, drive, volume_tag, noise, measured)
+    return measured
+
+
+def _write(setup: SetUp, drive: Drive, volume_tag: str, noise: Noise, count: int) -> tuple[Measured, bool]:
+    """Write up to ``count`` blocks, until the time is over or the tape is; tell whether it is."""
+    moves = _Moves(setup.report, volume_tag, drive.number)
+    block = len(noise.pool[0])
+    setup.report.phase("writing", (volume_tag,), count * block)
+    began, written, at_end = time.monotonic(), 0, False
+    while written < count and not at_end and time.monotonic() - began < WRITE_SECONDS:
+        check_stop(setup.stop)
+        try:
+            at_end = drive.write_block(memoryview(noise.block(written)))
+        except VolumeFull:  # the early warning may come a block late
+            at_end = True
+            break
+        written += 1
+        moves.add(block)
+    with suppress(VolumeFull):
+        drive.write_filemark(flush=True)
+    speed = written * block / max(time.monotonic() - began, 1e-6)
+    moves.end()
+    return Measured(written, speed), at_end
+
+
+def _time_filemarks(drive: Drive, noise: Noise, stop: Stop, *, flush: bool) -> float:
+    """Return the median of what a filemark behind one block takes."""
+    taken = []
+    for number in range(FILEMARKS):
+        check_stop(stop)
+        drive.write_block(memoryview(noise.block(number)))
+        began = time.monotonic()
+        drive.write_filemark(flush=flush)
+        taken.append(time.monotonic() - began)
+    return median(taken)
+
+
+def _read(setup: SetUp, drive: Drive, volume_tag: str, noise: Noise, measured: Measured) -> None:
+    """Read back what was written, and note the first block that is another."""
+    moves = _Moves(setup.report, volume_tag, drive.number)
+    buffer = bytearray(len(noise.pool[0]))
+    drive.read_block(memoryview(buffer))
+    setup.report.phase("reading", (volume_tag,), measured.blocks * len(buffer))
+    began = time.monotonic()
+    for number in range(measured.blocks):
+        check_stop(setup.stop)
+        count = drive.read_block(memoryview(buffer))
+        if count != len(buffer) or buffer != noise.block(number):
+            measured.wrong = number + 1
+            break
+        moves.add(len(buffer))
+    measured.read_speed = measured.blocks * len(buffer) / max(time.monotonic() - began, 1e-6)
+    moves.end()
+
+
+class _Moves:
+    """Tells of bytes moved, not block by block."""
+
+    def __init__(self, report: Reporter, volume_tag: str, drive: int) -> None:
+        self._report = report
+        self._where = (volume_tag, drive)
+        self._untold = 0
+
+    def add(self, count: int) -> None:
+        self._untold += count
+        if self._untold >= TELL_EVERY:
+            self._tell()
+
+    def end(self) -> None:
+        self._tell()
+        self._report.finished(*self._where)
+
+    def _tell(self) -> None:
+        self._report.moved(*self._where, self._untold)
+        self._untold = 0
+
+
+def _judge(
+    name: str, volume_tag: str, block: int, measured: Measured, generation: Generation | None
+) -> Iterator[Check]:
+    if measured.wrong is not None:
+        sentence = f"{volume_tag} does not read back as it was written, from object {measured.wrong} on"
+        yield problem(name, sentence, "take the drive out of service, or try another cartridge", DriveError.exit_code)
+        return
+    speeds = f"writes {show_speed(measured.write_speed)} and reads {show_speed(measured.read_speed)}"
+    amount = f"{show_amount(measured.blocks * block)} in blocks of {show_block(block)}, read back the same"
+    sentence = f"it {speeds} ({amount})"
+    if generation and measured.write_speed < generation.slowest_speed:
+        slow = f"{generation.name} streams from {show_speed(generation.slowest_speed)} on"
+        yield warning(name, f"{sentence}; {slow}", "look at its cable and adapter, or take a larger `block_size`")
+    else:
+        yield ok(name, sentence)
+    if measured.flushed is not None and measured.immediate is not None:
+        flushed, immediate = show_duration(measured.flushed), show_duration(measured.immediate)
+        yield ok(name, f"a filemark that is waited for takes {flushed}, one that is not {immediate}")
+
+
+def _leave(devices: Devices, volume_tag: str, number: int, drive: Drive) -> Check:
+    """Make the tape blank again where that can be done; else let it begin, and end, with the marker."""
+    drive.rewind()
+    if devices.nodes:
+        drive.close()
+        if wipe(devices.nodes[number], MARKER):
+            return ok("scratch", f"{volume_tag} is blank again")
+        return _tell_scratch(volume_tag)
+    drive.write_block(memoryview(_marked(MINIMUM_BLOCK)))
+    drive.write_filemark(flush=True)
+    return _tell_scratch(volume_tag)
+
+
+def _tell_scratch(volume_tag: str) -> Check:
+    sentence = f"{volume_tag} begins with doctor's mark and is a scratch volume from now on: do not register it"
+    return ok("scratch", sentence)

@@ -1,0 +1,119 @@
+"""How fast the disk gives up what is to be archived, against what keeps a drive streaming."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+
+from papertape.doctor.findings import Check, Devices, SetUp, ok, show_amount, show_speed, skipped, warning
+from papertape.errors import SourceError, UserError
+from papertape.tape.generations import GENERATIONS, Generation
+from papertape.tape.scsi.hostfacts import find_generation, read_product
+from papertape.transfer.readahead import READERS
+from papertape.transfer.source import walk
+from papertape.transfer.stop import Stop
+
+NAME = "source"
+MOST_BYTES = 2 * 10**9
+MOST_SECONDS = 5.0
+FEWEST_BYTES, FEWEST_SECONDS = 100 * 10**6, 0.5
+"""Below both, what was measured says nothing."""
+MOST_SETS, MOST_FILES = 50, 2000
+CHUNK = 1024 * 1024
+
+
+def check_source(setup: SetUp, folder: Path | None) -> Iterator[Check]:
+    """Read some of what waits in the ledger, or lies in ``folder``, from the disk itself; nothing is changed."""
+    if folder is not None and not folder.exists():
+        raise UserError(f"--source {folder}: there is no such folder; name one with data like that to be archived")
+    files = list(islice(_files(setup, folder), MOST_FILES))
+    if not files:
+        yield skipped(NAME, "there is nothing to read: no data set waits; name a folder with --source")
+        return
+    size, seconds = read_files(files, setup.stop)
+    speed = size / max(seconds, 1e-6)
+    where = str(folder) if folder else "the data sets that wait"
+    sentence = f"{where}: {show_speed(speed)} from disk ({show_amount(size)} in {seconds:.1f} s)"
+    if size < FEWEST_BYTES and seconds < FEWEST_SECONDS:
+        yield skipped(NAME, f"{sentence}, too little to tell; name a folder with more data with --source")
+        return
+    yield judge(sentence, speed, find_generations(setup.devices))
+
+
+def _files(setup: SetUp, folder: Path | None) -> Iterator[bytes]:
+    if folder is not None:
+        roots = [os.fsencode(folder.absolute())]
+    else:
+        waiting = setup.ledger.pending(setup.settings.host) if setup.ledger else iter(())
+        roots = [dataset.path for dataset in islice(waiting, MOST_SETS)]
+    for root in roots:
+        with suppress(SourceError):
+            yield from (entry.path for entry in walk(root) if entry.size > 0)
+
+
+def read_files(files: Sequence[bytes], stop: Stop) -> tuple[int, float]:
+    """Return the bytes read and the seconds that took, with as many threads as a dump has, past the page cache."""
+    reading = _Reading(stop)
+    with ThreadPoolExecutor(READERS) as threads:
+        list(threads.map(reading.read, files))
+    return reading.size, time.monotonic() - reading.began
+
+
+class _Reading:
+    """What several threads have read together, and whether that is enough."""
+
+    def __init__(self, stop: Stop) -> None:
+        self.size = 0
+        self.began = time.monotonic()
+        self._stop = stop
+        self._lock = Lock()
+
+    def read(self, path: bytes) -> None:
+        """Read a file, as far as there is time; one that cannot be read is passed over."""
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                self._read(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def _read(self, descriptor: int) -> None:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        buffer = bytearray(CHUNK)
+        while not self._is_enough() and (count := os.readv(descriptor, [buffer])):
+            with self._lock:
+                self.size += count
+
+    def _is_enough(self) -> bool:
+        late = time.monotonic() - self.began > MOST_SECONDS
+        return late or self.size >= MOST_BYTES or self._stop.soon
+
+
+def find_generations(devices: Devices | None) -> list[Generation]:
+    """Return the LTO generations of the drives, all that there are where they cannot be told."""
+    if devices is not None and devices.generation:
+        return [devices.generation]
+    told = [find_generation(read_product(node)) for node in devices.nodes] if devices else []
+    known = [generation for generation in told if generation is not None]
+    return known if known and len(known) == len(told) else list(GENERATIONS.values())
+
+
+def judge(sentence: str, speed: float, generations: Sequence[Generation]) -> Check:
+    """Return whether ``speed``, in bytes a second, keeps drives of these generations streaming."""
+    slow = [generation for generation in generations if speed < generation.slowest_speed]
+    table = len(generations) == len(GENERATIONS)
+    unknown = "; which LTO generation the drives are cannot be told" if table else ""
+    if not slow:
+        most = max(generations, key=lambda generation: generation.slowest_speed)
+        enough = f"that keeps {most.name} streaming, which takes {show_speed(most.slowest_speed)} at the least"
+        return ok(NAME, f"{sentence}; {enough}{unknown}")
+    needs = ", ".join(f"{one.name} {show_speed(one.slowest_speed)}" for one in dict.fromkeys(slow))
+    remedy = "a drive that waits stops and repositions: dump from a faster disk, or make `ring` larger"
+    return warning(NAME, f"{sentence}; too slow to keep streaming: {needs} at the least{unknown}", remedy)

@@ -1,0 +1,196 @@
+"""What restoring would do: which data sets, from which copies, and where these are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple
+
+from papertape.errors import NothingToDo, UserError
+from papertape.jobs.context import Context
+from papertape.ledger import Kept, KeptCopy, Ledger
+from papertape.states import Format, VolumeState
+from papertape.transfer.destination import Destination, Obstacle, Restoration, Wanted
+from papertape.transfer.predecessor.restore import LegacyExtract, holds_legacy
+from papertape.transfer.restore import Extract, relative_name
+from papertape.volume.header import FILE
+from papertape.volume.names import unquote
+
+_GOOD = (VolumeState.CLAIMED, VolumeState.ARCHIVED)
+
+
+class Wish(NamedTuple):
+    """What is to be restored: data sets that match one of ``patterns``, each in its newest version.
+
+    ``volume`` is the one to read from where it has them, ``at`` passes over what was written later, ``dump`` over what
+    is not in that dump.
+    """
+
+    patterns: tuple[str, ...]
+    volume: str | None = None
+    at: datetime | None = None
+    dump: int | None = None
+
+
+@dataclass(frozen=True)
+class Errand:
+    """The data sets of one dump that are to be fetched, and the copies to take them from, the best one first."""
+
+    dump: int
+    sets: tuple[Kept, ...]
+    copies: tuple[KeptCopy, ...]
+
+    @property
+    def size(self) -> int:
+        """The bytes of the files in the data sets."""
+        return sum(item.size for item in self.sets)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What restoring would do; ``present`` are the data sets that are there already.
+
+    ``places`` says where each volume is, ``absent`` are the errands of which no copy is in the library.
+    """
+
+    errands: tuple[Errand, ...]
+    absent: tuple[Errand, ...]
+    present: tuple[Kept, ...]
+    places: dict[str, str]
+
+
+def plan_restore(context: Context, wish: Wish, destination: Destination | None) -> Plan:
+    """Return what restoring ``wish`` would do; ``destination`` None is a folder that is not there yet.
+
+    Raises NothingToDo if nothing matches or nothing of it is on tape, UserError if something that is not the same is
+    in the way in the destination.
+    """
+    present: list[Kept] = []
+    needed: dict[int, list[Kept]] = {}
+    obstacles: list[Obstacle] = []
+    for item in _find(context.ledger, wish):
+        if wish.volume and item.dump != _dump_on(context.ledger, wish.volume):
+            continue
+        try:
+            there = destination is not None and is_present(context.ledger, destination, item)
+        except Obstacle as error:
+            obstacles.append(error)
+            continue
+        if there:
+            present.append(item)
+        else:
+            needed.setdefault(item.dump, []).append(item)
+    if obstacles:
+        raise UserError(f"{obstacles[0]}{f' (and {len(obstacles) - 1} more)' if len(obstacles) > 1 else ''}")
+    if not needed and not present:
+        raise NothingToDo(f"nothing of that is on volume {wish.volume}; `papertape find` says where it is")
+    return _choose_copies(context, wish, needed, tuple(present))
+
+
+def _dump_on(ledger: Ledger, volume: str) -> int | None:
+    dump = ledger.dump_of(volume)
+    return None if dump is None else dump.id
+
+
+def _find(ledger: Ledger, wish: Wish) -> Iterator[Kept]:
+    """Yield what is wished for, each once; raises NothingToDo for a pattern that nothing on tape matches."""
+    seen: set[str] = set()
+    for pattern in wish.patterns:
+        found = list(
+            ledger.find_kept(pattern, wish.at, wish.dump)
+        )  # looking at the disk takes long: no query stays open
+        yield from (item for item in found if item.source not in seen)
+        seen.update(item.source for item in found)
+        if not found:
+            raise NothingToDo(f"nothing that is on tape matches '{pattern}'; `papertape find '{pattern}'` says why")
+
+
+def is_present(ledger: Ledger, destination: Destination, item: Kept) -> bool:
+    """Tell whether a data set is in the destination already, whole; raises Obstacle if something else is there."""
+    if item.format == Format.PREDECESSOR:
+        return holds_legacy(make_legacy_extract(destination, item))
+    restoration = begin_restoration(destination, item)
+    if restoration.is_staged:
+        return False
+    prefix = member_prefix(item)
+    held = True
+    for member in ledger.dataset_members(item.dump, item.number):
+        wanted = Wanted("sha256", member.sha256, member.size) if member.kind == FILE else None
+        held &= restoration.holds(relative_name(item.source, member.name, prefix), member.kind, wanted)
+    return held
+
+
+def begin_restoration(destination: Destination, item: Kept) -> Restoration:
+    """Return the way back of a data set into ``destination``."""
+    host, _, path = item.source.partition(":")
+    return destination.begin(item.source, host, read_path(item.source, path), item.kind)
+
+
+def read_path(source: str, text: str) -> bytes:
+    """Return the path whose text form is ``text``; raises Obstacle for what is none."""
+    try:
+        return unquote(text)
+    except ValueError as error:
+        raise Obstacle(source, "the ledger has no name there that papertape writes") from error
+
+
+def make_extract(ledger: Ledger, destination: Destination, item: Kept) -> Extract | LegacyExtract:
+    """Return what is to be taken from a volume so that a data set comes into ``destination``."""
+    if item.format == Format.PREDECESSOR:
+        return make_legacy_extract(destination, item)
+    members = partial(ledger.dataset_members, item.dump, item.number)
+    restoration = begin_restoration(destination, item)
+    return Extract(item.source, item.tape_file, item.begin, item.end, member_prefix(item), members, restoration)
+
+
+def make_legacy_extract(destination: Destination, item: Kept) -> LegacyExtract:
+    """Return the same for a data set on the predecessor's volumes: what kind it is, only the tape knows."""
+    host, _, path = item.source.partition(":")
+    place = read_path(item.source, path)
+    name = b"%b:%b" % (host.encode(), place)
+    begin = partial(destination.begin, item.source, host, place)
+    return LegacyExtract(item.source, item.tape_file, name, item.md5, begin)
+
+
+def member_prefix(item: Kept) -> bytes:
+    """Return the member name of a data set's own path (R5)."""
+    host, _, path = item.source.partition(":")
+    return b"data/%b%b" % (host.encode(), unquote(path))
+
+
+def _choose_copies(context: Context, wish: Wish, needed: dict[int, list[Kept]], present: tuple[Kept, ...]) -> Plan:
+    inventory, loadable = context.library.inventory(), context.library.loadable()
+    places = {status.volume_tag: str(status.element) for status in inventory.elements if status.volume_tag}
+    errands: list[Errand] = []
+    absent: list[Errand] = []
+    known: dict[str, str] = {}
+    for dump, sets in needed.items():
+        copies = _find_copies(context.ledger, dump, is_legacy=sets[0].format == Format.PREDECESSOR)
+        copies.sort(key=partial(_rank, wish.volume, loadable))
+        known |= {copy.volume: places.get(copy.volume) or _outside(copy) for copy in copies}
+        here = tuple(copy for copy in copies if copy.volume in loadable)
+        ordered = tuple(sorted(sets, key=lambda item: (item.tape_file, item.begin, item.number)))
+        (errands if here else absent).append(Errand(dump, ordered, here or tuple(copies)))
+    return Plan(tuple(errands), tuple(absent), present, known)
+
+
+def _find_copies(ledger: Ledger, dump: int, *, is_legacy: bool) -> list[KeptCopy]:
+    """Return the copies of a dump that something was written to: of others the ledger has no label."""
+    begun = {record.tag for record in ledger.volume_records(dump)}
+    return [copy for copy in ledger.kept_copies(dump) if is_legacy or copy.volume in begun]
+
+
+def _outside(copy: KeptCopy) -> str:
+    return f"out of the library, {copy.location}" if copy.location else "out of the library"
+
+
+def _rank(wanted: str | None, loadable: frozenset[str], copy: KeptCopy) -> tuple[bool, ...]:
+    """Good copies in the library come first, and among these those that were read back."""
+    return (
+        copy.volume != wanted,
+        copy.volume not in loadable,
+        copy.state not in _GOOD or bool(copy.error),
+        not copy.verified,
+    )

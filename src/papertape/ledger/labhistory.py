@@ -1,0 +1,169 @@
+"""Where data sets lie by the word of the lab's own table, from the years before papertape.
+
+Nobody has read these tapes: what is listed here is no data set of the ledger's, has no state, and is never archived nor
+deletable. As soon as a tape says the same, its own word takes the place of the lab's.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, select, update
+
+from papertape.ledger import imports
+from papertape.ledger.datasets import chunks
+from papertape.ledger.records import Heard, Listed, Listing
+from papertape.ledger.schema import COPIES, DATASETS, DUMPS, HISTORY, VOLUMES, source_key
+from papertape.ledger.search import conditions_on, match_sources, read_glob
+from papertape.sql.rows import stream
+from papertape.states import Format
+
+_ROW = HISTORY.c
+_COLUMNS = [_ROW[name] for name in Listed._fields]
+
+
+class _OnTape(NamedTuple):
+    """A data set that the ledger knows from a tape."""
+
+    tag: str
+    tape_file: int
+    md5: str | None
+    format: str
+
+
+def judge(connection: Connection, listed: Sequence[Listed]) -> list[Heard]:
+    """Say for each of at most ``CHUNK`` that are listed, with distinct sources, what the ledger knows of it."""
+    keys = {source_key(item.source): item for item in listed}
+    on_tape = _find_on_tape(connection, keys)
+    ours = _find_ours(connection, listed)
+    known = {row.source_key: _read(row) for row in _rows(connection, keys)}
+    seen = imports.seen(connection)
+    return [_judge(item, on_tape[key] + ours[key], seen, known.get(key)) for key, item in keys.items()]
+
+
+def note(connection: Connection, listed: Sequence[Listed]) -> list[Heard]:
+    """Enter what ``judge`` finds new or moved, and drop what the ledger knows better; return what ``judge`` says."""
+    heard = judge(connection, listed)
+    rows: dict[Listing, list[dict[str, Any]]] = defaultdict(list)
+    for item, (listing, _) in zip(listed, heard, strict=True):
+        rows[listing].append(_write(item))
+    if rows[Listing.NEW]:
+        connection.execute(insert(HISTORY), rows[Listing.NEW])
+    if rows[Listing.MOVED]:
+        moved = [{"key": row.pop("source_key"), **row} for row in rows[Listing.MOVED]]
+        connection.execute(update(HISTORY).where(_ROW.source_key == bindparam("key")), moved)
+    gone = [row["source_key"] for listing in (Listing.ON_TAPE, Listing.DISPUTED) for row in rows[listing]]
+    if gone:
+        connection.execute(delete(HISTORY).where(_ROW.source_key.in_(gone)))
+    return heard
+
+
+def _rows(connection: Connection, keys: Iterable[str]) -> Sequence[Row[Any]]:
+    return connection.execute(select(_ROW.source_key, *_COLUMNS).where(_ROW.source_key.in_(list(keys)))).all()
+
+
+def _find_on_tape(connection: Connection, keys: Iterable[str]) -> dict[str, list[_OnTape]]:
+    rows = connection.execute(
+        select(DATASETS.c.source_key, VOLUMES.c.tag, DATASETS.c.tape_file, DATASETS.c.md5, DUMPS.c.format)
+        .join(DUMPS, DATASETS.c.dump_id == DUMPS.c.id)
+        .join(COPIES, COPIES.c.dump_id == DUMPS.c.id)
+        .join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
+        .where(DATASETS.c.source_key.in_(list(keys)), DATASETS.c.number.is_not(None))
+    )
+    found: dict[str, list[_OnTape]] = defaultdict(list)
+    for key, *values in rows:
+        found[key].append(_OnTape(*values))
+    return found
+
+
+def _find_ours(connection: Connection, listed: Sequence[Listed]) -> dict[str, list[_OnTape]]:
+    """Find what papertape wrote, and told the lab: there it has the lab's own path, and the place tells that it is it.
+
+    Such a place is the tape file, and the number in the dump.
+    """
+    labels = {label for item in listed for label in item.labels}
+    on_labels = (
+        select(VOLUMES.c.tag, COPIES.c.dump_id)
+        .join(COPIES, COPIES.c.volume_id == VOLUMES.c.id)
+        .join(DUMPS, COPIES.c.dump_id == DUMPS.c.id)
+        .where(VOLUMES.c.tag.in_(labels), DUMPS.c.format == Format.PAPERTAPE)
+    )
+    dumps = {row.tag: row.dump_id for row in connection.execute(on_labels)}
+    found: dict[str, list[_OnTape]] = defaultdict(list)
+    if not dumps:
+        return found
+    its = DATASETS.c.dump_id.in_(set(dumps.values())), DATASETS.c.number.in_({item.item for item in listed})
+    query = select(DATASETS.c.dump_id, DATASETS.c.number, DATASETS.c.tape_file, DATASETS.c.source, DATASETS.c.md5)
+    places = {(row.dump_id, row.number, row.tape_file): row for row in connection.execute(query.where(*its))}
+    for item in listed:
+        for label in item.labels:
+            row = places.get((dumps.get(label, -1), item.item, item.archive))
+            if row is not None and _name(row.source) == _name(item.source):
+                found[source_key(item.source)].append(_OnTape(label, row.tape_file, row.md5, Format.PAPERTAPE))
+    return found
+
+
+def _name(source: str) -> str:
+    return source.rpartition("/")[2]
+
+
+def _judge(item: Listed, on_tape: Iterable[_OnTape], seen: frozenset[str], known: Listed | None) -> Heard:
+    there = [place for place in on_tape if place.tag in item.labels]
+    if there:
+        return Heard(Listing.ON_TAPE, _compare(item, there[0]))
+    lacking = " and ".join(label for label in item.labels if label in seen)
+    reason = f"the ledger knows what lies on {lacking}, and this is not there" if lacking else ""
+    if seen.issuperset(item.labels):
+        return Heard(Listing.DISPUTED, reason)
+    if known is None:
+        return Heard(Listing.NEW, reason)
+    return Heard(Listing.KNOWN if known == item else Listing.MOVED, reason)
+
+
+def _compare(item: Listed, place: _OnTape) -> str:
+    """Say how a tape contradicts the lab's table; it is the tape that counts."""
+    if place.format == Format.PREDECESSOR and place.tape_file != item.tape_file:
+        return f"it lies in archive {place.tape_file - 1} of {place.tag}"
+    if item.md5 and place.md5 and item.md5 != place.md5:
+        return f"its MD5 is {place.md5} on {place.tag}, and {item.md5} in the lab's table"
+    return ""
+
+
+def _write(item: Listed) -> dict[str, Any]:
+    return {**item._asdict(), "labels": f",{','.join(item.labels)},", "source_key": source_key(item.source)}
+
+
+def _read(row: Row[Any]) -> Listed:
+    labels = tuple(row.labels.strip(",").split(","))
+    return Listed(row.source, row.version, labels, row.archive, row.item, row.md5, row.size)
+
+
+def find(connection: Connection, pattern: str) -> Iterator[Listed]:
+    """Yield what is listed and matches ``pattern`` as in ``search.find``, ordered by source."""
+    matches = match_sources(pattern)
+    query = select(*_COLUMNS).where(*conditions_on(_ROW.source, read_glob(pattern))).order_by(_ROW.source)
+    for row in stream(connection, query):
+        if matches(row.source):
+            yield _read(row)
+
+
+def count(connection: Connection) -> tuple[int, frozenset[str]]:
+    """Count what is listed; return the labels that it names, too."""
+    rows = connection.execute(select(_ROW.labels, func.count()).group_by(_ROW.labels)).all()
+    labels = ",".join(row.labels for row in rows).split(",")
+    return sum(number for _, number in rows), frozenset(filter(None, labels))
+
+
+def replace(connection: Connection, dump: int, form: str, tag: str) -> None:
+    """Drop what is listed on the volume ``tag`` and lies there: ``dump``, of that format, was just read from it."""
+    place = and_(DATASETS.c.number == _ROW.item, DATASETS.c.tape_file == _ROW.archive)
+    its = place if form == Format.PAPERTAPE else DATASETS.c.source_key == _ROW.source_key
+    rows = connection.execute(
+        select(_ROW.id, _ROW.source, DATASETS.c.source.label("found"))
+        .join(DATASETS, its)
+        .where(DATASETS.c.dump_id == dump, _ROW.labels.contains(f",{tag},", autoescape=True))
+    )
+    for chunk in chunks([row.id for row in rows if _name(row.source) == _name(row.found)]):
+        connection.execute(delete(HISTORY).where(_ROW.id.in_(chunk)))

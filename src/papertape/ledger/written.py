@@ -1,0 +1,143 @@
+"""Evidence of writing: what a dump put where, and how each copy went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from papertape import __version__
+from papertape.errors import EvidenceMissing
+from papertape.evidence import Written
+from papertape.ledger import datasets, volumes
+from papertape.ledger.dumps import move, one
+from papertape.ledger.records import Owner
+from papertape.ledger.schema import COPIES, DATASETS, MEMBERS, REJECTIONS, TAPE_FILES, VOLUMES, source_key
+from papertape.states import DataSetState, DumpState
+from papertape.volume.catalog import Catalog, DataSetRecord, Member, VolumeRecord
+from papertape.volume.names import quote
+
+
+def written(
+    connection: Connection,
+    dump: int,
+    mine: Owner | None,
+    catalog: Catalog,
+    copies: Sequence[Written],
+    now: datetime,
+) -> None:
+    """Enter what was written, and how; raises EvidenceMissing where it is not what the dump has claimed."""
+    values = {"created_at": catalog.created, "block_size": catalog.block_size, "heartbeat_at": now}
+    counts = {"datasets": catalog.datasets, "files": catalog.files, "size": catalog.size}
+    move(connection, dump, mine, (DumpState.WRITING,), DumpState.WRITTEN, **values, **counts)
+    _enter_copies(connection, dump, catalog, copies, now)
+    enter_members(connection, dump, catalog)
+    whole = sum(_enter_datasets(connection, dump, chunk) for chunk in datasets.chunks(catalog.dataset_records()))
+    if whole != catalog.datasets:
+        raise EvidenceMissing(dump, f"the catalog says {catalog.datasets} whole data sets and lists {whole}")
+    datasets.release(connection, dump, unwritten_only=True)
+
+
+def _enter_copies(
+    connection: Connection, dump: int, catalog: Catalog, copies: Sequence[Written], now: datetime
+) -> None:
+    claimed = volumes.of_dump(connection, dump)
+    if one(connection, dump).uuid != catalog.dump:
+        raise EvidenceMissing(dump, f"the catalog is of another dump, {catalog.dump}")
+    if {(v.tag, v.uuid, v.copy) for v in catalog.volumes} != {(v.tag, v.uuid, v.copy) for v in claimed}:
+        raise EvidenceMissing(dump, "the catalog names other volumes than the dump has claimed")
+    if sorted(copy.volume for copy in copies) != sorted(volume.tag for volume in claimed):
+        raise EvidenceMissing(dump, "not every volume that the dump has claimed was written once")
+    records = {volume.tag: volume for volume in catalog.volumes}
+    for copy in copies:
+        enter_copy(connection, dump, records[copy.volume], copy, now)
+
+
+def enter_copy(connection: Connection, dump: int, record: VolumeRecord, copy: Written, now: datetime) -> None:
+    """Enter how one copy was written, and what its label is."""
+    volume = select(VOLUMES.c.id).where(VOLUMES.c.tag == record.tag).scalar_subquery()
+    connection.execute(
+        update(COPIES)
+        .where(COPIES.c.dump_id == dump, COPIES.c.volume_id == volume)
+        .values(label=describe_label(record), **_copy_values(copy, now))
+    )
+
+
+def _copy_values(copy: Written, now: datetime) -> dict[str, Any]:
+    return {
+        "touched": copy.touched,
+        "written_at": now if copy.ok else None,
+        "flushed_at": copy.flushed,
+        "write_drive": copy.drive,
+        "write_serial": copy.drive_serial,
+        "bytes": copy.bytes,
+        "files": copy.files,
+        "version": __version__,
+        "error": None if copy.error is None else str(copy.error) or type(copy.error).__name__,
+    }
+
+
+def describe_label(volume: VolumeRecord) -> dict[str, Any]:
+    """Return a volume's label as the ledger keeps it."""
+    members = [[quote(member.name), *member[1:]] for member in volume.label_members]
+    return {"drive_serial": volume.drive_serial, "label": list(volume.label), "members": members}
+
+
+def enter_members(connection: Connection, dump: int, catalog: Catalog) -> None:
+    """Enter a dump's tape files and the members in them; holds some hundred rows at a time."""
+    rows = [{"dump_id": dump, **tape_file._asdict()} for tape_file in catalog.tape_files]
+    connection.execute(insert(TAPE_FILES), rows)
+    for chunk in datasets.chunks(enumerate(catalog.members())):
+        connection.execute(insert(MEMBERS), [_member_row(dump, seq, member) for seq, member in chunk])
+
+
+def _member_row(dump: int, seq: int, member: Member) -> dict[str, Any]:
+    row = member._asdict()
+    row["name"] = quote(member.name)
+    row["dataset"] = None if member.dataset < 0 else member.dataset
+    return {"dump_id": dump, "seq": seq, **row}
+
+
+def _enter_datasets(connection: Connection, dump: int, records: Sequence[DataSetRecord]) -> int:
+    """Enter places and rejections of some of the dump's data sets; return how many of them are whole."""
+    mine = _claimed(connection, dump, records)
+    whole, rejected = [], []
+    for record in records:
+        known = mine.pop(record.source, None)
+        if known is None:
+            raise EvidenceMissing(dump, f"the catalog has {record.source}, which this dump has not claimed")
+        if record.reason:
+            rejected.append((known.id, record))
+        else:
+            whole.append(_place(dump, known, record))
+    if whole:
+        connection.execute(update(DATASETS).where(DATASETS.c.id == bindparam("the_id")), whole)
+    for the_id, record in rejected:
+        _reject(connection, dump, the_id, record)
+    return len(whole)
+
+
+def _claimed(connection: Connection, dump: int, records: Sequence[DataSetRecord]) -> dict[str, Row[Any]]:
+    # Asked for by key alone: with the state beside it, SQLite would read all that are claimed, each time.
+    keys = [source_key(record.source) for record in records]
+    rows = connection.execute(select(DATASETS).where(DATASETS.c.source_key.in_(keys)))
+    return {row.source: row for row in rows if (row.dump_id, row.state) == (dump, DataSetState.CLAIMED)}
+
+
+def _place(dump: int, known: Row[Any], record: DataSetRecord) -> dict[str, Any]:
+    """Return where a whole data set lies, and what was read of it: that, and nothing from the plan, is archived."""
+    if known.md5 and known.md5 != record.md5:
+        raise EvidenceMissing(dump, f"{record.source} was not compared with the MD5 that is declared for it")
+    row = record._asdict()
+    del row["source"], row["reason"], row["md5"]
+    return {"the_id": known.id, **row}
+
+
+def _reject(connection: Connection, dump: int, the_id: int, record: DataSetRecord) -> None:
+    """Take a data set out of the dump, which still remembers that parts of it are on its tapes."""
+    values = {"state": DataSetState.REJECTED, "reason": record.reason, **datasets.NOWHERE}
+    connection.execute(update(DATASETS).where(DATASETS.c.id == the_id).values(**values))
+    kept = {"number": record.number, "source": record.source, "reason": record.reason}
+    connection.execute(insert(REJECTIONS).values(dump_id=dump, **kept))

@@ -1,0 +1,1 @@
+"""Real tape libraries: Linux ``st`` drives (SSC), and media changers (SMC) through the program ``mtx``."""

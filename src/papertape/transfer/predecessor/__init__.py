@@ -1,0 +1,1 @@
+"""Moving data off the predecessor's volumes: verification and restore."""

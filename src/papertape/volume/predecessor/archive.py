@@ -1,0 +1,349 @@
+"""The predecessor's archives: a tar in a tar, both parsed block by block, on the fly.
+
+::
+
+    papertape/queue/<job>/paper.<job>.<N>.file_list     lines tape_index:archive_index:host:/path; not always there
+    papertape/shm/paper.<job>.<N>.tar                   (or papertape/queue/<job>/...)
+        paper.<job>.<N>/<host>:<path>                   a data set; a directory with all that it holds
+
+GNU tar wrote the outer one, Python's ``tarfile`` the inner one: in the pax form since Python 3.8, in GNU's before. The
+oldest dumps have the directories above the data sets as well, and members in no order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from papertape.volume.header import (
+    DIRECTORY,
+    FILE,
+    LINK,
+    Attributes,
+    HeaderError,
+    make_header,
+    read_number,
+    read_pax,
+    read_size,
+)
+from papertape.volume.layout import END_OF_ARCHIVE, RECORD, round_up
+from papertape.volume.predecessor.catalog import is_plain
+from papertape.volume.tapefile import MemberData, ScanError
+
+HARD_LINK, SPECIAL = "hard link", "special file"
+"""Kinds of members that the predecessor wrote as it met them; their data is not there, or there is none."""
+
+LONGEST_EXTENSION = 16 * 1024
+"""Bytes of pax records, or of a long name, that a reader accepts: a path and a link of PATH_MAX fit."""
+
+_ENDLESS = 1 << 62
+_ZEROS = bytes(RECORD)
+_MOST_JOBS = 4
+_KINDS = {b"0": FILE, b"\0": FILE, b"7": FILE, b"5": DIRECTORY, b"2": LINK, b"1": HARD_LINK}
+_KINDS |= dict.fromkeys((b"3", b"4", b"6"), SPECIAL)
+_LONG = {b"L": b"path", b"K": b"linkpath"}
+"""GNU's long names, by the pax record that says the same."""
+_MAGICS = (b"ustar\00000", b"ustar  \0")
+_NUMBERS = ((b"uid", 108, 116), (b"gid", 116, 124), (b"size", 124, 136), (b"mtime", 136, 148))
+_OUTER = re.compile(rb"(?:.*/)?paper\.([0-9]{1,20})\.([0-9]{1,9})\.(?:(tar)|(?:tar\.)?(?:file_)?list)", re.DOTALL)
+_INNER = re.compile(rb"paper\.([0-9]{1,20})\.([0-9]{1,9})(?=/|\Z)")
+
+
+class LegacyMember(NamedTuple):
+    """A member of the inner tar begins; ``name`` is ``host:/path``, or empty for the directory that holds them all.
+
+    ``offset`` (bytes from the tape file's begin) is that of its header, or of what extends it. ``size`` is that of its
+    data: 0 for all but files. The kinds are those of ``volume/header.py``, HARD_LINK and SPECIAL.
+    """
+
+    name: bytes
+    size: int
+    attributes: Attributes
+    offset: int
+
+    @property
+    def kind(self) -> str:
+        """The kind of the member."""
+        return self.attributes.kind
+
+
+class LegacyListing(NamedTuple):
+    """The next piece of the list of data sets before the inner tar; ``last`` ends it."""
+
+    data: memoryview
+    last: bool
+
+
+class LegacyStray(NamedTuple):
+    """A member of the outer tar that belongs to no archive of this number; its data is passed over."""
+
+    name: bytes
+    offset: int
+
+
+LegacyEvent = LegacyMember | MemberData | LegacyListing | LegacyStray
+
+
+class TarScanner:
+    """Parses one tar as GNU tar and Python's ``tarfile`` write it, and holds no more than one member's headers.
+
+    It lies from ``offset`` to ``end`` in its tape file. ``rename`` gives the name under which a member is told, and
+    raises HeaderError for one that does not belong here. After a ScanError it is ``lost``: the next piece of data that
+    is a header with the right checksum and a name that belongs here is taken for one.
+    """
+
+    def __init__(self, offset: int, end: int, rename: Callable[[bytes], bytes]) -> None:
+        self.offset = offset
+        self.lost = False
+        self._end = end
+        self._rename = rename
+        self._zeros = 0  # bytes of the end of the archive, so far; it is over once there are any
+        self._data = 0  # bytes of data still to come
+        self._skip = 0  # bytes of padding still to come
+        self._pax: dict[bytes, bytes] = {}  # what the extensions say of the member to come
+        self._types = b""  # of those extensions
+        self._extension = bytearray()
+        self._extension_size = 0  # bytes of the extension under way
+        self._begin = offset
+        self._piece = memoryview(b"")
+        self._at = 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether the end of the archive was met, as it should be."""
+        return self._zeros >= len(END_OF_ARCHIVE)
+
+    def feed(self, piece: memoryview) -> Iterator[LegacyMember | MemberData]:
+        """Scan the next piece, records as a whole; raises ScanError."""
+        self._piece, self._at = piece, 0
+        return self.feed_again()
+
+    def feed_again(self) -> Iterator[LegacyMember | MemberData]:
+        """Go on in the piece fed last; raises ScanError."""
+        while self._at < len(self._piece):
+            if self._data:
+                piece = self._take(self._data)
+                self._data -= len(piece)
+                yield MemberData(piece, not self._data)
+            elif self._skip:
+                self._skip -= len(self._take(self._skip))
+            elif self._zeros:
+                self._take_zeros()
+            elif self._extension_size:
+                self._take_extension()
+            elif (member := self._take_record()) is not None:
+                yield member
+                if member.kind == FILE and not member.size:
+                    yield MemberData(self._piece[:0], True)
+
+    def give_up(self) -> None:
+        """Take all that is still to come for data."""
+        self.lost = False
+        self._zeros = self._skip = self._extension_size = 0
+        self._data = _ENDLESS
+
+    def close(self) -> None:
+        """Nothing more comes: raise ScanError unless this is the end of the archive, or was not to be found."""
+        if not self.closed and not self.lost:
+            self.lost = True
+            raise ScanError(self.offset, "the archive ends too early")
+
+    def _take(self, size: int) -> memoryview:
+        piece = self._piece[self._at : self._at + size]
+        self._at += len(piece)
+        self.offset += len(piece)
+        return piece
+
+    def _take_zeros(self) -> None:
+        """Take what fills the end of the archive; what is no zero is searched for headers."""
+        piece = self._take(len(self._piece))
+        rest = len(bytes(piece).lstrip(b"\0"))
+        self._zeros += len(piece)
+        if rest:
+            back = min(round_up(rest, RECORD), len(piece))
+            self._at -= back
+            self.offset -= back
+            self._zeros = 0
+            raise self._lose(self.offset, "there is something behind the end of the archive")
+
+    def _take_record(self) -> LegacyMember | None:
+        """Take one record; return the member that begins with it, or None if it is not the last of its headers."""
+        begin, record = self.offset, bytes(self._take(RECORD))
+        if not self._types:
+            self._begin = begin
+            if record == _ZEROS:
+                self._zeros = 0 if self.lost else RECORD
+                return None
+        try:
+            _check_record(record)
+            if record[156:157] in b"xLK":
+                self._announce_extension(record)
+                return None
+            member = self._read_member(record)
+        except HeaderError as error:
+            if self.lost and not self._types:
+                return None
+            raise self._lose(self._begin, str(error)) from error
+        self._forget_extensions()
+        self.lost = False
+        self._data = member.size
+        self._skip = -member.size % RECORD
+        return member
+
+    def _lose(self, offset: int, reason: str) -> ScanError:
+        self.lost = True
+        self._forget_extensions()
+        return ScanError(offset, reason)
+
+    def _forget_extensions(self) -> None:
+        self._pax = {}
+        self._types = b""
+        self._extension_size = 0
+
+    def _announce_extension(self, record: bytes) -> None:
+        size = read_size(record)
+        if not 0 < size <= LONGEST_EXTENSION or record[156:157] in self._types:
+            raise HeaderError("an extension of a header that is never written")
+        self._types += record[156:157]
+        self._extension = bytearray()
+        self._extension_size = size
+
+    def _take_extension(self) -> None:
+        size = self._extension_size
+        self._extension += self._take(round_up(size, RECORD) - len(self._extension))
+        if len(self._extension) < size:
+            return
+        content = bytes(self._extension[:size])
+        try:
+            self._pax |= self._read_extension(content)
+        except HeaderError as error:
+            raise self._lose(self._begin, str(error)) from error
+        self._extension_size = 0
+
+    def _read_extension(self, content: bytes) -> dict[bytes, bytes]:
+        key = _LONG.get(self._types[-1:])
+        return {key: content.partition(b"\0")[0]} if key else read_pax(content)
+
+    def _read_member(self, record: bytes) -> LegacyMember:
+        kind = _KINDS.get(record[156:157])
+        if kind is None:
+            raise HeaderError(f"a member of type {record[156:157]!a} is never written")
+        header = make_header(kind, _read_binaries(record) | self._pax, record, 0)
+        size = header.size if kind == FILE else 0
+        if self.offset + size > self._end:
+            raise HeaderError(f"a member of {size} bytes is longer than its archive")
+        name = header.name.removesuffix(b"/") if kind == DIRECTORY else header.name
+        return LegacyMember(self._rename(name), size, header.attributes, self._begin)
+
+
+def _check_record(record: bytes) -> None:
+    """Raise HeaderError unless ``record`` is a header of either form with the right checksum."""
+    if record[257:265] not in _MAGICS or len(record) != RECORD:
+        raise HeaderError("no tar header")
+    if sum(record) - sum(record[148:156]) + 256 != read_number(record[148:156]):
+        raise HeaderError("the header's checksum is wrong")
+
+
+def _read_binaries(record: bytes) -> dict[bytes, bytes]:
+    """Return the numbers that GNU's form has in binary, for want of room, as pax records have them."""
+    return {key: _read_binary(record[begin:end]) for key, begin, end in _NUMBERS if record[begin] & 0x80}
+
+
+def _read_binary(field: bytes) -> bytes:
+    if field[0] not in {0x80, 0xFF}:
+        raise HeaderError(f"{field!a} is not a number")
+    return b"%d" % int.from_bytes(field if field[0] == 0xFF else field[1:], "big", signed=field[0] == 0xFF)
+
+
+class LegacyScanner:
+    """Parses the archive of ``number`` (its ``tape_index``), a tar in a tar, block by block.
+
+    Feed it every block, of whole records; it yields what it meets. After a ScanError, which tells what was damaged, go
+    on with ``feed_again()``: it finds the next header in the inner tar by itself. ``jobs`` are the job numbers that the
+    archive bears inside, in the order in which they were met: they have been seen to differ from the catalog's.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.jobs: tuple[str, ...] = ()
+        self._number = number
+        self._outer = TarScanner(0, _ENDLESS, bytes)
+        self._inner: TarScanner | None = None
+        self._inside: LegacyMember | None = None  # the member of the outer tar whose data comes
+        self._closing = False
+        self._given_up = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the archive's end was met; also where its begin is lost, so that the end cannot be known."""
+        return self._outer.closed or self._given_up
+
+    def feed(self, block: memoryview) -> Iterator[LegacyEvent]:
+        """Scan the next block, or several; raises ScanError."""
+        return self._scan(self._outer.feed(block))
+
+    def feed_again(self) -> Iterator[LegacyEvent]:
+        """Go on in the block fed last; raises ScanError."""
+        if self._outer.lost:
+            self._give_up()
+        if self._inner is not None:
+            yield from self._scan_inner(self._inner.feed_again())
+        yield from self._scan(self._outer.feed_again())
+
+    def _scan(self, events: Iterator[LegacyMember | MemberData]) -> Iterator[LegacyEvent]:
+        for event in events:
+            if isinstance(event, LegacyMember):
+                yield from self._enter(event)
+            elif self._inside is None:
+                continue
+            elif self._inner is None:
+                yield LegacyListing(*event)
+            else:
+                self._closing = event.last
+                yield from self._scan_inner(self._inner.feed(event.data))
+
+    def _enter(self, member: LegacyMember) -> Iterator[LegacyStray]:
+        """A member of the outer tar begins."""
+        self._inside = None
+        match = _OUTER.fullmatch(member.name)
+        wrong = match is None or int(match[2]) != self._number or member.kind != FILE
+        if match is None or wrong or self._inner is not None:
+            yield LegacyStray(member.name, member.offset)
+            return
+        self._inside = member
+        self._see_job(match[1])
+        if match[3]:
+            self._inner = TarScanner(self._outer.offset, self._outer.offset + member.size, self._rename)
+
+    def _scan_inner(self, events: Iterator[LegacyMember | MemberData]) -> Iterator[LegacyMember | MemberData]:
+        yield from events
+        if self._closing and self._inner is not None:
+            self._closing = False
+            self._inner.close()
+
+    def _give_up(self) -> None:
+        """A header of the outer tar is damaged: what lies behind is searched for members of the inner one."""
+        self._given_up = True
+        self._outer.give_up()
+        if self._inner is None:
+            self._inner = TarScanner(self._outer.offset, _ENDLESS, self._rename)
+            self._inner.lost = True
+            self._inside = LegacyMember(b"", 0, Attributes(FILE, 0, 0), self._outer.offset)
+        else:
+            self._inside = None
+
+    def _rename(self, name: bytes) -> bytes:
+        """Return the name of a member of the inner tar as it is told; raises HeaderError for one of other places."""
+        match = _INNER.match(name)
+        if match is None or int(match[2]) != self._number:
+            raise HeaderError("a member outside the archive's own folder")
+        relative = name[match.end() :]
+        if relative and not is_plain(relative):
+            raise HeaderError("a member with a name that no file can have")
+        self._see_job(match[1])
+        return relative[1:]
+
+    def _see_job(self, job: bytes) -> None:
+        name = job.decode("ascii")
+        if name not in self.jobs and len(self.jobs) < _MOST_JOBS:
+            self.jobs += (name,)

@@ -1,0 +1,104 @@
+"""The recipe of a volume that the predecessor wrote: a tar in a tar, and one MD5 a data set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from papertape.volume.predecessor.catalog import LEGACY_BLOCK, LEGACY_CATALOG_BLOCK
+from papertape.volume.recipe import FOLDER, Subject, write_check, write_end, write_head, write_notes, write_word
+
+_WILD = re.compile(rb"[\\*?\[]")
+
+
+class LegacySet(NamedTuple):
+    """A data set: ``host:/path``, as it stands on the tape, and its MD5 there, None where nobody knows it."""
+
+    name: bytes
+    md5: str | None
+
+
+@dataclass(frozen=True)
+class LegacyStep:
+    """An archive, in ``tape_file``, and what is wanted of it: all that it holds if it is ``whole``.
+
+    ``notes`` say what it is, a line each.
+    """
+
+    notes: tuple[str, ...]
+    tape_file: int
+    sets: tuple[LegacySet, ...]
+    whole: bool
+
+
+def write_legacy_recipe(subject: Subject, steps: Iterable[LegacyStep]) -> Iterator[str]:
+    """Yield the script, some lines at a time."""
+    yield write_head(subject, LEGACY_BLOCK)
+    yield _UNPACK.format(folder=FOLDER)
+    yield _CATALOG.format(catalog_block=LEGACY_CATALOG_BLOCK, block=LEGACY_BLOCK)
+    for step in steps:
+        yield "\n" + write_notes(step.notes)
+        yield _write_unpack(step)
+        yield from write_check(b"%b %b" % (item.md5.encode(), item.name) for item in step.sets if item.md5)
+    yield write_end(subject)
+
+
+def _write_unpack(step: LegacyStep) -> str:
+    words = [] if step.whole else [write_word(_write_member(step.tape_file, item.name)) for item in step.sets]
+    return " \\\n    ".join([f"unpack {step.tape_file}", *words]) + "\n"
+
+
+def _write_member(tape_file: int, name: bytes) -> bytes:
+    """Return a data set's name in the inner tar as a wildcard of tar's; the job in it may be any."""
+    return b"paper.[0-9]*.%d/%b" % (tape_file - 1, _WILD.sub(rb"\\\g<0>", name))
+
+
+_UNPACK = """
+# unpack T M...: read tape file T, an archive with another in it, and unpack of the inner one the data sets M, or all.
+# It has to be read whole. A data set host:/path becomes {folder}/host:/path.
+unpack() {{
+    number=$1
+    shift
+    wind "$number" 0
+    problem=$(
+        {{
+            {{
+                tape_file "$number" 0 | tar -b 20 -xOf - --wildcards "*paper.[0-9]*.$((number - 1)).tar" ||
+                    echo "tape file $number is not whole" >&3
+            }} | tar --warning=no-unknown-keyword --warning=no-timestamp \\
+                -C {folder} --strip-components=1 --wildcards --no-unquote -xpf - "$@"
+        }} 3>&1 >&2
+    )
+    if [ -n "$problem" ]; then
+        echo "$problem" >&2
+        exit 1
+    fi
+}}
+
+# check: hold data sets against the lines of standard input: MD5, blank, name, odd bytes in octal. The MD5 of a
+# directory is that of the file visdata in it; nothing proves its other files.
+check() {{
+    while IFS= read -r line; do
+        name=$(printf '%b.' "{folder}/${{line#* }}")
+        name=${{name%.}}
+        if [ -d "$name" ]; then name=$name/visdata; fi
+        sum=$(md5sum <"$name")
+        if [ "${{sum%% *}}" != "${{line%% *}}" ]; then
+            printf '%s: its MD5 is %s\\n' "$line" "${{sum%% *}}" >&2
+            exit 1
+        fi
+    done
+}}
+"""
+
+_CATALOG = """
+# Tape file 0, the catalog: a line for each data set, item:tape_index:archive_index:md5:host:/path.
+# Tape file N + 1 is the archive with the tape_index N.
+BLOCK={catalog_block}
+wind 0 0
+tape_file 0 0 | tr -d '\\000' >catalog.txt
+head -n 1 catalog.txt
+BLOCK={block}
+"""
