@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from papertape.jobs.testdata import Sizes, build_testdata
-from papertape.report import Reporter
+from papertape.events import Reporter
+from papertape.trial.testdata import Sizes, build_testdata
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 ORIGINS = ["built", pytest.param("real", marks=pytest.mark.skipif(not REAL.is_dir(), reason="only built ones here"))]

@@ -18,7 +18,7 @@ from papertape.events import Reporter
 from papertape.plan import Volume, plan_batch
 from papertape.tape.drive import Drive, Mark
 from papertape.tape.library import Library
-from papertape.tape.virtual import VirtualLibrary, create_library
+from papertape.tape.virtual.library import VirtualLibrary, create_library
 from papertape.transfer.source import scan
 from papertape.transfer.stop import Stop
 from papertape.transfer.write import write_volumes
