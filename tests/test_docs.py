@@ -1,0 +1,84 @@
+"""What `docs/hera-tape.md` names is there: commands, options, settings, places in the code, tests."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+import pytest
+
+from papertape.cli.commands import papertape
+from papertape.config import BridgeConfig, Document
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "hera-tape.md"
+
+
+def read_rows() -> Iterator[tuple[str, ...]]:
+    """Yield the rows of the page's tables, but for their heads."""
+    for line in PAGE.read_text().splitlines():
+        if line.startswith("| ") and not line.startswith(("| in hera-tape |", "| wanted |")):
+            yield tuple(cell.strip() for cell in line.strip("|").split(" | "))
+
+
+ROWS = list(read_rows())
+
+
+def quoted(text: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", text)
+
+
+def list_names(body: list[ast.stmt], prefix: str = "") -> Iterator[str]:
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield prefix + node.name
+            if isinstance(node, ast.ClassDef):
+                yield from list_names(node.body, f"{prefix}{node.name}.")
+
+
+def is_there(folder: Path, place: str) -> bool:
+    path, _, name = place.partition("::")
+    if not (folder / path).is_file():
+        return False
+    return not name or name in list_names(ast.parse((folder / path).read_text()).body)
+
+
+def test_every_row_has_its_place_and_its_test() -> None:
+    assert len(ROWS) > 40
+    for row in ROWS:
+        assert len(row) == 5, row
+        assert quoted(row[3]), row
+        assert quoted(row[4]), row
+
+
+@pytest.mark.parametrize("place", sorted({place for row in ROWS for place in quoted(row[3])}))
+def test_a_place_in_the_code_is_there(place: str) -> None:
+    assert is_there(ROOT / "src" / "papertape", place)
+
+
+@pytest.mark.parametrize("test", sorted(set(re.findall(r"`(tests/[^`]+)`", PAGE.read_text()))))
+def test_a_test_is_there(test: str) -> None:
+    assert "::test_" in test
+    assert is_there(ROOT, test)
+
+
+@pytest.mark.parametrize("line", sorted({text for text in quoted(PAGE.read_text()) if text.startswith("papertape ")}))
+def test_a_command_line_is_one(line: str) -> None:
+    command: click.Command = papertape
+    words = line.split()[1:]
+    while words and isinstance(command, click.Group):
+        assert words[0] in command.commands, line
+        command = command.commands[words.pop(0)]
+    options = {name for parameter in command.params for name in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= options, line
+
+
+def test_a_setting_is_one() -> None:
+    found = re.findall(r"settings? `([^`]+)`(?: and `([^`]+)`)?", PAGE.read_text())
+    named = {name.strip("[]").rpartition(".")[2] for names in found for name in names if name}
+    assert len(named) >= 5
+    assert named <= {field.name for kind in (Document, BridgeConfig) for field in msgspec.structs.fields(kind)}
