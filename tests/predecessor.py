@@ -19,7 +19,7 @@ import pytest
 from papertape.tape.changer import Element, ElementKind
 from papertape.tape.drive import Drive, Mark
 from papertape.tape.virtual.library import VirtualLibrary, create_library
-from papertape.volume.predecessor.catalog import LEGACY_BLOCK, LEGACY_CATALOG_BLOCK, LegacyHeading, LegacyItem
+from papertape.volume.predecessor.catalog import ARCHIVE_BLOCK, CATALOG_BLOCK, PredecessorHeading, PredecessorItem
 from stories import noise
 
 JOB = "004711123"
@@ -84,7 +84,7 @@ def pad(content: bytes, size: int) -> bytes:
 
 def compose_catalog(archives: Iterable[Iterable[tuple[bytes, str]]], job: str = JOB) -> bytes:
     """Return tape file 0."""
-    return pad(HEADING.format(job=job).encode() + compose_lines(archives), LEGACY_CATALOG_BLOCK)
+    return pad(HEADING.format(job=job).encode() + compose_lines(archives), CATALOG_BLOCK)
 
 
 def compose_inner(folder: str, sources: Sequence[Source], form: str = "pax") -> bytes:
@@ -144,7 +144,7 @@ def lay_out(tape_files: Sequence[bytes]) -> list[bytes | Mark]:
     """Return the blocks and filemarks of a volume."""
     tape: list[bytes | Mark] = []
     for number, content in enumerate(tape_files):
-        tape += [*cut(content, LEGACY_BLOCK if number else LEGACY_CATALOG_BLOCK), Mark.FILEMARK]
+        tape += [*cut(content, ARCHIVE_BLOCK if number else CATALOG_BLOCK), Mark.FILEMARK]
     return tape
 
 
@@ -152,20 +152,20 @@ class OldVolume(NamedTuple):
     """A volume of 600 data sets in archives of 159, 159, 159 and 123: its tape files, and how its catalog begins."""
 
     tape_files: list[bytes]
-    heading: LegacyHeading
-    first: LegacyItem
+    heading: PredecessorHeading
+    first: PredecessorItem
 
 
 def write_old_volume(writer: str, folder: Path) -> OldVolume:
     """Return the volume that the predecessor's own program wrote, or one of the same form made in ``folder``."""
     if writer == "genuine":
-        first = LegacyItem(1, 0, 1, "09ea4f00e649d1226e6c4a0eed05c07b", "pot1:/data1/2456000/zen.2456000.10000.uv")
-        heading = LegacyHeading("000198851", "20170221", "20261122-0838")
+        first = PredecessorItem(1, 0, 1, "09ea4f00e649d1226e6c4a0eed05c07b", "pot1:/data1/2456000/zen.2456000.10000.uv")
+        heading = PredecessorHeading("000198851", "20170221", "20261122-0838")
         return OldVolume([path.read_bytes() for path in sorted(GENUINE.glob("*.bin"))], heading, first)
     sources = make_sources(folder / "disk", 600)
     tape_files = compose_tape(folder / "work", [sources[at : at + 159] for at in range(0, 600, 159)])
-    heading = LegacyHeading(JOB, "20170221", "20171003-0412")
-    return OldVolume(tape_files, heading, LegacyItem(1, 0, 1, sources[0].md5, os.fsdecode(sources[0].name)))
+    heading = PredecessorHeading(JOB, "20170221", "20171003-0412")
+    return OldVolume(tape_files, heading, PredecessorItem(1, 0, 1, sources[0].md5, os.fsdecode(sources[0].name)))
 
 
 def record(drive: Drive, tape: Sequence[bytes | Mark]) -> None:

@@ -18,7 +18,7 @@ from papertape.tape.virtual.library import VirtualLibrary, create_library
 from papertape.transfer.source import scan
 from papertape.transfer.stop import Stop
 from papertape.transfer.write import Writing, write_volumes
-from papertape.volume.catalog import load_catalog
+from papertape.volume.catalogcheck import load_catalog
 from papertape.volume.names import quote
 
 BLOCK = 64 * 1024

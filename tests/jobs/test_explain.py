@@ -16,7 +16,7 @@ from papertape.jobs.explain import choose_drive, explain
 from papertape.ledger.schema import COPIES, DATASETS, DUMPS, VOLUMES, source_key
 from papertape.states import DataSetState, Format, VolumeState
 from papertape.tape.changer import Element, ElementKind, ElementStatus, Inventory
-from papertape.volume.predecessor.catalog import LEGACY_BLOCK, parse_legacy_catalog
+from papertape.volume.predecessor.catalog import ARCHIVE_BLOCK, parse_predecessor_catalog
 from papertape.volume.recipe import DriveOrigin, FolderOrigin
 from predecessor import TAGS, Form, OldVolume, compose_tape, lay_out, make_sources, mounted
 from stories import BLOCK, HOST, KIB, Lab, noise
@@ -302,7 +302,7 @@ def test_the_operator_is_told_the_rest(full: list[tuple[ElementKind, int, str]],
 def enter(lab: Lab, tag: str, catalog: bytes, *, kind: str = "directory") -> None:
     """Enter a volume of the predecessor's into the ledger, row by row."""
     now = datetime(2017, 10, 3, tzinfo=UTC)
-    read = parse_legacy_catalog(catalog, tag)
+    read = parse_predecessor_catalog(catalog, tag)
     engine = create_engine(lab.url)
     with engine.begin() as connection:
         counts = {"datasets": len(read.items), "files": len(read.items), "size": 0, "block_size": 10240}
@@ -429,8 +429,8 @@ def test_an_archive_of_the_predecessors_that_ends_too_early_ends_it(
     lay_down(old_lab, compose_tape(tmp_path / "work", [sources]))
     archive = old_lab.tape_files(TAGS[0])[1]
     text = script(old_lab, TAGS[0], pattern)
-    for blocks in range(archive.stat().st_size // LEGACY_BLOCK - 2, -1, -1):
-        os.truncate(archive, blocks * LEGACY_BLOCK)
+    for blocks in range(archive.stat().st_size // ARCHIVE_BLOCK - 2, -1, -1):
+        os.truncate(archive, blocks * ARCHIVE_BLOCK)
         done = run(text, tmp_path / f"back{blocks}")
         assert done.returncode != 0, blocks
 
@@ -441,7 +441,7 @@ def test_a_predecessors_volume_of_600_data_sets_comes_back(
 ) -> None:
     tape = old_volume.tape_files
     lay_down(old_lab, tape)
-    items = parse_legacy_catalog(tape[0], TAGS[0]).items
+    items = parse_predecessor_catalog(tape[0], TAGS[0]).items
     done = run(script(old_lab, TAGS[0]), tmp_path / "back", shell)
     assert (done.returncode, done.stderr) == (0, b"")
     assert all((tmp_path / "back" / "data" / os.fsdecode(item.name)).exists() for item in items)

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from papertape.tape.drive import Mark
-from papertape.volume.catalog import DataSetRecord, Member
 from papertape.volume.label import compose_label
+from papertape.volume.members import DataSetRecord, Member
 from papertape.volume.tapefile import compose
 from stories import BLOCK, KIB, Lab, make_lab
 from volume.samples import NOW, TWIN, VOLUME, a_file, make_catalog

@@ -11,7 +11,8 @@ from pathlib import Path
 from papertape.evidence import DigestMismatch, Verification, Written
 from papertape.ledger import Ledger, Owner
 from papertape.plan import Batch, DataSet, Volume
-from papertape.volume.catalog import Catalog, DataSetRecord, Member, TapeFile, VolumeRecord
+from papertape.volume.catalog import Catalog
+from papertape.volume.members import DataSetRecord, Member, TapeFile, VolumeRecord
 
 NOW = datetime(2024, 5, 17, 3, 4, 5, 678901, tzinfo=UTC)
 LATER = NOW + timedelta(hours=9)

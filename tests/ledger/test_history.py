@@ -7,8 +7,8 @@ import pytest
 from ledger.samples import NOW, dataset
 from papertape.ledger import Heard, Ledger, Listed, Listing, Registered
 from papertape.states import DataSetState
-from papertape.volume.predecessor.catalog import parse_legacy_catalog
-from papertape.volume.recorded import Legacy
+from papertape.volume.predecessor.catalog import parse_predecessor_catalog
+from papertape.volume.recorded import PredecessorVolume
 from predecessor import compose_catalog
 
 MD5 = "0123456789abcdef" * 2
@@ -22,8 +22,10 @@ def listed(number: int, **values: object) -> Listed:
 
 def import_tape(ledger: Ledger, tag: str, *names: str) -> None:
     """Import a predecessor's volume that holds these, in one archive."""
-    catalog = parse_legacy_catalog(compose_catalog([[(name.encode(), MD5) for name in names]]), tag)
-    ledger.import_volume(tag, Legacy(catalog, 2, marked=True), Registered(10**9, 2, TAGS.index(tag) + 1), NOW)
+    catalog = parse_predecessor_catalog(compose_catalog([[(name.encode(), MD5) for name in names]]), tag)
+    ledger.import_volume(
+        tag, PredecessorVolume(catalog, 2, marked=True), Registered(10**9, 2, TAGS.index(tag) + 1), NOW
+    )
 
 
 def hear(ledger: Ledger, *items: Listed) -> list[Listing]:

@@ -315,8 +315,8 @@ def test_a_byte_that_flipped_is_told(volume: list[bytes], last: bool, at: int, b
 
 @QUICK
 @given(st.lists(st.one_of(st.binary(min_size=1, max_size=2000), st.just(Mark.FILEMARK)), max_size=8), st.booleans())
-def test_noise_is_someone_elses(tape: list[bytes | Mark], legacy: bool) -> None:
-    if legacy:
+def test_noise_is_someone_elses(tape: list[bytes | Mark], headed: bool) -> None:
+    if headed:
         tape = [b"## Paper dump catalog:" + (tape[0] if tape and isinstance(tape[0], bytes) else b""), *tape]
     try:
         found = look(tape)

@@ -20,15 +20,12 @@ from papertape.volume.catalog import (
     FILES_COLUMNS,
     SUMS,
     Catalog,
-    DataSetRecord,
-    Member,
-    TapeFile,
-    VolumeRecord,
     encode_catalog,
 )
 from papertape.volume.header import DIRECTORY, FILE, LINK, Attributes
 from papertape.volume.label import Identity, compose_label
 from papertape.volume.layout import ARCHIVE, PLAN
+from papertape.volume.members import DataSetRecord, Member, TapeFile, VolumeRecord
 from papertape.volume.names import quote
 from papertape.volume.sums import sums_line
 

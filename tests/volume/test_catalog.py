@@ -22,14 +22,13 @@ from papertape.volume.catalog import (
     FILES_COLUMNS,
     SUMS,
     CatalogDocument,
-    DataSetRecord,
-    Member,
-    load_catalog,
     read_datasets,
     read_files,
 )
+from papertape.volume.catalogcheck import load_catalog
 from papertape.volume.header import LINK
 from papertape.volume.label import Label
+from papertape.volume.members import DataSetRecord, Member
 from papertape.volume.names import quote
 from papertape.volume.plan import PLAN_COLUMNS, PlanDocument
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertape.volume.predecessor.recipe import LegacySet, LegacyStep, write_legacy_recipe
+from papertape.volume.predecessor.recipe import PredecessorSet, PredecessorStep, write_predecessor_recipe
 from papertape.volume.recipe import (
     Digest,
     DriveOrigin,
@@ -40,10 +40,13 @@ STEPS = [
     Step(("Tape file 2.", "Rejected: pot1:/data/ü: gone"), (Piece(2, 0, 512, 1), Piece(2, 1024, BLOCK, 1)), [], True),
     Step(("From tape file 2:",), (Piece(2, BLOCK - 512, BLOCK + 1, 2),), [Digest(SHA, b"data/a\nb'\xff\\")]),
 ]
-LEGACY = [
-    LegacyStep(("Whole.",), 1, (LegacySet(b"pot1:/data/zen.1.uv", "cd" * 16),), True),
-    LegacyStep(
-        ("Two.",), 3, (LegacySet(b"pot1:/data/a [x]*\\", None), LegacySet(b"pot1:/data/\xff'", "ef" * 16)), False
+PREDECESSOR_STEPS = [
+    PredecessorStep(("Whole.",), 1, (PredecessorSet(b"pot1:/data/zen.1.uv", "cd" * 16),), True),
+    PredecessorStep(
+        ("Two.",),
+        3,
+        (PredecessorSet(b"pot1:/data/a [x]*\\", None), PredecessorSet(b"pot1:/data/\xff'", "ef" * 16)),
+        False,
     ),
 ]
 
@@ -52,18 +55,18 @@ def recipe(origin: Origin) -> str:
     return "".join(write_recipe(Subject("PAPR1001", ("The same data are on PAPR2001.",), origin), BLOCK, STEPS))
 
 
-def legacy(origin: Origin) -> str:
-    return "".join(write_legacy_recipe(Subject("H0C10001", (), origin), LEGACY))
+def predecessor(origin: Origin) -> str:
+    return "".join(write_predecessor_recipe(Subject("H0C10001", (), origin), PREDECESSOR_STEPS))
 
 
-@pytest.mark.parametrize(("name", "text"), [("drive.sh", recipe(IN_SLOT)), ("legacy-drive.sh", legacy(AWAY))])
+@pytest.mark.parametrize(("name", "text"), [("drive.sh", recipe(IN_SLOT)), ("predecessor-drive.sh", predecessor(AWAY))])
 def test_the_script_for_a_real_drive_is(name: str, text: str) -> None:
     assert text == (GOLDEN / name).read_text()
 
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("origin", [IN_SLOT, AWAY, IN_FOLDER], ids=["slot", "away", "folder"])
-@pytest.mark.parametrize("write", [recipe, legacy])
+@pytest.mark.parametrize("write", [recipe, predecessor])
 def test_every_shell_can_parse_it_and_it_is_plain_ascii(write: object, origin: Origin, shell: str) -> None:
     assert callable(write)
     text = write(origin)

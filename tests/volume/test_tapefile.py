@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papertape.volume.catalog import Member
 from papertape.volume.header import DIRECTORY, FILE, LINK, Attributes, Header, build_header
+from papertape.volume.members import Member
 from papertape.volume.tapefile import (
     LONGEST_EXTENSION,
     MemberBegin,

@@ -18,7 +18,7 @@ from papertape.transfer.stop import Stop
 from papertape.transfer.survey import Surveyed
 from papertape.volume.label import Label
 from papertape.volume.plan import PLAN_CSV, read_planned
-from papertape.volume.recorded import Foreign, Legacy, Recorded, Torn, Whole
+from papertape.volume.recorded import Foreign, PredecessorVolume, Recorded, Torn, Whole
 from papertape.words import count, enumerate_names, show_size
 
 
@@ -57,7 +57,7 @@ def _describe(recorded: Recorded) -> dict[str, Any]:
     known: dict[str, Any] = {"whole": None, "reason": "", "label": None, "dump": None, "created": None}
     if isinstance(recorded, Foreign):
         known |= {"reason": f"holds {recorded.found}"}
-    elif isinstance(recorded, Legacy):
+    elif isinstance(recorded, PredecessorVolume):
         catalog = recorded.catalog
         known |= {"whole": not recorded.reason, "reason": recorded.reason, "dump": catalog.sha256}
         known |= {"created": catalog.created}
@@ -81,7 +81,7 @@ def _rows(recorded: Recorded) -> Iterator[dict[str, Any]]:
         for planned in read_planned(recorded.folder / PLAN_CSV):
             place = {"source": planned.source, "tape_file": planned.tape_file}
             yield {**place, "files": planned.files, "bytes": planned.size, "whole": planned.tape_file <= recorded.last}
-    elif isinstance(recorded, Legacy):
+    elif isinstance(recorded, PredecessorVolume):
         for old in recorded.catalog.items:
             yield {"source": old.source, "tape_file": old.tape_index + 1, "item": old.archive_index, "md5": old.md5}
 
@@ -103,7 +103,7 @@ def _sentences(recorded: Recorded) -> Iterable[str]:
     elif isinstance(recorded, Torn):
         yield recorded.reason
         yield f"what dump {recorded.plan.dump} was to hold:" if recorded.plan else "its plan cannot be read"
-    elif isinstance(recorded, Legacy):
+    elif isinstance(recorded, PredecessorVolume):
         catalog_ = recorded.catalog
         torn = f"; NOT WHOLE: {recorded.reason}" if recorded.reason else ""
         what = f"the predecessor's dump {catalog_.job} of {catalog_.created:%Y-%m-%d %H:%M}"

@@ -9,10 +9,10 @@ from papertape.errors import NothingToDo, UserError
 from papertape.ledger import DumpRecord, Extent, Found, Ledger
 from papertape.states import Format, VolumeState
 from papertape.tape.changer import Element, ElementKind, Inventory
-from papertape.volume.catalog import VolumeRecord
 from papertape.volume.layout import ARCHIVE, PLAN
+from papertape.volume.members import VolumeRecord
 from papertape.volume.names import unquote
-from papertape.volume.predecessor.recipe import LegacySet, LegacyStep, write_legacy_recipe
+from papertape.volume.predecessor.recipe import PredecessorSet, PredecessorStep, write_predecessor_recipe
 from papertape.volume.recipe import Digest, DriveOrigin, Origin, Piece, Step, Subject, write_recipe
 
 
@@ -25,7 +25,7 @@ def explain(ledger: Ledger, tag: str, pattern: str | None, origin: Origin) -> It
     dump = _look_up(ledger, tag)
     subject = Subject(tag, _describe(ledger, dump, tag), origin)
     if dump.format == Format.PREDECESSOR:
-        return write_legacy_recipe(subject, _explain_legacy(ledger, dump, tag, pattern))
+        return write_predecessor_recipe(subject, _explain_predecessor(ledger, dump, tag, pattern))
     record = next((item for item in ledger.volume_records(dump.id) if item.tag == tag), None)
     if record is None:
         raise _unfinished(ledger, tag)
@@ -159,24 +159,24 @@ def _join(run: Sequence[Extent]) -> Piece:
     return Piece(run[0].tape_file, run[0].begin, run[-1].end, sum(extent.members for extent in run))
 
 
-def _explain_legacy(ledger: Ledger, dump: DumpRecord, tag: str, pattern: str | None) -> Iterator[LegacyStep]:
+def _explain_predecessor(ledger: Ledger, dump: DumpRecord, tag: str, pattern: str | None) -> Iterator[PredecessorStep]:
     """Return a step for each archive of the predecessor's that is wanted, or has something that is."""
     found = _find(ledger, dump, tag, "*" if pattern is None else pattern)
     items = sorted(found.values(), key=lambda item: (item.tape_file or 0, item.number or 0))
     return (
-        _explain_legacy_archive(number, list(group), whole=pattern is None)
+        _explain_predecessor_archive(number, list(group), whole=pattern is None)
         for number, group in groupby(items, lambda item: item.tape_file or 0)
     )
 
 
-def _explain_legacy_archive(number: int, items: Sequence[Found], *, whole: bool) -> LegacyStep:
-    sets = tuple(LegacySet(_name_legacy(item.source), item.md5) for item in items)
+def _explain_predecessor_archive(number: int, items: Sequence[Found], *, whole: bool) -> PredecessorStep:
+    sets = tuple(PredecessorSet(_name_predecessor(item.source), item.md5) for item in items)
     notes = (f"Tape file {number}, an archive, whole: data sets: {len(sets)}.",)
-    return LegacyStep(
+    return PredecessorStep(
         notes if whole else (f"From tape file {number}:", *(i.source for i in items)), number, sets, whole
     )
 
 
-def _name_legacy(source: str) -> bytes:
+def _name_predecessor(source: str) -> bytes:
     host, _, path = source.partition(":")
     return b"%b:%b" % (host.encode(), unquote(path))

@@ -14,7 +14,7 @@ from papertape.ledger import Imported, Ledger, Registered
 from papertape.tape.library import Library
 from papertape.transfer.stop import Stop
 from papertape.transfer.survey import Surveyed, survey_volumes
-from papertape.volume.recorded import Blank, Foreign, Legacy, Torn, Whole
+from papertape.volume.recorded import Blank, Foreign, PredecessorVolume, Torn, Whole
 
 BLANK, FOREIGN, DUMP, TORN, PREDECESSOR = "blank", "foreign", "dump", "torn", "predecessor"
 """What a volume can be."""
@@ -65,7 +65,7 @@ def survey(library: Library, tags: Sequence[str], spool: Path, report: Reporter,
 
 def name_kind(surveyed: Surveyed) -> str:
     """Return what a volume is, in one word; "" where that could not be told."""
-    kinds = {Blank: BLANK, Foreign: FOREIGN, Whole: DUMP, Torn: TORN, Legacy: PREDECESSOR}
+    kinds = {Blank: BLANK, Foreign: FOREIGN, Whole: DUMP, Torn: TORN, PredecessorVolume: PREDECESSOR}
     return kinds[type(surveyed.recorded)] if surveyed.recorded else ""
 
 
@@ -74,7 +74,7 @@ def _enter(ledger: Ledger, surveyed: Surveyed, registered: Registered) -> Result
     imported: Imported | None = None
     error = surveyed.error
     try:
-        if isinstance(found, Whole | Torn | Legacy):
+        if isinstance(found, Whole | Torn | PredecessorVolume):
             imported = ledger.import_volume(tag, found, registered, datetime.now(UTC))
             error = error or _blame(tag, imported)
         elif isinstance(found, Blank | Foreign):

@@ -36,8 +36,8 @@ from papertape.tape.library import Session
 from papertape.transfer.duplicate import Duplicate, duplicate_volume
 from papertape.transfer.rewrite import check_reproducible, check_sources, rewrite_volume
 from papertape.transfer.verify import verify_volumes
-from papertape.volume.catalog import Expected
 from papertape.volume.label import Identity
+from papertape.volume.members import Expected
 
 _GOOD = (VolumeState.CLAIMED, VolumeState.ARCHIVED)
 

@@ -28,7 +28,7 @@ from papertape.tape.drive import Drive
 from papertape.tape.library import Session
 from papertape.transfer.destination import Destination, Obstacle
 from papertape.transfer.drivepool import Crew, OutOfService
-from papertape.transfer.predecessor.restore import LegacyExtract, restore_legacy
+from papertape.transfer.predecessor.restore import PredecessorExtract, restore_predecessor
 from papertape.transfer.restore import (
     Extract,
     Extractable,
@@ -118,7 +118,7 @@ class _Task:
     """
 
     dump: int
-    is_legacy: bool
+    is_predecessor: bool
     extracts: tuple[Extractable, ...]
     copies: tuple[KeptCopy, ...]
     struck: bool = False
@@ -204,9 +204,9 @@ class _Fetching:
 
     def _pass(self, task: _Task, copy: KeptCopy, device: Drive) -> Passage:
         context = self._context
-        if task.is_legacy:
-            wanted = [item for item in task.extracts if isinstance(item, LegacyExtract)]
-            return restore_legacy(
+        if task.is_predecessor:
+            wanted = [item for item in task.extracts if isinstance(item, PredecessorExtract)]
+            return restore_predecessor(
                 copy.volume, self._ledger.dump(task.dump).uuid, wanted, device, context.report, context.stop
             )
         extracts = [item for item in task.extracts if isinstance(item, Extract)]

@@ -13,7 +13,7 @@ from papertape.jobs.context import Context
 from papertape.ledger import Kept, KeptCopy, Ledger
 from papertape.states import Format, VolumeState
 from papertape.transfer.destination import Destination, Obstacle, Restoration, Wanted
-from papertape.transfer.predecessor.restore import LegacyExtract, holds_legacy
+from papertape.transfer.predecessor.restore import PredecessorExtract, holds_predecessor
 from papertape.transfer.restore import Extract, relative_name
 from papertape.volume.header import FILE
 from papertape.volume.names import unquote
@@ -110,7 +110,7 @@ def _find(ledger: Ledger, wish: Wish) -> Iterator[Kept]:
 def is_present(ledger: Ledger, destination: Destination, item: Kept) -> bool:
     """Tell whether a data set is in the destination already, whole; raises Obstacle if something else is there."""
     if item.format == Format.PREDECESSOR:
-        return holds_legacy(make_legacy_extract(destination, item))
+        return holds_predecessor(make_predecessor_extract(destination, item))
     restoration = begin_restoration(destination, item)
     if restoration.is_staged:
         return False
@@ -136,22 +136,22 @@ def read_path(source: str, text: str) -> bytes:
         raise Obstacle(source, "the ledger has no name there that papertape writes") from error
 
 
-def make_extract(ledger: Ledger, destination: Destination, item: Kept) -> Extract | LegacyExtract:
+def make_extract(ledger: Ledger, destination: Destination, item: Kept) -> Extract | PredecessorExtract:
     """Return what is to be taken from a volume so that a data set comes into ``destination``."""
     if item.format == Format.PREDECESSOR:
-        return make_legacy_extract(destination, item)
+        return make_predecessor_extract(destination, item)
     members = partial(ledger.dataset_members, item.dump, item.number)
     restoration = begin_restoration(destination, item)
     return Extract(item.source, item.tape_file, item.begin, item.end, member_prefix(item), members, restoration)
 
 
-def make_legacy_extract(destination: Destination, item: Kept) -> LegacyExtract:
+def make_predecessor_extract(destination: Destination, item: Kept) -> PredecessorExtract:
     """Return the same for a data set on the predecessor's volumes: what kind it is, only the tape knows."""
     host, _, path = item.source.partition(":")
     place = read_path(item.source, path)
     name = b"%b:%b" % (host.encode(), place)
     begin = partial(destination.begin, item.source, host, place)
-    return LegacyExtract(item.source, item.tape_file, name, item.md5, begin)
+    return PredecessorExtract(item.source, item.tape_file, name, item.md5, begin)
 
 
 def member_prefix(item: Kept) -> bytes:
@@ -167,7 +167,7 @@ def _choose_copies(context: Context, wish: Wish, needed: dict[int, list[Kept]], 
     absent: list[Errand] = []
     known: dict[str, str] = {}
     for dump, sets in needed.items():
-        copies = _find_copies(context.ledger, dump, is_legacy=sets[0].format == Format.PREDECESSOR)
+        copies = _find_copies(context.ledger, dump, is_predecessor=sets[0].format == Format.PREDECESSOR)
         copies.sort(key=partial(_rank, wish.volume, loadable))
         known |= {copy.volume: places.get(copy.volume) or _outside(copy) for copy in copies}
         here = tuple(copy for copy in copies if copy.volume in loadable)
@@ -176,10 +176,10 @@ def _choose_copies(context: Context, wish: Wish, needed: dict[int, list[Kept]], 
     return Plan(tuple(errands), tuple(absent), present, known)
 
 
-def _find_copies(ledger: Ledger, dump: int, *, is_legacy: bool) -> list[KeptCopy]:
+def _find_copies(ledger: Ledger, dump: int, *, is_predecessor: bool) -> list[KeptCopy]:
     """Return the copies of a dump that something was written to: of others the ledger has no label."""
     begun = {record.tag for record in ledger.volume_records(dump)}
-    return [copy for copy in ledger.kept_copies(dump) if is_legacy or copy.volume in begun]
+    return [copy for copy in ledger.kept_copies(dump) if is_predecessor or copy.volume in begun]
 
 
 def _outside(copy: KeptCopy) -> str:

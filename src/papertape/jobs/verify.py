@@ -13,9 +13,9 @@ from papertape.ledger import Ledger
 from papertape.states import Format
 from papertape.tape.drive import Drive
 from papertape.tape.library import Session
-from papertape.transfer.predecessor.verify import LegacyReading
+from papertape.transfer.predecessor.verify import PredecessorReading
 from papertape.transfer.verify import Reading, VolumeReading, verify_readings
-from papertape.volume.catalog import Expected, VolumeRecord
+from papertape.volume.members import Expected, VolumeRecord
 
 
 class _Ours(NamedTuple):
@@ -28,17 +28,17 @@ class _Ours(NamedTuple):
         return Reading(self.expected, self.record, drive, context.report, context.stop)
 
 
-class _Legacy(NamedTuple):
+class _PredecessorVolume(NamedTuple):
     """What a volume of the predecessor's is held against: its own catalog, if that has this SHA-256."""
 
     tag: str
     digest: str
 
     def read(self, drive: Drive, context: Context) -> VolumeReading:
-        return LegacyReading(self.tag, None, drive, context.report, context.stop, digest=self.digest)
+        return PredecessorReading(self.tag, None, drive, context.report, context.stop, digest=self.digest)
 
 
-_Wanted = _Ours | _Legacy
+_Wanted = _Ours | _PredecessorVolume
 
 
 def verify(context: Context, tags: Sequence[str]) -> Iterator[Verification]:
@@ -60,7 +60,7 @@ def verify(context: Context, tags: Sequence[str]) -> Iterator[Verification]:
 def _look_up(ledger: Ledger, tag: str) -> _Wanted:
     dump = ledger.dump_of(tag)
     if dump is not None and dump.format == Format.PREDECESSOR:
-        return _Legacy(tag, dump.uuid)
+        return _PredecessorVolume(tag, dump.uuid)
     if dump is not None:
         expected = ledger.expected(dump.id)
         for record in expected.volumes:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 from papertape.errors import HostError
 from papertape.ledger.records import Extent, Rejected
 from papertape.ledger.schema import COPIES, MEMBERS, REJECTIONS, TAPE_FILES, VOLUMES
-from papertape.volume.catalog import Member, TapeFile, VolumeRecord
+from papertape.volume.members import Member, TapeFile, VolumeRecord
 from papertape.volume.names import unquote
 
 PAGE = 5000

@@ -16,10 +16,10 @@ from papertape.ledger import contents, dumps, places, proof
 from papertape.ledger import written as evidence
 from papertape.ledger.schema import COPIES, DATASETS, DUMPS, MEMBERS, VOLUMES
 from papertape.states import DataSetState, DumpState, Format, VolumeState
-from papertape.volume.catalog import DataSetRecord, VolumeRecord
+from papertape.volume.members import DataSetRecord, VolumeRecord
 from papertape.volume.plan import PLAN_CSV, read_planned
-from papertape.volume.predecessor.catalog import LegacyCatalog
-from papertape.volume.recorded import Legacy, Torn, Whole, program_version
+from papertape.volume.predecessor.catalog import PredecessorCatalog
+from papertape.volume.recorded import PredecessorVolume, Torn, Whole, program_version
 
 UNKNOWN_KIND = "unknown"
 """The kind of a data set of the predecessor's: nothing but its archive says whether it is a file or a directory."""
@@ -105,7 +105,7 @@ class Import:
         self._enter_copy(the_id, _Copy(self._tag, found.label.volume_uuid, found.label.copy, error))
         return self._tell(changed=True)
 
-    def legacy(self, found: Legacy) -> Imported:
+    def predecessor(self, found: PredecessorVolume) -> Imported:
         """Enter a volume of the predecessor's; its two twins are the same, and neither names the other."""
         catalog = found.catalog
         dump = self._find_dump(catalog.sha256)
@@ -122,7 +122,7 @@ class Import:
         values |= {"version": catalog.version, "format": Format.PREDECESSOR}
         the_id = self._enter_dump(dump, catalog.sha256, created, values)
         if dump is None:
-            self._place(the_id, created, legacy_records(catalog))
+            self._place(the_id, created, predecessor_records(catalog))
         written: dict[str, Any] = {"written_at": created, "flushed_at": created, "files": len(catalog.items)}
         written |= {"version": catalog.version}
         number = self._choose_copy(the_id)
@@ -334,7 +334,7 @@ def _beats(row: Row[Any], values: dict[str, Any]) -> bool:
     return bool(row.verified_at or (row.written_at and row.written_at >= written))
 
 
-def legacy_records(catalog: LegacyCatalog) -> Iterator[DataSetRecord]:
+def predecessor_records(catalog: PredecessorCatalog) -> Iterator[DataSetRecord]:
     """Yield the predecessor's data sets: numbered from 0 here, and in tape files, of which the catalog is number 0."""
     for item in catalog.items:
         place = (item.tape_index + 1, 0, 0, 0)

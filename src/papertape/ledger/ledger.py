@@ -39,8 +39,9 @@ from papertape.ledger.records import (
 )
 from papertape.plan import Batch, DataSet, Volume
 from papertape.states import DumpState, LabKind, LabState
-from papertape.volume.catalog import Catalog, Expected, Member, TapeFile, VolumeRecord
-from papertape.volume.recorded import Legacy, Torn, Whole
+from papertape.volume.catalog import Catalog
+from papertape.volume.members import Expected, Member, TapeFile, VolumeRecord
+from papertape.volume.recorded import PredecessorVolume, Torn, Whole
 
 
 def open_ledger(url: str) -> Ledger:
@@ -162,7 +163,9 @@ class Ledger:
         """Return the volumes of which it is known what lies on them: not those that only a twin's catalog names."""
         return self._database.read(imports.seen)
 
-    def import_volume(self, tag: str, found: Whole | Torn | Legacy, registered: Registered, now: datetime) -> Imported:
+    def import_volume(
+        self, tag: str, found: Whole | Torn | PredecessorVolume, registered: Registered, now: datetime
+    ) -> Imported:
         """Enter what a volume says of itself, and return what came of it; what is known already stays as it is.
 
         With the last of its copies the dump is archived, though not verified: nothing of it is deletable before every
@@ -173,7 +176,7 @@ class Ledger:
             volume = imports.Import(connection, tag, registered, now)
             if isinstance(found, Torn):
                 return volume.torn(found)
-            imported = volume.whole(found) if isinstance(found, Whole) else volume.legacy(found)
+            imported = volume.whole(found) if isinstance(found, Whole) else volume.predecessor(found)
             dump = dumps.of_volume(connection, tag)
             if dump is not None:
                 history.replace(connection, dump.id, dump.format, tag)

@@ -12,7 +12,7 @@ from papertape.errors import FormatError
 from papertape.ledger.datasets import chunks
 from papertape.ledger.schema import DATASETS, DUMPS, REJECTIONS, source_key
 from papertape.states import DataSetState
-from papertape.volume.catalog import DataSetRecord
+from papertape.volume.members import DataSetRecord
 from papertape.volume.plan import Planned
 
 

@@ -17,7 +17,7 @@ from papertape.ledger.dumps import move, one
 from papertape.ledger.records import DumpRecord, Owner
 from papertape.ledger.schema import COPIES, DATASETS, DUMPS, TAPE_FILES, VERIFICATIONS, VOLUMES
 from papertape.states import DataSetState, DumpState, Format, VolumeState
-from papertape.volume.catalog import TapeFile
+from papertape.volume.members import TapeFile
 
 FINDINGS_KEPT = 1000
 """How many findings of one verification are kept one by one; all are counted."""

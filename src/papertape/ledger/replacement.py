@@ -14,7 +14,7 @@ from papertape.ledger.records import DumpRecord, Owner
 from papertape.ledger.schema import COPIES, DATASETS, DUMPS, VOLUMES
 from papertape.plan import Volume
 from papertape.states import DataSetState, DumpState, VolumeState
-from papertape.volume.catalog import VolumeRecord
+from papertape.volume.members import VolumeRecord
 
 UNFINISHED = "was not written to its end"
 """The error of a copy that is being made again; it stays if the process that makes it dies."""

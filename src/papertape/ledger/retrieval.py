@@ -14,7 +14,7 @@ from papertape.ledger import search
 from papertape.ledger.contents import PAGE, read_member
 from papertape.ledger.records import Found, Kept, KeptCopy
 from papertape.ledger.schema import COPIES, DATASETS, DUMPS, MEMBERS, VOLUMES
-from papertape.volume.catalog import Member
+from papertape.volume.members import Member
 
 
 def find_kept(

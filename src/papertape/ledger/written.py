@@ -16,7 +16,8 @@ from papertape.ledger.dumps import move, one
 from papertape.ledger.records import Owner
 from papertape.ledger.schema import COPIES, DATASETS, MEMBERS, REJECTIONS, TAPE_FILES, VOLUMES, source_key
 from papertape.states import DataSetState, DumpState
-from papertape.volume.catalog import Catalog, DataSetRecord, Member, VolumeRecord
+from papertape.volume.catalog import Catalog
+from papertape.volume.members import DataSetRecord, Member, VolumeRecord
 from papertape.volume.names import quote
 
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from papertape.transfer.hashing import Digest, Job
 from papertape.transfer.pump import Pump
 from papertape.transfer.ring import Block
-from papertape.volume.catalog import TapeFile
 from papertape.volume.layout import END_OF_ARCHIVE, RECORD, round_up
+from papertape.volume.members import TapeFile
 
 ZEROS = memoryview(bytes(1024 * 1024))
 

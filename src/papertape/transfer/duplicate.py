@@ -15,9 +15,9 @@ from papertape.transfer.pump import CopyFailed, Pump, Target
 from papertape.transfer.stop import Stop
 from papertape.transfer.verify import Reading, Untapped
 from papertape.transfer.write import make_record
-from papertape.volume.catalog import Expected, TapeFile, VolumeRecord
 from papertape.volume.label import Identity, compose_label
 from papertape.volume.layout import FLUSH_EVERY
+from papertape.volume.members import Expected, TapeFile, VolumeRecord
 
 
 class Duplicate(NamedTuple):

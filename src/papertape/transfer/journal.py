@@ -9,15 +9,8 @@ from typing import NamedTuple
 
 from papertape.events import Reporter
 from papertape.transfer.hashing import Digest
-from papertape.volume.catalog import (
-    DATASETS,
-    DATASETS_COLUMNS,
-    FILES,
-    FILES_COLUMNS,
-    SUMS,
-    DataSetRecord,
-    Member,
-)
+from papertape.volume.catalog import DATASETS, DATASETS_COLUMNS, FILES, FILES_COLUMNS, SUMS
+from papertape.volume.members import DataSetRecord, Member
 from papertape.volume.names import quote
 from papertape.volume.sums import sums_line
 

@@ -21,20 +21,10 @@ from papertape.transfer.journal import Journal
 from papertape.transfer.pump import Pump
 from papertape.transfer.readahead import KEPT, Content, End, ReadAhead, close_content
 from papertape.transfer.source import Entry, check_unchanged, find_change, member_name
-from papertape.volume.catalog import (
-    CATALOG_JSON,
-    DATASETS,
-    FILES,
-    SUMS,
-    Catalog,
-    DataSetRecord,
-    Member,
-    TapeFile,
-    VolumeRecord,
-    encode_catalog,
-)
+from papertape.volume.catalog import CATALOG_JSON, DATASETS, FILES, SUMS, Catalog, encode_catalog
 from papertape.volume.header import DIRECTORY, FILE, Attributes, build_header
 from papertape.volume.layout import ARCHIVE, CATALOG, FLUSH_EVERY, FORMAT_VERSION, PLAN
+from papertape.volume.members import DataSetRecord, Member, TapeFile, VolumeRecord
 from papertape.volume.names import quote
 from papertape.volume.plan import PLAN_COLUMNS, PLAN_CSV, PLAN_JSON, PlanDocument
 from papertape.volume.sums import sums_line

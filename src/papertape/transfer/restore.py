@@ -16,10 +16,10 @@ from papertape.tape.drive import Drive
 from papertape.transfer.blockahead import BlockAhead, Span, Unreadable
 from papertape.transfer.destination import NewFile, Obstacle, Restoration, Wanted
 from papertape.transfer.stop import Stop
-from papertape.volume.catalog import Member, TapeFile
 from papertape.volume.header import DIRECTORY, FILE, Attributes
 from papertape.volume.label import read_label
 from papertape.volume.layout import MAXIMUM_BLOCK
+from papertape.volume.members import Member, TapeFile
 from papertape.volume.names import quote
 from papertape.volume.tapefile import MemberBegin, MemberData, ScanError, Scanner
 

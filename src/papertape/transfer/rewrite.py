@@ -18,9 +18,10 @@ from papertape.transfer.recording import describe_plan
 from papertape.transfer.source import member_name, walk
 from papertape.transfer.stop import Stop
 from papertape.transfer.write import make_record, write_targets
-from papertape.volume.catalog import Catalog, Expected, Member, VolumeRecord, encode_catalog
+from papertape.volume.catalog import Catalog, encode_catalog
 from papertape.volume.header import build_header
 from papertape.volume.label import Identity, compose_label
+from papertape.volume.members import Expected, Member, VolumeRecord
 from papertape.volume.names import quote
 from papertape.volume.tapefile import checksum_header
 

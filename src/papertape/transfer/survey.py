@@ -20,12 +20,28 @@ from papertape.tape.library import Session
 from papertape.transfer.ring import PULSE
 from papertape.transfer.stop import Stop
 from papertape.transfer.unpacking import CATALOG_MEMBERS, LABEL_MEMBERS, PLAN_MEMBERS, Unpacking, first_name
-from papertape.volume.catalog import CATALOG_JSON, Catalog, VolumeRecord, load_catalog
+from papertape.volume.catalog import CATALOG_JSON, Catalog
+from papertape.volume.catalogcheck import load_catalog
 from papertape.volume.label import README, Label, read_label
 from papertape.volume.layout import CATALOG, LABEL, MAXIMUM_BLOCK, PLAN
+from papertape.volume.members import VolumeRecord
 from papertape.volume.plan import PLAN_CSV, PLAN_JSON, PlanDocument, parse_plan, read_planned
-from papertape.volume.predecessor.catalog import LEGACY_CATALOG_BLOCK, LONGEST_CATALOG, is_legacy, parse_legacy_catalog
-from papertape.volume.recorded import Blank, Foreign, Legacy, Recorded, Torn, Whole, is_remade, program_version
+from papertape.volume.predecessor.catalog import (
+    CATALOG_BLOCK,
+    LONGEST_CATALOG,
+    is_predecessor,
+    parse_predecessor_catalog,
+)
+from papertape.volume.recorded import (
+    Blank,
+    Foreign,
+    PredecessorVolume,
+    Recorded,
+    Torn,
+    Whole,
+    is_remade,
+    program_version,
+)
 
 _SUMS_END = re.compile(rb"\\?[0-9a-f]{64}  [^\n]+\n\Z")
 
@@ -126,8 +142,8 @@ class Survey:
         first = self._read_first()
         if isinstance(first, Mark):
             return Foreign("a filemark") if first is Mark.FILEMARK else Blank()
-        if is_legacy(first):
-            return self._read_legacy(first)
+        if is_predecessor(first):
+            return self._read_predecessor(first)
         if first_name(first) != README:
             return Foreign(_describe(first))
         return self._read_own(first)
@@ -245,18 +261,18 @@ class Survey:
             return None
         return plan
 
-    def _read_legacy(self, first: memoryview) -> Legacy:
+    def _read_predecessor(self, first: memoryview) -> PredecessorVolume:
         content = bytearray()
         block: memoryview | Mark = first
         while not isinstance(block, Mark):
             content += block
-            if len(block) != LEGACY_CATALOG_BLOCK or len(content) > LONGEST_CATALOG:
+            if len(block) != CATALOG_BLOCK or len(content) > LONGEST_CATALOG:
                 reason = f"its catalog has a block of {len(block)} bytes, or more than {LONGEST_CATALOG} bytes"
                 raise FormatError(self._tag, reason)
             block = self._read()
-        catalog = parse_legacy_catalog(bytes(content), self._tag)
+        catalog = parse_predecessor_catalog(bytes(content), self._tag)
         end = _End(self._drive)
-        return Legacy(catalog, end.tape_files, end.marked)
+        return PredecessorVolume(catalog, end.tape_files, end.marked)
 
 
 class _End:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from papertape.errors import FormatError, HostError
-from papertape.volume.catalog import CATALOG_JSON, DATASETS, FILES, SUMS, Member, TapeFile
+from papertape.volume.catalog import CATALOG_JSON, DATASETS, FILES, SUMS
 from papertape.volume.header import FILE, HeaderError
 from papertape.volume.label import README, VOLUME
 from papertape.volume.layout import MAXIMUM_BLOCK
+from papertape.volume.members import Member, TapeFile
 from papertape.volume.names import quote
 from papertape.volume.plan import PLAN_CSV, PLAN_JSON
 from papertape.volume.tapefile import MemberBegin, MemberData, Scanner

@@ -30,9 +30,9 @@ from papertape.evidence import (
 from papertape.tape.drive import Drive, Mark
 from papertape.transfer.ring import PULSE
 from papertape.transfer.stop import Stop
-from papertape.volume.catalog import Expected, Member, TapeFile, VolumeRecord
 from papertape.volume.label import VOLUME, parse_label
 from papertape.volume.layout import MAXIMUM_BLOCK
+from papertape.volume.members import Expected, Member, TapeFile, VolumeRecord
 from papertape.volume.names import quote
 from papertape.volume.tapefile import MemberBegin, MemberData, MemberKnown, ScanError, Scanner
 

@@ -17,8 +17,9 @@ from papertape.tape.drive import Drive
 from papertape.transfer.pump import CopyFailed, Pump, Target
 from papertape.transfer.recording import Recording
 from papertape.transfer.stop import Stop
-from papertape.volume.catalog import Catalog, VolumeRecord
+from papertape.volume.catalog import Catalog
 from papertape.volume.label import Identity, compose_label
+from papertape.volume.members import VolumeRecord
 from papertape.volume.tapefile import Composed
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from papertape.errors import FormatError
-from papertape.volume.catalog import Catalog, CatalogDocument, VolumeRecord, read_volume
+from papertape.volume.catalog import Catalog, CatalogDocument, read_volume
 from papertape.volume.label import Label
+from papertape.volume.members import VolumeRecord
 from papertape.volume.plan import PlanDocument
-from papertape.volume.predecessor.catalog import LegacyCatalog
+from papertape.volume.predecessor.catalog import PredecessorCatalog
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,13 @@ class Torn:
 
 
 @dataclass(frozen=True)
-class Legacy:
+class PredecessorVolume:
     """A volume of the predecessor's; ``tape_files`` is how many were counted, None where the drive did not.
 
     ``marked`` says whether the last one has the filemark that ends it.
     """
 
-    catalog: LegacyCatalog
+    catalog: PredecessorCatalog
     tape_files: int | None
     marked: bool
 
@@ -81,7 +82,7 @@ class Legacy:
         return "" if self.marked else "its last archive has no end"
 
 
-Recorded = Blank | Foreign | Whole | Torn | Legacy
+Recorded = Blank | Foreign | Whole | Torn | PredecessorVolume
 
 
 def program_version(written_by: str) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from papertape.volume.catalog import Member, TapeFile
 from papertape.volume.header import (
     FILE,
     Attributes,
@@ -25,6 +24,7 @@ from papertape.volume.header import (
     read_size,
 )
 from papertape.volume.layout import END_OF_ARCHIVE, RECORD, round_up
+from papertape.volume.members import Member, TapeFile
 
 EXTENSION = b"x"
 LONGEST_EXTENSION = 1024 * 1024

@@ -34,13 +34,13 @@ from papertape.transfer.stop import Stop
 from papertape.volume.header import DIRECTORY, FILE, LINK
 from papertape.volume.layout import MAXIMUM_BLOCK
 from papertape.volume.names import quote
-from papertape.volume.predecessor.archive import LegacyMember, LegacyScanner
-from papertape.volume.predecessor.catalog import LEGACY_BLOCK, LONGEST_CATALOG, digest_catalog
+from papertape.volume.predecessor.archive import PredecessorMember, PredecessorScanner
+from papertape.volume.predecessor.catalog import ARCHIVE_BLOCK, LONGEST_CATALOG, digest_catalog
 from papertape.volume.tapefile import MemberData, ScanError
 
 
 @dataclass
-class LegacyExtract:
+class PredecessorExtract:
     """One data set to be taken from tape file ``tape_file``; ``name`` is its ``host:/path`` there.
 
     ``begin`` starts its way back, once it is known whether it is a file or a directory: then that is ``restoration``.
@@ -67,14 +67,14 @@ class LegacyExtract:
         if self.restoration:
             self.restoration.end()
 
-    def again(self) -> LegacyExtract:
+    def again(self) -> PredecessorExtract:
         """Return the extract anew, with nothing on disk: what no MD5 proves comes from one copy or from the other."""
         if self.restoration:
             self.restoration.discard()
-        return LegacyExtract(self.source, self.tape_file, self.name, self.md5, self.begin)
+        return PredecessorExtract(self.source, self.tape_file, self.name, self.md5, self.begin)
 
 
-def holds_legacy(extract: LegacyExtract) -> bool:
+def holds_predecessor(extract: PredecessorExtract) -> bool:
     """Tell whether a data set is in the destination already; raises Obstacle if something else is."""
     directory = extract.begin(DIRECTORY)
     if directory.is_staged:
@@ -85,8 +85,8 @@ def holds_legacy(extract: LegacyExtract) -> bool:
     return extract.begin(FILE).holds(b"", FILE, wanted)
 
 
-def restore_legacy(
-    volume: str, digest: str, extracts: Sequence[LegacyExtract], drive: Drive, report: Reporter, stop: Stop
+def restore_predecessor(
+    volume: str, digest: str, extracts: Sequence[PredecessorExtract], drive: Drive, report: Reporter, stop: Stop
 ) -> Passage:
     """Restore ``extracts``, ordered by tape file, from the rewound volume in ``drive``; each says what became of it.
 
@@ -127,7 +127,7 @@ class _Way:
             found = f"one that begins {quote(bytes(content[:60]))}"
             self._end(WrongVolume(self._volume, 0, expected="the catalog of its dump", found=found))
 
-    def restore(self, tape_file: int, extracts: list[LegacyExtract]) -> None:
+    def restore(self, tape_file: int, extracts: list[PredecessorExtract]) -> None:
         """Restore what is wanted of one archive."""
         if self._stop.soon:
             raise Interrupted("stopped; the same command again goes on where this one stopped")
@@ -142,8 +142,8 @@ class _Way:
                 if isinstance(block, Mark):
                     self._tape_file += 1
                     break
-                if len(block) != LEGACY_BLOCK:
-                    sizes = (f"{LEGACY_BLOCK} bytes", f"{len(block)} bytes")
+                if len(block) != ARCHIVE_BLOCK:
+                    sizes = (f"{ARCHIVE_BLOCK} bytes", f"{len(block)} bytes")
                     self._end(BlockSizeMismatch(self._volume, tape_file, None, None, *sizes))
                 archive.take(block)
         finally:
@@ -175,11 +175,13 @@ class _Way:
 class _Archive:
     """One archive, and what is wanted of it; ``findings`` gets what is wrong."""
 
-    def __init__(self, volume: str, tape_file: int, extracts: list[LegacyExtract], findings: list[Finding]) -> None:
+    def __init__(
+        self, volume: str, tape_file: int, extracts: list[PredecessorExtract], findings: list[Finding]
+    ) -> None:
         self._volume, self._tape_file = volume, tape_file
         self._findings = findings
         self._wanted = {extract.name: extract for extract in extracts}
-        self._scanner = LegacyScanner(tape_file - 1)
+        self._scanner = PredecessorScanner(tape_file - 1)
         self._current: _Item | None = None
 
     @property
@@ -193,7 +195,7 @@ class _Archive:
         while True:
             try:
                 for event in events:
-                    if isinstance(event, LegacyMember):
+                    if isinstance(event, PredecessorMember):
                         self._begin(event)
                     elif isinstance(event, MemberData) and self._current:
                         self._act(partial(_Item.write, event=event))
@@ -209,7 +211,7 @@ class _Archive:
         for extract in self._wanted.values():
             self._find(FileMissing, extract.source, None, "none")
 
-    def _begin(self, member: LegacyMember) -> None:
+    def _begin(self, member: PredecessorMember) -> None:
         if self._current is None or not self._current.owns(member.name):
             self._leave(whole=True)
             name = next((way for way in _ways(member.name) if way in self._wanted), None)
@@ -261,7 +263,7 @@ def _ways(name: bytes) -> list[bytes]:
 class _Item:
     """A data set whose members come now; ``found`` is the MD5 of what proves it, once that was read."""
 
-    def __init__(self, extract: LegacyExtract) -> None:
+    def __init__(self, extract: PredecessorExtract) -> None:
         self.extract = extract
         self.damaged = False
         self.found = ""
@@ -272,7 +274,7 @@ class _Item:
         """Whether the member belongs to the data set."""
         return name == self.extract.name or name.startswith(self.extract.name + b"/")
 
-    def begin(self, member: LegacyMember) -> None:
+    def begin(self, member: PredecessorMember) -> None:
         """A member begins; raises Obstacle."""
         self.drop()
         extract = self.extract
@@ -283,7 +285,7 @@ class _Item:
         self._hash = hashlib.md5(usedforsecurity=False) if proof else None
         self._make(extract.restoration, relative, member)
 
-    def _make(self, restoration: Restoration, relative: bytes, member: LegacyMember) -> None:
+    def _make(self, restoration: Restoration, relative: bytes, member: PredecessorMember) -> None:
         if member.kind == DIRECTORY:
             restoration.holds(relative, DIRECTORY)
             restoration.make_directory(relative, member.attributes)

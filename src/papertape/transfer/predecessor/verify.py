@@ -34,21 +34,21 @@ from papertape.volume.names import quote
 from papertape.volume.predecessor.archive import (
     HARD_LINK,
     SPECIAL,
-    LegacyEvent,
-    LegacyListing,
-    LegacyMember,
-    LegacyScanner,
+    PredecessorEvent,
+    PredecessorListing,
+    PredecessorMember,
+    PredecessorScanner,
 )
 from papertape.volume.predecessor.catalog import (
-    LEGACY_BLOCK,
-    LEGACY_CATALOG_BLOCK,
+    ARCHIVE_BLOCK,
+    CATALOG_BLOCK,
     LONGEST_CATALOG,
-    LegacyCatalog,
-    LegacyItem,
+    PredecessorCatalog,
+    PredecessorItem,
     digest_catalog,
-    is_legacy,
-    parse_legacy_catalog,
-    read_legacy_heading,
+    is_predecessor,
+    parse_predecessor_catalog,
+    read_predecessor_heading,
 )
 from papertape.volume.tapefile import MemberData, ScanError
 
@@ -61,7 +61,7 @@ ROOM = 128 * 1024
 VISDATA = b"visdata"
 
 
-class LegacyReading(VolumeReading):
+class PredecessorReading(VolumeReading):
     """A volume of the predecessor's, held against ``catalog``, or else against the one that is on it.
 
     ``total`` is the number of bytes that lie on it, where somebody knows. ``digest`` is the SHA-256 that a catalog
@@ -72,7 +72,7 @@ class LegacyReading(VolumeReading):
     def __init__(
         self,
         tag: str,
-        catalog: LegacyCatalog | None,
+        catalog: PredecessorCatalog | None,
         drive: Drive,
         report: Reporter,
         stop: Stop,
@@ -131,7 +131,7 @@ class LegacyReading(VolumeReading):
 
     def _refuse(self, block: memoryview, block_size: int, offset: int) -> Finding:
         """Return what a block of the wrong length tells."""
-        if not self._tape_file and not offset and not is_legacy(block):
+        if not self._tape_file and not offset and not is_predecessor(block):
             return self._foreign()
         sizes = (f"{block_size} bytes", f"{len(block)} bytes")
         return BlockSizeMismatch(self.tag, self._tape_file, offset, None, *sizes)
@@ -140,10 +140,10 @@ class LegacyReading(VolumeReading):
         found = "something that does not begin as those do"
         return WrongVolume(self.tag, 0, expected="a volume of the predecessor's", found=found)
 
-    def _read_catalog(self) -> LegacyCatalog:
+    def _read_catalog(self) -> PredecessorCatalog:
         """Read tape file 0; return the catalog to hold the archives against."""
         content = self._read_text()
-        if not is_legacy(content):
+        if not is_predecessor(content):
             self._end_with(self._foreign())
         if self.catalog is not None:
             self._compare(self.catalog, content)
@@ -152,13 +152,13 @@ class LegacyReading(VolumeReading):
         if self._digest and found != self._digest:
             self._end_with(WrongVolume(self.tag, 0, expected=f"catalog {self._digest}", found=f"catalog {found}"))
         try:
-            return parse_legacy_catalog(content, self.tag)
+            return parse_predecessor_catalog(content, self.tag)
         except FormatError as error:
             self._end_with(CatalogInvalid(self.tag, 0, found=error.reason))
 
     def _read_text(self) -> bytes:
         content = bytearray()
-        for piece in self.pieces(LEGACY_CATALOG_BLOCK):
+        for piece in self.pieces(CATALOG_BLOCK):
             if piece is Mark.END_OF_DATA:
                 found = f"the end of data behind {len(content)} bytes"
                 self._end_with(TruncatedVolume(self.tag, 0, len(content), expected="a filemark", found=found))
@@ -169,9 +169,9 @@ class LegacyReading(VolumeReading):
                 self._end_with(CatalogInvalid(self.tag, 0, expected="a catalog", found=found))
         return bytes(content)
 
-    def _compare(self, catalog: LegacyCatalog, content: bytes) -> None:
+    def _compare(self, catalog: PredecessorCatalog, content: bytes) -> None:
         """Hold tape file 0 against the catalog given; the archives are worth reading if it is of the same dump."""
-        heading = read_legacy_heading(content)
+        heading = read_predecessor_heading(content)
         if heading != catalog.heading:
             found = f"dump {heading.job} of {heading.written}" if heading else "a heading that cannot be read"
             expected = f"dump {catalog.job} of {catalog.written}"
@@ -196,7 +196,7 @@ class LegacyReading(VolumeReading):
 class _Current:
     """The data set whose members come now; ``settled`` once its digest was compared."""
 
-    item: LegacyItem
+    item: PredecessorItem
     name: bytes
     directory: bool = False
     settled: bool = False
@@ -205,7 +205,7 @@ class _Current:
         """Whether the member ``name`` belongs to the data set."""
         return name == self.name or name.startswith(self.name + b"/")
 
-    def is_proof(self, member: LegacyMember) -> bool:
+    def is_proof(self, member: PredecessorMember) -> bool:
         """Whether ``member`` is the file that the data set's MD5 is of."""
         return member.kind == FILE and member.name in {self.name, self.name + b"/" + VISDATA}
 
@@ -213,12 +213,12 @@ class _Current:
 class ArchiveReading:
     """One archive of a volume, held against its ``items`` in the catalog of ``job``."""
 
-    def __init__(self, reading: LegacyReading, items: Sequence[LegacyItem], job: str) -> None:
+    def __init__(self, reading: PredecessorReading, items: Sequence[PredecessorItem], job: str) -> None:
         self._reading = reading
         self._items = items
         self._job = job
         self._number = items[0].tape_index + 1
-        self._scanner = LegacyScanner(items[0].tape_index)
+        self._scanner = PredecessorScanner(items[0].tape_index)
         self._wanted = {item.name: item for item in items}  # those not met yet
         self._parents = _find_parents(self._wanted)
         self._current: _Current | None = None
@@ -230,7 +230,7 @@ class ArchiveReading:
 
     def run(self) -> None:
         """Read up to the filemark that ends the archive."""
-        for piece in self._reading.pieces(LEGACY_BLOCK):
+        for piece in self._reading.pieces(ARCHIVE_BLOCK):
             if isinstance(piece, Mark):
                 self._finish(piece)
             else:
@@ -240,7 +240,7 @@ class ArchiveReading:
     def _find(
         self,
         kind: type[Finding],
-        item: LegacyItem | None = None,
+        item: PredecessorItem | None = None,
         *,
         offset: int | None = None,
         expected: str | None = None,
@@ -261,20 +261,20 @@ class ArchiveReading:
             else:
                 return
 
-    def _take(self, event: LegacyEvent) -> None:
+    def _take(self, event: PredecessorEvent) -> None:
         if isinstance(event, MemberData):
             if self._hash is not None:
                 self._hash.update(event.data)
                 if event.last:
                     self._settle(self._hash.hexdigest())
-        elif isinstance(event, LegacyMember):
+        elif isinstance(event, PredecessorMember):
             self._begin(event)
-        elif isinstance(event, LegacyListing):
+        elif isinstance(event, PredecessorListing):
             self._take_list(event)
         else:
             self._find(UnexpectedFile, offset=event.offset, found=quote(event.name))
 
-    def _begin(self, member: LegacyMember) -> None:
+    def _begin(self, member: PredecessorMember) -> None:
         """A member of the inner tar begins: it belongs to the current data set, or to one that was not met yet."""
         self._hash = None
         if self._current is None or not self._current.owns(member.name):
@@ -302,7 +302,7 @@ class ArchiveReading:
             way = way.rpartition(b"/")[0]
         return None
 
-    def _meet_stray(self, member: LegacyMember) -> None:
+    def _meet_stray(self, member: PredecessorMember) -> None:
         """A member belongs to no data set; of a folder that belongs to none the topmost is told."""
         name, odd = member.name, self._odd
         if member.kind == DIRECTORY and name in self._parents:
@@ -336,7 +336,7 @@ class ArchiveReading:
         self._tell_damage(None)
         self._damage = error
 
-    def _tell_damage(self, member: LegacyMember | None) -> None:
+    def _tell_damage(self, member: PredecessorMember | None) -> None:
         """Tell what was damaged before ``member``, and whose it is where that is sure.
 
         It is the current data set's, unless ``member`` is its first one: then it may be the end of the one before.
@@ -347,7 +347,7 @@ class ArchiveReading:
             item = current.item if current and member and member.name != current.name else None
             self._find(HeaderDamaged, item, offset=error.offset, found=error.reason)
 
-    def _take_list(self, event: LegacyListing) -> None:
+    def _take_list(self, event: PredecessorListing) -> None:
         self._list_hash.update(event.data)
         if event.last:
             found, self._list_hash = self._list_hash.hexdigest(), hashlib.md5(usedforsecurity=False)
@@ -380,7 +380,7 @@ class ArchiveReading:
             )
 
 
-def _find_parents(names: dict[bytes, LegacyItem]) -> frozenset[bytes]:
+def _find_parents(names: dict[bytes, PredecessorItem]) -> frozenset[bytes]:
     """Return the directories above the data sets: the oldest dumps have them in their archives."""
     parents = {b""}
     for name in names:

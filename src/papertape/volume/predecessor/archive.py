@@ -50,7 +50,7 @@ _OUTER = re.compile(rb"(?:.*/)?paper\.([0-9]{1,20})\.([0-9]{1,9})\.(?:(tar)|(?:t
 _INNER = re.compile(rb"paper\.([0-9]{1,20})\.([0-9]{1,9})(?=/|\Z)")
 
 
-class LegacyMember(NamedTuple):
+class PredecessorMember(NamedTuple):
     """A member of the inner tar begins; ``name`` is ``host:/path``, or empty for the directory that holds them all.
 
     ``offset`` (bytes from the tape file's begin) is that of its header, or of what extends it. ``size`` is that of its
@@ -68,21 +68,21 @@ class LegacyMember(NamedTuple):
         return self.attributes.kind
 
 
-class LegacyListing(NamedTuple):
+class PredecessorListing(NamedTuple):
     """The next piece of the list of data sets before the inner tar; ``last`` ends it."""
 
     data: memoryview
     last: bool
 
 
-class LegacyStray(NamedTuple):
+class PredecessorStray(NamedTuple):
     """A member of the outer tar that belongs to no archive of this number; its data is passed over."""
 
     name: bytes
     offset: int
 
 
-LegacyEvent = LegacyMember | MemberData | LegacyListing | LegacyStray
+PredecessorEvent = PredecessorMember | MemberData | PredecessorListing | PredecessorStray
 
 
 class TarScanner:
@@ -114,12 +114,12 @@ class TarScanner:
         """Whether the end of the archive was met, as it should be."""
         return self._zeros >= len(END_OF_ARCHIVE)
 
-    def feed(self, piece: memoryview) -> Iterator[LegacyMember | MemberData]:
+    def feed(self, piece: memoryview) -> Iterator[PredecessorMember | MemberData]:
         """Scan the next piece, records as a whole; raises ScanError."""
         self._piece, self._at = piece, 0
         return self.feed_again()
 
-    def feed_again(self) -> Iterator[LegacyMember | MemberData]:
+    def feed_again(self) -> Iterator[PredecessorMember | MemberData]:
         """Go on in the piece fed last; raises ScanError."""
         while self._at < len(self._piece):
             if self._data:
@@ -167,7 +167,7 @@ class TarScanner:
             self._zeros = 0
             raise self._lose(self.offset, "there is something behind the end of the archive")
 
-    def _take_record(self) -> LegacyMember | None:
+    def _take_record(self) -> PredecessorMember | None:
         """Take one record; return the member that begins with it, or None if it is not the last of its headers."""
         begin, record = self.offset, bytes(self._take(RECORD))
         if not self._types:
@@ -225,7 +225,7 @@ class TarScanner:
         key = _LONG.get(self._types[-1:])
         return {key: content.partition(b"\0")[0]} if key else read_pax(content)
 
-    def _read_member(self, record: bytes) -> LegacyMember:
+    def _read_member(self, record: bytes) -> PredecessorMember:
         kind = _KINDS.get(record[156:157])
         if kind is None:
             raise HeaderError(f"a member of type {record[156:157]!a} is never written")
@@ -234,7 +234,7 @@ class TarScanner:
         if self.offset + size > self._end:
             raise HeaderError(f"a member of {size} bytes is longer than its archive")
         name = header.name.removesuffix(b"/") if kind == DIRECTORY else header.name
-        return LegacyMember(self._rename(name), size, header.attributes, self._begin)
+        return PredecessorMember(self._rename(name), size, header.attributes, self._begin)
 
 
 def _check_record(record: bytes) -> None:
@@ -256,7 +256,7 @@ def _read_binary(field: bytes) -> bytes:
     return b"%d" % int.from_bytes(field if field[0] == 0xFF else field[1:], "big", signed=field[0] == 0xFF)
 
 
-class LegacyScanner:
+class PredecessorScanner:
     """Parses the archive of ``number`` (its ``tape_index``), a tar in a tar, block by block.
 
     Feed it every block, of whole records; it yields what it meets. After a ScanError, which tells what was damaged, go
@@ -269,7 +269,7 @@ class LegacyScanner:
         self._number = number
         self._outer = TarScanner(0, _ENDLESS, bytes)
         self._inner: TarScanner | None = None
-        self._inside: LegacyMember | None = None  # the member of the outer tar whose data comes
+        self._inside: PredecessorMember | None = None  # the member of the outer tar whose data comes
         self._closing = False
         self._given_up = False
 
@@ -278,11 +278,11 @@ class LegacyScanner:
         """Whether the archive's end was met; also where its begin is lost, so that the end cannot be known."""
         return self._outer.closed or self._given_up
 
-    def feed(self, block: memoryview) -> Iterator[LegacyEvent]:
+    def feed(self, block: memoryview) -> Iterator[PredecessorEvent]:
         """Scan the next block, or several; raises ScanError."""
         return self._scan(self._outer.feed(block))
 
-    def feed_again(self) -> Iterator[LegacyEvent]:
+    def feed_again(self) -> Iterator[PredecessorEvent]:
         """Go on in the block fed last; raises ScanError."""
         if self._outer.lost:
             self._give_up()
@@ -290,32 +290,32 @@ class LegacyScanner:
             yield from self._scan_inner(self._inner.feed_again())
         yield from self._scan(self._outer.feed_again())
 
-    def _scan(self, events: Iterator[LegacyMember | MemberData]) -> Iterator[LegacyEvent]:
+    def _scan(self, events: Iterator[PredecessorMember | MemberData]) -> Iterator[PredecessorEvent]:
         for event in events:
-            if isinstance(event, LegacyMember):
+            if isinstance(event, PredecessorMember):
                 yield from self._enter(event)
             elif self._inside is None:
                 continue
             elif self._inner is None:
-                yield LegacyListing(*event)
+                yield PredecessorListing(*event)
             else:
                 self._closing = event.last
                 yield from self._scan_inner(self._inner.feed(event.data))
 
-    def _enter(self, member: LegacyMember) -> Iterator[LegacyStray]:
+    def _enter(self, member: PredecessorMember) -> Iterator[PredecessorStray]:
         """A member of the outer tar begins."""
         self._inside = None
         match = _OUTER.fullmatch(member.name)
         wrong = match is None or int(match[2]) != self._number or member.kind != FILE
         if match is None or wrong or self._inner is not None:
-            yield LegacyStray(member.name, member.offset)
+            yield PredecessorStray(member.name, member.offset)
             return
         self._inside = member
         self._see_job(match[1])
         if match[3]:
             self._inner = TarScanner(self._outer.offset, self._outer.offset + member.size, self._rename)
 
-    def _scan_inner(self, events: Iterator[LegacyMember | MemberData]) -> Iterator[LegacyMember | MemberData]:
+    def _scan_inner(self, events: Iterator[PredecessorMember | MemberData]) -> Iterator[PredecessorMember | MemberData]:
         yield from events
         if self._closing and self._inner is not None:
             self._closing = False
@@ -328,7 +328,7 @@ class LegacyScanner:
         if self._inner is None:
             self._inner = TarScanner(self._outer.offset, _ENDLESS, self._rename)
             self._inner.lost = True
-            self._inside = LegacyMember(b"", 0, Attributes(FILE, 0, 0), self._outer.offset)
+            self._inside = PredecessorMember(b"", 0, Attributes(FILE, 0, 0), self._outer.offset)
         else:
             self._inside = None
 

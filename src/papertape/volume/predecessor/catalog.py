@@ -7,7 +7,7 @@
 The catalog is plain text in blocks of 32768 bytes, the last one filled up with NUL: three lines of heading, then
 ``item:tape_index:archive_index:md5:host:/path`` for each data set, in tape order. Data sets are counted from 1, in the
 volume and in their archive, and archives from 0: ``tape_index`` N is tape file N + 1. Nothing on a volume names the
-volume, so that the two of a pair are the same. ``volume/legacytar.py`` reads the archives.
+volume, so that the two of a pair are the same. ``archive.py`` beside this file reads the archives.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import NamedTuple
 from papertape.errors import FormatError
 from papertape.volume.names import quote, unquote
 
-LEGACY_CATALOG_BLOCK = 32 * 1024
-LEGACY_BLOCK = 10 * 1024
+CATALOG_BLOCK = 32 * 1024
+ARCHIVE_BLOCK = 10 * 1024
 """The length in bytes of every block of the catalog, and of every block of an archive."""
 
 LONGEST_CATALOG = 256 * 1024**2
@@ -46,7 +46,7 @@ _ITEM = re.compile(
 _ODD_PART = re.compile(rb"//|/\.{1,2}(?:/|\Z)|/\Z|\0")
 
 
-class LegacyItem(NamedTuple):
+class PredecessorItem(NamedTuple):
     """One data set of a catalog: ``number`` counts from 1, ``tape_index`` from 0, ``archive_index`` from 1.
 
     ``md5``, in lowercase, is that of the file, or of the directory's ``visdata``. ``source`` is ``host:/path`` in text
@@ -75,7 +75,7 @@ class LegacyItem(NamedTuple):
         return b"%b:%b" % (self.host.encode(), self.path)
 
 
-class LegacyHeading(NamedTuple):
+class PredecessorHeading(NamedTuple):
     """Which dump a catalog is of; ``version`` and ``written`` (YYYYMMDD-HHMM, in no known time zone) as on the tape."""
 
     job: str
@@ -84,8 +84,8 @@ class LegacyHeading(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LegacyCatalog:
-    """What a pair of the predecessor's holds; the fields of ``LegacyHeading``, and ``items`` in tape order, not empty.
+class PredecessorCatalog:
+    """The catalog of a pair of volumes: the fields of ``PredecessorHeading``, and ``items`` in tape order, not empty.
 
     ``sha256`` is that of the text without the NULs behind it: the same on both volumes of a pair, on no others.
     """
@@ -93,26 +93,26 @@ class LegacyCatalog:
     job: str
     version: str
     written: str
-    items: tuple[LegacyItem, ...]
+    items: tuple[PredecessorItem, ...]
     sha256: str
 
     @property
-    def heading(self) -> LegacyHeading:
+    def heading(self) -> PredecessorHeading:
         """Which dump this is."""
-        return LegacyHeading(self.job, self.version, self.written)
+        return PredecessorHeading(self.job, self.version, self.written)
 
     @property
     def created(self) -> datetime:
         """When it was written, taken for UTC: the predecessor named no time zone."""
         return datetime.strptime(self.written, "%Y%m%d-%H%M").replace(tzinfo=UTC)
 
-    def archives(self) -> Iterator[tuple[LegacyItem, ...]]:
+    def archives(self) -> Iterator[tuple[PredecessorItem, ...]]:
         """Yield the items of each archive, in tape order."""
         for _, items in groupby(self.items, attrgetter("tape_index")):
             yield tuple(items)
 
 
-def is_legacy(first_block: bytes | memoryview) -> bool:
+def is_predecessor(first_block: bytes | memoryview) -> bool:
     """Whether a volume that begins with ``first_block`` is one of the predecessor's."""
     return bytes(memoryview(first_block)[: len(_BEGIN)]) == _BEGIN
 
@@ -122,17 +122,17 @@ def is_plain(path: bytes) -> bool:
     return not _ODD_PART.search(path)
 
 
-def locate_item(catalog: LegacyCatalog, labels: Iterable[str], item: LegacyItem) -> str:
+def locate_item(catalog: PredecessorCatalog, labels: Iterable[str], item: PredecessorItem) -> str:
     """Return where ``item`` lies, as the lab's database has it: ``20170221[H0C10001,H0C20001]-0:1``."""
     return f"{catalog.version}[{','.join(sorted(labels))}]-{item.tape_index}:{item.archive_index}"
 
 
-def read_legacy_heading(content: bytes | memoryview) -> LegacyHeading | None:
+def read_predecessor_heading(content: bytes | memoryview) -> PredecessorHeading | None:
     """Return which dump the catalog that begins with ``content`` is of; None if there is no such heading."""
     match = _HEADING.match(content)
     if match is None:
         return None
-    heading = LegacyHeading(*(group.decode("ascii") for group in match.groups()))
+    heading = PredecessorHeading(*(group.decode("ascii") for group in match.groups()))
     try:
         datetime.strptime(heading.written, "%Y%m%d-%H%M")
     except ValueError:
@@ -145,18 +145,18 @@ def digest_catalog(content: bytes) -> str:
     return hashlib.sha256(content.rstrip(b"\0")).hexdigest()
 
 
-def parse_legacy_catalog(content: bytes, volume_tag: str) -> LegacyCatalog:
+def parse_predecessor_catalog(content: bytes, volume_tag: str) -> PredecessorCatalog:
     """Return the catalog whose whole blocks are ``content``; raises FormatError, which names ``volume_tag``."""
     try:
         text = _strip_filling(content)
-        heading = read_legacy_heading(text)
+        heading = read_predecessor_heading(text)
         if heading is None:
             raise ValueError("it has not the heading that the predecessor wrote")
         items = tuple(_read_items(text))
         _check_different(items)
     except ValueError as error:
         raise FormatError(volume_tag, f"its catalog of the predecessor's cannot be read: {error}") from error
-    return LegacyCatalog(*heading, items, hashlib.sha256(text).hexdigest())
+    return PredecessorCatalog(*heading, items, hashlib.sha256(text).hexdigest())
 
 
 def _strip_filling(content: bytes) -> bytes:
@@ -164,7 +164,7 @@ def _strip_filling(content: bytes) -> bytes:
     if len(content) > LONGEST_CATALOG:
         raise ValueError(f"it is longer than {LONGEST_CATALOG} bytes")
     text = content.rstrip(b"\0")
-    if len(content) % LEGACY_CATALOG_BLOCK or len(content) - len(text) >= LEGACY_CATALOG_BLOCK:
+    if len(content) % CATALOG_BLOCK or len(content) - len(text) >= CATALOG_BLOCK:
         raise ValueError(f"its text of {len(text)} bytes does not fill {len(content)} bytes of blocks")
     if b"\0" in text:
         raise ValueError(f"there is a NUL in its text, at offset {text.index(0)}")
@@ -173,11 +173,11 @@ def _strip_filling(content: bytes) -> bytes:
     return text
 
 
-def _read_items(text: bytes) -> Iterator[LegacyItem]:
+def _read_items(text: bytes) -> Iterator[PredecessorItem]:
     """Yield what the lines behind the heading say, each the next one in tape order; raises ValueError."""
     match = _HEADING.match(text)
     at = match.end() if match else 0
-    before = LegacyItem(0, -1, 0, "", "")
+    before = PredecessorItem(0, -1, 0, "", "")
     if at == len(text):
         raise ValueError("it lists no data set")
     while at < len(text):
@@ -191,15 +191,15 @@ def _read_items(text: bytes) -> Iterator[LegacyItem]:
         before, at = item, match.end()
 
 
-def _read_item(match: re.Match[bytes]) -> LegacyItem:
+def _read_item(match: re.Match[bytes]) -> PredecessorItem:
     number, tape_index, archive_index, md5, host, path = match.groups()
     if not is_plain(path):
         raise ValueError(f"{quote(path)} is not a path that a data set can have")
     source = f"{host.decode('ascii')}:{quote(path)}"
-    return LegacyItem(int(number), int(tape_index), int(archive_index), md5.decode("ascii").lower(), source)
+    return PredecessorItem(int(number), int(tape_index), int(archive_index), md5.decode("ascii").lower(), source)
 
 
-def _check_next(before: LegacyItem, item: LegacyItem) -> None:
+def _check_next(before: PredecessorItem, item: PredecessorItem) -> None:
     if item.number != before.number + 1 or item.number > MOST_ITEMS:
         raise ValueError(f"data set {item.number} comes behind {before.number}")
     step = item.tape_index - before.tape_index
@@ -221,7 +221,7 @@ def _explain(line: bytes) -> str:
     return f"{quote(fields[4][:100])} is not a host name"
 
 
-def _check_different(items: tuple[LegacyItem, ...]) -> None:
+def _check_different(items: tuple[PredecessorItem, ...]) -> None:
     sources = {item.source for item in items}
     for item in items if len(sources) < len(items) else ():
         if item.source not in sources:

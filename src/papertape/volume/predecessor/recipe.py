@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from papertape.volume.predecessor.catalog import LEGACY_BLOCK, LEGACY_CATALOG_BLOCK
+from papertape.volume.predecessor.catalog import ARCHIVE_BLOCK, CATALOG_BLOCK
 from papertape.volume.recipe import FOLDER, Subject, write_check, write_end, write_head, write_notes, write_word
 
 _WILD = re.compile(rb"[\\*?\[]")
 
 
-class LegacySet(NamedTuple):
+class PredecessorSet(NamedTuple):
     """A data set: ``host:/path``, as it stands on the tape, and its MD5 there, None where nobody knows it."""
 
     name: bytes
@@ -21,7 +21,7 @@ class LegacySet(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LegacyStep:
+class PredecessorStep:
     """An archive, in ``tape_file``, and what is wanted of it: all that it holds if it is ``whole``.
 
     ``notes`` say what it is, a line each.
@@ -29,15 +29,15 @@ class LegacyStep:
 
     notes: tuple[str, ...]
     tape_file: int
-    sets: tuple[LegacySet, ...]
+    sets: tuple[PredecessorSet, ...]
     whole: bool
 
 
-def write_legacy_recipe(subject: Subject, steps: Iterable[LegacyStep]) -> Iterator[str]:
+def write_predecessor_recipe(subject: Subject, steps: Iterable[PredecessorStep]) -> Iterator[str]:
     """Yield the script, some lines at a time."""
-    yield write_head(subject, LEGACY_BLOCK)
+    yield write_head(subject, ARCHIVE_BLOCK)
     yield _UNPACK.format(folder=FOLDER)
-    yield _CATALOG.format(catalog_block=LEGACY_CATALOG_BLOCK, block=LEGACY_BLOCK)
+    yield _CATALOG.format(catalog_block=CATALOG_BLOCK, block=ARCHIVE_BLOCK)
     for step in steps:
         yield "\n" + write_notes(step.notes)
         yield _write_unpack(step)
@@ -45,7 +45,7 @@ def write_legacy_recipe(subject: Subject, steps: Iterable[LegacyStep]) -> Iterat
     yield write_end(subject)
 
 
-def _write_unpack(step: LegacyStep) -> str:
+def _write_unpack(step: PredecessorStep) -> str:
     words = [] if step.whole else [write_word(_write_member(step.tape_file, item.name)) for item in step.sets]
     return " \\\n    ".join([f"unpack {step.tape_file}", *words]) + "\n"
 

@@ -14,21 +14,20 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.volume.samples import BLOCK, NOW, QUICK, THOROUGH, TWIN, VOLUME
 
 from papertape.errors import FormatError
 from papertape.volume.label import compose_label
-from papertape.volume.predecessor import catalog as legacy
+from papertape.volume.predecessor import catalog as module
 from papertape.volume.predecessor.catalog import (
-    LEGACY_CATALOG_BLOCK,
-    LegacyHeading,
-    is_legacy,
+    CATALOG_BLOCK,
+    PredecessorHeading,
+    is_predecessor,
     locate_item,
-    parse_legacy_catalog,
-    read_legacy_heading,
+    parse_predecessor_catalog,
+    read_predecessor_heading,
 )
 from predecessor import HEADING, JOB, OldVolume, compose_catalog, compose_lines, pad
-
-from .samples import BLOCK, NOW, QUICK, THOROUGH, TWIN, VOLUME
 
 MD5 = "0123456789abcdef0123456789abcdef"
 MIB = 1024 * 1024
@@ -55,19 +54,19 @@ archives_strategy = st.lists(sources, min_size=1, max_size=12, unique=True).flat
 def refuse(content: bytes) -> str:
     """Return the reason why these blocks are no catalog."""
     with pytest.raises(FormatError) as caught:
-        parse_legacy_catalog(content, "H0C10001")
+        parse_predecessor_catalog(content, "H0C10001")
     assert caught.value.volume_tag == "H0C10001"
     return caught.value.reason
 
 
 def with_lines(*lines: bytes) -> bytes:
-    return pad(HEADING.format(job=JOB).encode() + b"".join(line + b"\n" for line in lines), LEGACY_CATALOG_BLOCK)
+    return pad(HEADING.format(job=JOB).encode() + b"".join(line + b"\n" for line in lines), CATALOG_BLOCK)
 
 
 def test_the_catalog_of_a_volume_of_600_data_sets(old_volume: OldVolume) -> None:
     content = old_volume.tape_files[0]
-    assert is_legacy(memoryview(content)[:LEGACY_CATALOG_BLOCK])
-    catalog = parse_legacy_catalog(content, "H0C10001")
+    assert is_predecessor(memoryview(content)[:CATALOG_BLOCK])
+    catalog = parse_predecessor_catalog(content, "H0C10001")
     assert catalog.heading == old_volume.heading
     assert len(catalog.items) == 600
     assert [len(archive) for archive in catalog.archives()] == [159, 159, 159, 123]
@@ -78,10 +77,10 @@ def test_the_catalog_of_a_volume_of_600_data_sets(old_volume: OldVolume) -> None
 
 
 def test_a_volume_of_papertapes_is_none_of_the_predecessors() -> None:
-    assert not is_legacy(compose_label(VOLUME, [TWIN], BLOCK, NOW).content)
-    assert not is_legacy(b"")
-    assert not is_legacy(b"## Paper dump")
-    assert is_legacy(compose_catalog(GOOD))
+    assert not is_predecessor(compose_label(VOLUME, [TWIN], BLOCK, NOW).content)
+    assert not is_predecessor(b"")
+    assert not is_predecessor(b"## Paper dump")
+    assert is_predecessor(compose_catalog(GOOD))
 
 
 @QUICK
@@ -89,8 +88,8 @@ def test_a_volume_of_papertapes_is_none_of_the_predecessors() -> None:
 @example([[(b"h:/a b:c\xff\\", MD5)]], "1")
 def test_whatever_it_could_write_is_read(archives: list[list[tuple[bytes, str]]], job: str) -> None:
     content = compose_catalog(archives, job)
-    catalog = parse_legacy_catalog(content, "V")
-    assert catalog.heading == read_legacy_heading(content) == LegacyHeading(job, "20170221", "20171003-0412")
+    catalog = parse_predecessor_catalog(content, "V")
+    assert catalog.heading == read_predecessor_heading(content) == PredecessorHeading(job, "20170221", "20171003-0412")
     assert [[(item.name, item.md5) for item in archive] for archive in catalog.archives()] == archives
     assert [item.number for item in catalog.items] == list(range(1, len(catalog.items) + 1))
     for item in catalog.items:
@@ -100,32 +99,32 @@ def test_whatever_it_could_write_is_read(archives: list[list[tuple[bytes, str]]]
 
 def test_both_of_a_pair_have_the_same_digest_and_no_others() -> None:
     catalogs = [compose_catalog(GOOD), compose_catalog(GOOD), compose_catalog(GOOD, "1"), compose_catalog(GOOD[:1])]
-    digests = [parse_legacy_catalog(content, "V").sha256 for content in catalogs]
+    digests = [parse_predecessor_catalog(content, "V").sha256 for content in catalogs]
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
 
 
 @pytest.mark.parametrize("change", [(b"catalog:", b"catalog: "), (b"archive_index", b"file_index")])
 def test_headings_of_its_oldest_versions(change: tuple[bytes, bytes]) -> None:
-    content = pad(compose_catalog(GOOD).rstrip(b"\0").replace(*change), LEGACY_CATALOG_BLOCK)
-    assert len(parse_legacy_catalog(content, "V").items) == 3
+    content = pad(compose_catalog(GOOD).rstrip(b"\0").replace(*change), CATALOG_BLOCK)
+    assert len(parse_predecessor_catalog(content, "V").items) == 3
 
 
 @pytest.mark.parametrize("over", range(-2, 3))
 def test_text_that_just_fills_its_block(over: int) -> None:
-    room = LEGACY_CATALOG_BLOCK - len(HEADING.format(job=JOB)) - len(compose_lines([[(b"h:/", MD5)] * 9]))
+    room = CATALOG_BLOCK - len(HEADING.format(job=JOB)) - len(compose_lines([[(b"h:/", MD5)] * 9]))
     names = [b"h:/%d" % number + b"x" * (room // 9 - 1) for number in range(8)]
     rest = room - sum(len(name) - len(b"h:/") for name in names)
     content = compose_catalog([[(name, MD5) for name in [*names, b"h:/" + b"y" * (rest + over)]]])
-    assert len(content.rstrip(b"\0")) == LEGACY_CATALOG_BLOCK + over
-    assert len(parse_legacy_catalog(content, "V").items) == 9
+    assert len(content.rstrip(b"\0")) == CATALOG_BLOCK + over
+    assert len(parse_predecessor_catalog(content, "V").items) == 9
 
 
 def test_a_line_runs_across_the_end_of_a_block() -> None:
     archives = [[(b"pot1:/data/zen.%05d.uv" % number, MD5) for number in range(2000)]]
     content = compose_catalog(archives)
-    assert content[LEGACY_CATALOG_BLOCK - 1 : LEGACY_CATALOG_BLOCK] != b"\n"
-    assert len(parse_legacy_catalog(content, "V").items) == 2000
+    assert content[CATALOG_BLOCK - 1 : CATALOG_BLOCK] != b"\n"
+    assert len(parse_predecessor_catalog(content, "V").items) == 2000
 
 
 LINE = b"1:0:1:%b:h:/a" % MD5.encode()
@@ -173,12 +172,12 @@ def test_a_catalog_that_contradicts_itself_is_refused(lines: list[bytes], reason
     ("content", "reason"),
     [
         (b"", "middle of a line"),
-        (bytes(LEGACY_CATALOG_BLOCK), "does not"),
+        (bytes(CATALOG_BLOCK), "does not"),
         (compose_catalog(GOOD)[:-1], "does not fill"),
-        (compose_catalog(GOOD) + bytes(LEGACY_CATALOG_BLOCK), "does not fill"),
+        (compose_catalog(GOOD) + bytes(CATALOG_BLOCK), "does not fill"),
         (compose_catalog(GOOD).replace(b"zen.1", b"zen.\0"), "a NUL in its text"),
-        (pad(compose_catalog(GOOD).rstrip(b"\n\0"), LEGACY_CATALOG_BLOCK), "middle of a line"),
-        (pad(compose_lines(GOOD), LEGACY_CATALOG_BLOCK), "heading"),
+        (pad(compose_catalog(GOOD).rstrip(b"\n\0"), CATALOG_BLOCK), "middle of a line"),
+        (pad(compose_lines(GOOD), CATALOG_BLOCK), "heading"),
         (compose_catalog(GOOD).replace(b"20171003-0412", b"20171303-0412"), "heading"),
         (compose_catalog(GOOD).replace(b"data_md5", b"data_sha"), "heading"),
         (compose_catalog(GOOD, "no number"), "heading"),
@@ -189,8 +188,8 @@ def test_what_is_no_catalog_at_all_is_refused(content: bytes, reason: str) -> No
 
 
 def test_a_catalog_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "longer than" in refuse(bytes(legacy.LONGEST_CATALOG + LEGACY_CATALOG_BLOCK))
-    monkeypatch.setattr(legacy, "MOST_ITEMS", 2)
+    assert "longer than" in refuse(bytes(module.LONGEST_CATALOG + CATALOG_BLOCK))
+    monkeypatch.setattr(module, "MOST_ITEMS", 2)
     assert "data set 3" in refuse(compose_catalog(GOOD))
 
 
@@ -213,7 +212,7 @@ def test_a_mutated_catalog_is_refused_or_says_what_it_can(edits: list[tuple[int,
         where = at % len(text)
         text = text[:where] + new + text[where + length :] or b"\n"
     with contextlib.suppress(FormatError):
-        catalog = parse_legacy_catalog(pad(text, LEGACY_CATALOG_BLOCK if padded else 1), "V")
+        catalog = parse_predecessor_catalog(pad(text, CATALOG_BLOCK if padded else 1), "V")
         places = [(item.tape_index, item.archive_index) for item in catalog.items]
         assert places == sorted(set(places))
         assert len({item.source for item in catalog.items}) == len(catalog.items)
@@ -224,14 +223,14 @@ def test_a_mutated_catalog_is_refused_or_says_what_it_can(edits: list[tuple[int,
 @THOROUGH
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_are_refused(raw: bytes) -> None:
-    for content in (raw, pad(raw, LEGACY_CATALOG_BLOCK), pad(HEADING.format(job=JOB).encode() + raw, 32768)):
+    for content in (raw, pad(raw, CATALOG_BLOCK), pad(HEADING.format(job=JOB).encode() + raw, 32768)):
         refuse(content)
 
 
 MILLION = """
 import sys, time
 from pathlib import Path
-from papertape.volume.predecessor.catalog import parse_legacy_catalog
+from papertape.volume.predecessor.catalog import parse_predecessor_catalog
 from predecessor import compose_catalog
 
 def peak():
@@ -241,13 +240,13 @@ def peak():
 content = compose_catalog([((b"pot1:/data1/%d/zen.%d.uv" % (i, i), "%032x" % i) for i in range(a, a + 1000))
                            for a in range(0, 10**6, 1000)])
 before, began = peak(), time.process_time()
-assert len(parse_legacy_catalog(content, "V").items) == 10**6
+assert len(parse_predecessor_catalog(content, "V").items) == 10**6
 print(time.process_time() - began, peak() - before)
 """
 
 
 def test_a_million_data_sets_take_seconds_and_a_bounded_memory(tell_figure: Any) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", MILLION], env=environment, capture_output=True, text=True, check=True)
     seconds, grown = map(float, done.stdout.split())
     tell_figure(f"a predecessor's catalog of a million data sets: {seconds:.1f} s of CPU, {grown / MIB:.0f} MiB")

@@ -11,14 +11,15 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.transfer.tapes import MemoryDrive
 
 from papertape.events import Reporter
 from papertape.tape.drive import Mark
 from papertape.transfer.destination import Destination, Obstacle
-from papertape.transfer.predecessor.restore import LegacyExtract, holds_legacy, restore_legacy
+from papertape.transfer.predecessor.restore import PredecessorExtract, holds_predecessor, restore_predecessor
 from papertape.transfer.restore import Passage
 from papertape.transfer.stop import Stop
-from papertape.volume.predecessor.catalog import LegacyCatalog, parse_legacy_catalog
+from papertape.volume.predecessor.catalog import PredecessorCatalog, parse_predecessor_catalog
 from predecessor import (
     LATEST,
     TAGS,
@@ -31,8 +32,6 @@ from predecessor import (
     mounted,
 )
 
-from .tapes import MemoryDrive
-
 TAG = TAGS[0]
 FORMS = [Form(), Form("gnu"), Form(listed=False), Form(place="queue"), Form("gnu", listed=False, place="queue")]
 
@@ -42,12 +41,12 @@ class Volume(NamedTuple):
 
     sources: list[Source]
     tape_files: list[bytes]
-    catalog: LegacyCatalog
+    catalog: PredecessorCatalog
 
-    def extracts(self, destination: Destination, *numbers: int) -> list[LegacyExtract]:
+    def extracts(self, destination: Destination, *numbers: int) -> list[PredecessorExtract]:
         items = [self.catalog.items[number] for number in numbers or range(len(self.catalog.items))]
         return [
-            LegacyExtract(
+            PredecessorExtract(
                 item.source,
                 item.tape_index + 1,
                 item.name,
@@ -62,18 +61,18 @@ def make_volume(folder: Path, form: Form = LATEST) -> Volume:
     sources = make_sources(folder / "disk", 24)
     archives = [sources[at : at + 4] for at in range(0, 24, 4)]
     tape_files = compose_tape(folder, archives, form)
-    return Volume(sources, tape_files, parse_legacy_catalog(tape_files[0], TAG))
+    return Volume(sources, tape_files, parse_predecessor_catalog(tape_files[0], TAG))
 
 
 @pytest.fixture(scope="module")
 def volume(tmp_path_factory: pytest.TempPathFactory) -> Volume:
-    return make_volume(tmp_path_factory.mktemp("legacy"))
+    return make_volume(tmp_path_factory.mktemp("predecessor"))
 
 
-def restore(tape: Sequence[bytes | Mark], volume: Volume, extracts: list[LegacyExtract]) -> Passage:
+def restore(tape: Sequence[bytes | Mark], volume: Volume, extracts: list[PredecessorExtract]) -> Passage:
     drive = MemoryDrive(0)
     drive.tape = list(tape)
-    passage = restore_legacy(TAG, volume.catalog.sha256, extracts, drive, Reporter(), Stop())
+    passage = restore_predecessor(TAG, volume.catalog.sha256, extracts, drive, Reporter(), Stop())
     for extract in extracts:
         if not extract.lost and not extract.obstacle:
             extract.end()
@@ -109,7 +108,7 @@ def test_everything_comes_back(tmp_path: Path, form: Form) -> None:
         passage = restore(lay_out(volume.tape_files), volume, extracts)
         assert (passage.findings, [extract.lost for extract in extracts]) == ([], [False] * 24)
         check_back(tmp_path / "back", *volume.sources)
-        assert all(holds_legacy(extract) for extract in volume.extracts(destination))
+        assert all(holds_predecessor(extract) for extract in volume.extracts(destination))
     assert sum(extract.files for extract in extracts) == 24 * 5
 
 
@@ -119,7 +118,7 @@ def test_of_an_archive_only_what_is_needed_is_read(volume: Volume, tmp_path: Pat
         Destination(tmp_path / "back") as destination,
     ):
         (extract,) = volume.extracts(destination, 16)
-        passage = restore_legacy(TAG, volume.catalog.sha256, [extract], drive, Reporter(), Stop())
+        passage = restore_predecessor(TAG, volume.catalog.sha256, [extract], drive, Reporter(), Stop())
         extract.end()
     assert (passage.findings, passage.locates) == ([], 1)
     assert passage.bytes < len(volume.tape_files[0]) + len(volume.tape_files[5])
@@ -190,7 +189,7 @@ def test_what_is_there_and_not_the_same_is_in_the_way(volume: Volume, tmp_path: 
     with Destination(tmp_path / "back") as destination:
         (extract,) = volume.extracts(destination, 0)
         with pytest.raises(Obstacle, match="not the same"):
-            holds_legacy(extract)
+            holds_predecessor(extract)
         restore(lay_out(volume.tape_files), volume, [extract])
         assert isinstance(extract.obstacle, Obstacle)
     assert (mine / "visdata").read_bytes() == b"mine"
@@ -198,10 +197,10 @@ def test_what_is_there_and_not_the_same_is_in_the_way(volume: Volume, tmp_path: 
 
 def test_a_volume_of_600_data_sets_comes_back(old_volume: OldVolume, tmp_path: Path) -> None:
     tape_files = old_volume.tape_files
-    volume = Volume([], tape_files, parse_legacy_catalog(tape_files[0], TAG))
+    volume = Volume([], tape_files, parse_predecessor_catalog(tape_files[0], TAG))
     with Destination(tmp_path / "back") as destination:
         extracts = volume.extracts(destination)
         passage = restore(lay_out(tape_files), volume, extracts)
         assert (passage.findings, sum(extract.lost for extract in extracts)) == ([], 0)
-        assert all(holds_legacy(extract) for extract in volume.extracts(destination))
+        assert all(holds_predecessor(extract) for extract in volume.extracts(destination))
     assert len(list((tmp_path / "back").rglob("visdata"))) == 600

@@ -12,15 +12,21 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.transfer.tapes import MemoryDrive
 
 from papertape.errors import DriveError, Interrupted
 from papertape.events import Reporter
 from papertape.evidence import Finding, Verification
 from papertape.tape.drive import Mark
-from papertape.transfer.predecessor.verify import LegacyReading
+from papertape.transfer.predecessor.verify import PredecessorReading
 from papertape.transfer.stop import Stop
 from papertape.transfer.verify import MOST_FINDINGS, Reading, verify_readings
-from papertape.volume.predecessor.catalog import LEGACY_BLOCK, LEGACY_CATALOG_BLOCK, LegacyCatalog, parse_legacy_catalog
+from papertape.volume.predecessor.catalog import (
+    ARCHIVE_BLOCK,
+    CATALOG_BLOCK,
+    PredecessorCatalog,
+    parse_predecessor_catalog,
+)
 from predecessor import (
     JOB,
     LATEST,
@@ -40,8 +46,6 @@ from predecessor import (
     mounted,
 )
 from stories import BLOCK, Lab, make_lab, make_night, noise
-
-from .tapes import MemoryDrive
 
 SETTINGS = settings(max_examples=150, deadline=None)
 TAG = TAGS[0]
@@ -67,13 +71,13 @@ class Notes(Reporter):
         self.moved_bytes += count
 
 
-def verify(tape: Tape, catalog: LegacyCatalog | None = None, report: Reporter | None = None) -> Verification:
+def verify(tape: Tape, catalog: PredecessorCatalog | None = None, report: Reporter | None = None) -> Verification:
     drive = MemoryDrive(0)
     drive.tape = list(tape)
-    return LegacyReading(TAG, catalog, drive, report or Reporter(), Stop()).run()
+    return PredecessorReading(TAG, catalog, drive, report or Reporter(), Stop()).run()
 
 
-def told(tape: Tape, catalog: LegacyCatalog | None = None) -> list[tuple[str, int | None, str | None]]:
+def told(tape: Tape, catalog: PredecessorCatalog | None = None) -> list[tuple[str, int | None, str | None]]:
     """Return kind, tape file and member of what is found wrong."""
     verification = verify(tape, catalog)
     for finding in verification.findings:
@@ -82,7 +86,7 @@ def told(tape: Tape, catalog: LegacyCatalog | None = None) -> list[tuple[str, in
     return [(finding.kind, finding.tape_file, finding.member) for finding in verification.findings]
 
 
-def only(tape: Tape, catalog: LegacyCatalog | None = None) -> Finding:
+def only(tape: Tape, catalog: PredecessorCatalog | None = None) -> Finding:
     (finding,) = verify(tape, catalog).findings
     return finding
 
@@ -92,7 +96,7 @@ class Volume(NamedTuple):
 
     sources: list[Source]
     tape_files: list[bytes]
-    catalog: LegacyCatalog
+    catalog: PredecessorCatalog
 
     def changed(self, number: int, content: bytes) -> Tape:
         """The tape with another tape file in place of this one."""
@@ -103,7 +107,7 @@ def make_volume(folder: Path, count: int, form: Form = LATEST, each: int = 4) ->
     sources = make_sources(folder / "disk", count)
     archives = [sources[at : at + each] for at in range(0, count, each)]
     tape_files = compose_tape(folder, archives, form)
-    return Volume(sources, tape_files, parse_legacy_catalog(tape_files[0], TAG))
+    return Volume(sources, tape_files, parse_predecessor_catalog(tape_files[0], TAG))
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +124,7 @@ def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_a_volume_of_600_data_sets_is_good(old_volume: OldVolume, tmp_path: Path) -> None:
     report = Notes()
     with mounted(tmp_path / "library", H0C10001=lay_out(old_volume.tape_files)) as (drive,):
-        reading = LegacyReading(TAG, None, drive, report, Stop())
+        reading = PredecessorReading(TAG, None, drive, report, Stop())
         (verification,) = verify_readings([reading], report, Stop())
         assert drive.status().at_bot
     assert verification.ok, verification.findings
@@ -137,7 +141,7 @@ def test_both_of_a_pair_at_once(tmp_path: Path, volume: Volume, given_catalog: b
     catalog = volume.catalog if given_catalog else None
     with mounted(tmp_path / "library", **dict.fromkeys(TAGS, tape)) as drives:
         readings = [
-            LegacyReading(tag, catalog, drive, Reporter(), Stop()) for tag, drive in zip(TAGS, drives, strict=True)
+            PredecessorReading(tag, catalog, drive, Reporter(), Stop()) for tag, drive in zip(TAGS, drives, strict=True)
         ]
         verifications = verify_readings(readings, Reporter(), Stop())
     assert [(v.volume, v.drive, v.ok, v.files) for v in verifications] == [
@@ -165,10 +169,10 @@ def test_side_by_side_with_a_volume_of_papertapes(tmp_path: Path, volume: Volume
     lab = make_lab(tmp_path / "lab")
     drive = MemoryDrive(0)
     drive.tape = list(lay_out(volume.tape_files))
-    legacy = LegacyReading(TAG, volume.catalog, drive, Reporter(), Stop(), total=12345)
-    results = verify_readings([legacy, papertapes_own(lab)], Reporter(), Stop())
+    predecessor = PredecessorReading(TAG, volume.catalog, drive, Reporter(), Stop(), total=12345)
+    results = verify_readings([predecessor, papertapes_own(lab)], Reporter(), Stop())
     assert [(result.volume, result.ok) for result in results] == [(TAG, True), ("PAPR1001", True)]
-    assert legacy.total == 12345
+    assert predecessor.total == 12345
     lab.ledger.close()
 
 
@@ -204,7 +208,7 @@ def test_a_catalog_of_several_blocks(tmp_path: Path) -> None:
     for source in sources:
         source.path.write_bytes(source.name)
     tape_files = compose_tape(tmp_path, [sources[:700], sources[700:]])
-    assert len(tape_files[0]) == 3 * LEGACY_CATALOG_BLOCK
+    assert len(tape_files[0]) == 3 * CATALOG_BLOCK
     verification = verify(lay_out(tape_files))
     assert (verification.findings, verification.files) == ((), 1500)
 
@@ -245,7 +249,7 @@ def test_a_byte_flipped_on_one_of_a_pair_is_found_there_alone(tmp_path: Path, vo
     bad = volume.changed(3, flip(volume.tape_files[3], begin + 1234))
     with mounted(tmp_path / "library", H0C10001=bad, H0C20001=lay_out(volume.tape_files)) as drives:
         readings = [
-            LegacyReading(tag, None, drive, Reporter(), Stop()) for tag, drive in zip(TAGS, drives, strict=True)
+            PredecessorReading(tag, None, drive, Reporter(), Stop()) for tag, drive in zip(TAGS, drives, strict=True)
         ]
         first, second = verify_readings(readings, Reporter(), Stop())
     assert second.ok
@@ -313,7 +317,7 @@ def test_a_tape_that_ends_anywhere_too_early(small: Volume) -> None:
 
 def test_an_archive_that_ends_anywhere_too_early(small: Volume) -> None:
     content = small.tape_files[1]
-    for length in range(0, len(content), LEGACY_BLOCK):
+    for length in range(0, len(content), ARCHIVE_BLOCK):
         verification = verify(small.changed(1, content[:length]), small.catalog)
         assert verification.findings[0].kind == "TruncatedVolume"
         assert verification.findings[0].offset == length
@@ -423,7 +427,7 @@ def test_a_damaged_header_is_told_with_its_data_set(tmp_path: Path, inner: str, 
 
 
 def test_everything_behind_the_last_archive_is_unexpected(volume: Volume) -> None:
-    for extra in ([Mark.FILEMARK], [b"x" * LEGACY_BLOCK], [b"x" * 10]):
+    for extra in ([Mark.FILEMARK], [b"x" * ARCHIVE_BLOCK], [b"x" * 10]):
         assert told([*lay_out(volume.tape_files), *extra]) == [("UnexpectedData", 13, None)]
 
 
@@ -444,20 +448,20 @@ def test_a_volume_of_another_kind(tmp_path: Path, volume: Volume) -> None:
     for catalog in (None, volume.catalog):
         assert told([content, Mark.FILEMARK], catalog) == [("WrongVolume", 0, None)]
         assert told([b"x" * 80, Mark.FILEMARK], catalog) == [("WrongVolume", 0, None)]
-        assert told([bytes(LEGACY_CATALOG_BLOCK), Mark.FILEMARK], catalog) == [("WrongVolume", 0, None)]
+        assert told([bytes(CATALOG_BLOCK), Mark.FILEMARK], catalog) == [("WrongVolume", 0, None)]
         assert told([Mark.FILEMARK], catalog) == [("WrongVolume", 0, None)]
     lab.ledger.close()
 
 
 def test_a_blank_volume(tmp_path: Path) -> None:
     with mounted(tmp_path / "library", H0C10001=[]) as (drive,):
-        (finding,) = LegacyReading(TAG, None, drive, Reporter(), Stop()).run().findings
+        (finding,) = PredecessorReading(TAG, None, drive, Reporter(), Stop()).run().findings
     assert (finding.kind, finding.tape_file) == ("ReadFailed", 0)
 
 
 def test_a_volume_of_another_dump(volume: Volume, tmp_path: Path) -> None:
     other = compose_catalog([[(source.name, source.md5) for source in volume.sources]], "000000001")
-    finding = only(lay_out(volume.tape_files), parse_legacy_catalog(other, TAG))
+    finding = only(lay_out(volume.tape_files), parse_predecessor_catalog(other, TAG))
     assert finding.kind == "WrongVolume"
     assert finding.expected == "dump 000000001 of 20171003-0412"
     assert finding.found == f"dump {JOB} of 20171003-0412"
@@ -478,18 +482,18 @@ def test_a_damaged_catalog_on_a_volume_that_nobody_knows(volume: Volume) -> None
 
 def test_a_catalog_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("papertape.transfer.predecessor.verify.LONGEST_CATALOG", 3 * 1024 * 1024)
-    block = compose_catalog([[(b"h:/a", "0" * 32)]])[:10].ljust(LEGACY_CATALOG_BLOCK, b"#")
-    verification = verify([b"## Paper dump catalog:".ljust(LEGACY_CATALOG_BLOCK, b"#"), *[block] * 1000, Mark.FILEMARK])
+    block = compose_catalog([[(b"h:/a", "0" * 32)]])[:10].ljust(CATALOG_BLOCK, b"#")
+    verification = verify([b"## Paper dump catalog:".ljust(CATALOG_BLOCK, b"#"), *[block] * 1000, Mark.FILEMARK])
     assert [finding.kind for finding in verification.findings] == ["CatalogInvalid"]
     assert verification.bytes < 6 * 1024 * 1024
 
 
-@pytest.mark.parametrize("size", [512, LEGACY_BLOCK - 512, LEGACY_BLOCK + 512, 65536])
+@pytest.mark.parametrize("size", [512, ARCHIVE_BLOCK - 512, ARCHIVE_BLOCK + 512, 65536])
 def test_blocks_of_another_length(volume: Volume, size: int) -> None:
     tape = list(lay_out(volume.tape_files))
     tape[4] = noise(size)
     finding = only(tape)
-    assert (finding.kind, finding.tape_file, finding.offset) == ("BlockSizeMismatch", 1, 2 * LEGACY_BLOCK)
+    assert (finding.kind, finding.tape_file, finding.offset) == ("BlockSizeMismatch", 1, 2 * ARCHIVE_BLOCK)
     assert (finding.expected, finding.found) == ("10240 bytes", f"{size} bytes")
 
 
@@ -517,7 +521,7 @@ def test_what_lies_before_a_block_that_cannot_be_read_was_read(volume: Volume) -
     blocks = [number for number, item in enumerate(drive.tape) if isinstance(item, Mark)]
     drive = WornDrive(0, blocks[1] - 1)
     drive.tape = list(lay_out(volume.tape_files))
-    verification = LegacyReading(TAG, None, drive, Reporter(), Stop()).run()
+    verification = PredecessorReading(TAG, None, drive, Reporter(), Stop()).run()
     (finding,) = verification.findings
     assert (finding.kind, finding.tape_file) == ("ReadFailed", 1)
     assert verification.files >= 3
@@ -536,7 +540,7 @@ def test_a_reading_stops_when_asked(volume: Volume) -> None:
     stop = Stop()
     drive = MemoryDrive(0)
     drive.tape = list(lay_out(volume.tape_files))
-    reading = LegacyReading(TAG, None, drive, Reporter(), stop)
+    reading = PredecessorReading(TAG, None, drive, Reporter(), stop)
     stop.ask()
     stop.ask()
     with pytest.raises(Interrupted):
@@ -551,7 +555,7 @@ def test_findings_are_reported_as_they_are_met(volume: Volume) -> None:
 
 
 _block = st.one_of(
-    st.binary(min_size=LEGACY_BLOCK, max_size=LEGACY_BLOCK), st.binary(max_size=600), st.just(bytes(LEGACY_BLOCK))
+    st.binary(min_size=ARCHIVE_BLOCK, max_size=ARCHIVE_BLOCK), st.binary(max_size=600), st.just(bytes(ARCHIVE_BLOCK))
 )
 
 

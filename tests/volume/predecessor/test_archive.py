@@ -13,18 +13,19 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.volume.samples import QUICK, THOROUGH, headers, names
 
 from papertape.volume.header import DIRECTORY, FILE, LINK, Attributes, build_header
 from papertape.volume.predecessor.archive import (
     HARD_LINK,
     LONGEST_EXTENSION,
     SPECIAL,
-    LegacyListing,
-    LegacyMember,
-    LegacyScanner,
-    LegacyStray,
+    PredecessorListing,
+    PredecessorMember,
+    PredecessorScanner,
+    PredecessorStray,
 )
-from papertape.volume.predecessor.catalog import LEGACY_BLOCK
+from papertape.volume.predecessor.catalog import ARCHIVE_BLOCK
 from papertape.volume.tapefile import MemberData, ScanError
 from predecessor import (
     FORMS,
@@ -40,8 +41,6 @@ from predecessor import (
     make_sources,
 )
 
-from .samples import QUICK, THOROUGH, headers, names
-
 FOLDER = f"paper.{JOB}.3"
 TYPES = {FILE: tarfile.REGTYPE, DIRECTORY: tarfile.DIRTYPE, LINK: tarfile.SYMTYPE}
 
@@ -50,7 +49,7 @@ class Seen:
     """What a scanner says of an archive."""
 
     def __init__(self) -> None:
-        self.members: list[tuple[LegacyMember, bytes]] = []  # whole ones, with their data
+        self.members: list[tuple[PredecessorMember, bytes]] = []  # whole ones, with their data
         self.listing = b""
         self.strays: list[bytes] = []
         self.errors: list[str] = []
@@ -62,8 +61,8 @@ class Seen:
     def names(self) -> list[bytes]:
         return [member.name for member, _ in self.members]
 
-    def take(self, event: LegacyMember | MemberData | LegacyListing | LegacyStray) -> None:
-        if isinstance(event, LegacyMember):
+    def take(self, event: PredecessorMember | MemberData | PredecessorListing | PredecessorStray) -> None:
+        if isinstance(event, PredecessorMember):
             self._begun = event
             self._data = b""
             if event.kind != FILE:
@@ -72,14 +71,14 @@ class Seen:
             self._data += event.data
             if event.last:
                 self.members.append((self._begun, self._data))
-        elif isinstance(event, LegacyListing):
+        elif isinstance(event, PredecessorListing):
             self.listing += event.data
         else:
             self.strays.append(event.name)
 
 
 def scan(blocks: Iterable[bytes], number: int = 3) -> Seen:
-    seen, scanner = Seen(), LegacyScanner(number)
+    seen, scanner = Seen(), PredecessorScanner(number)
     for block in blocks:
         events = scanner.feed(memoryview(block))
         while True:
@@ -151,7 +150,7 @@ def members_strategy(draw: st.DrawFn) -> list[tuple[bytes, bytes, Attributes]]:
 
 @pytest.mark.parametrize("form", FORMS)
 @THOROUGH
-@given(members_strategy(), st.sampled_from([512, LEGACY_BLOCK, 1 << 20]))
+@given(members_strategy(), st.sampled_from([512, ARCHIVE_BLOCK, 1 << 20]))
 def test_what_tarfile_wrote_is_what_is_read(
     form: str, members: list[tuple[bytes, bytes, Attributes]], size: int
 ) -> None:
@@ -185,15 +184,15 @@ def test_sizes_and_owners_that_take_more_than_octal_digits(form: str) -> None:
     outer = tarfile.TarInfo(f"papertape/shm/{FOLDER}.tar")
     outer.size = 2**41
     block = memoryview(outer.tobuf(format=tarfile.GNU_FORMAT) + header)
-    (event,) = LegacyScanner(3).feed(block)
-    assert isinstance(event, LegacyMember)
+    (event,) = PredecessorScanner(3).feed(block)
+    assert isinstance(event, PredecessorMember)
     assert (event.size, event.attributes.uid, event.attributes.gid) == (2**40, 2**31, 2**32 - 2)
 
 
 @pytest.mark.parametrize("number", range(4))
 def test_an_archive_of_a_volume_of_600_data_sets(old_volume: OldVolume, number: int) -> None:
     content = old_volume.tape_files[number + 1]
-    seen = scan(cut(content, LEGACY_BLOCK), number)
+    seen = scan(cut(content, ARCHIVE_BLOCK), number)
     assert (seen.errors, seen.strays, seen.complete, seen.jobs) == ([], [], True, (old_volume.heading.job,))
     with tarfile.open(fileobj=io.BytesIO(content)) as outer:
         listing, inner = (outer.extractfile(member) for member in outer.getmembers())
@@ -212,7 +211,7 @@ def test_an_archive_of_a_volume_of_600_data_sets(old_volume: OldVolume, number: 
 @pytest.mark.parametrize("form", [Form(), Form("gnu"), Form(listed=False), Form(place="queue"), Form(job="1")])
 def test_every_way_in_which_it_wrote_archives(tmp_path: Path, form: Form) -> None:
     sources = make_sources(tmp_path / "disk", 3)
-    seen = scan(cut(compose_archive(tmp_path, 3, sources, form), LEGACY_BLOCK))
+    seen = scan(cut(compose_archive(tmp_path, 3, sources, form), ARCHIVE_BLOCK))
     assert (seen.errors, seen.strays, seen.complete, seen.jobs) == ([], [], True, (form.job,))
     assert seen.listing == (compose_list(3, sources) if form.listed else b"")
     assert len(seen.members) == 18
@@ -262,7 +261,7 @@ def test_links_and_what_has_no_data(tmp_path: Path) -> None:
 
 def test_data_is_handed_out_without_a_copy() -> None:
     block = memoryview(bytearray(wrap(compose("pax", [(b"h:/a", b"x" * 5000, PLAIN)]))))
-    pieces = [event for event in LegacyScanner(3).feed(block) if isinstance(event, MemberData)]
+    pieces = [event for event in PredecessorScanner(3).feed(block) if isinstance(event, MemberData)]
     assert [bytes(piece.data) for piece in pieces] == [b"x" * 5000]
     assert pieces[0].data.obj is block.obj
 
@@ -314,7 +313,7 @@ def test_after_a_damaged_header_the_next_member_is_found(form: str) -> None:
     assert len(begins) == 5
     for number, begin in enumerate(begins):
         content[begin + 8] ^= 0xFF
-        seen = scan(cut(bytes(content), LEGACY_BLOCK))
+        seen = scan(cut(bytes(content), ARCHIVE_BLOCK))
         content[begin + 8] ^= 0xFF
         assert seen.names == [name for name, *_ in members[:number] + members[number + 1 :]]
         assert len(seen.errors) == 1
@@ -338,7 +337,7 @@ def test_a_damaged_header_of_the_outer_tar_costs_none_of_the_inner(tmp_path: Pat
     content = bytearray(compose_archive(tmp_path, 3, sources, Form(listed=listed)))
     begins = [at for at in range(0, len(content), 512) if content[at : at + 10] == b"papertape/"]
     content[begins[which % len(begins)]] ^= 1
-    seen = scan(cut(bytes(content), LEGACY_BLOCK))
+    seen = scan(cut(bytes(content), ARCHIVE_BLOCK))
     assert len(seen.members) == 18
     assert len(seen.errors) == 1
     assert seen.complete
@@ -346,7 +345,7 @@ def test_a_damaged_header_of_the_outer_tar_costs_none_of_the_inner(tmp_path: Pat
 
 def test_an_archive_cut_off_is_not_complete() -> None:
     members = [(b"h:/%d" % number, b"x" * 5000, PLAIN) for number in range(5)]
-    blocks = cut(wrap(compose("pax", members)), LEGACY_BLOCK)
+    blocks = cut(wrap(compose("pax", members)), ARCHIVE_BLOCK)
     for count in range(len(blocks)):
         assert not scan(blocks[:count]).complete
     assert scan(blocks).complete
@@ -403,7 +402,7 @@ def test_a_scanner_holds_one_members_headers_and_no_more() -> None:
     filling = memoryview((set_type(HEADER, b"x", LONGEST_EXTENSION) + b"x" * LONGEST_EXTENSION) * 60)
     outer = tarfile.TarInfo(f"papertape/shm/{FOLDER}.tar")
     outer.size = 10**12
-    scanner = LegacyScanner(3)
+    scanner = PredecessorScanner(3)
     deque(scanner.feed(memoryview(outer.tobuf())), 0)
     tracemalloc.start()
     try:
@@ -450,7 +449,7 @@ _edits = st.lists(st.tuples(st.integers(0, 2**20), st.binary(min_size=1, max_siz
 
 @pytest.mark.parametrize("form", FORMS)
 @THOROUGH
-@given(_edits, st.integers(0, 40_000), st.sampled_from([512, LEGACY_BLOCK, 1000]))
+@given(_edits, st.integers(0, 40_000), st.sampled_from([512, ARCHIVE_BLOCK, 1000]))
 def test_mutated_archives_raise_nothing_but_scan_errors(
     form: str, edits: list[tuple[int, bytes]], length: int, size: int
 ) -> None:
