@@ -200,6 +200,24 @@ def test_damage_in_the_same_file_on_both_copies_names_it_and_saves_the_rest(
     assert [full.volumes()[tag] for tag in TAGS] == ["aside", "aside"]
 
 
+def test_each_lost_data_set_is_named_with_the_finding_that_cost_it(
+    full: Lab, night: list[Path], tmp_path: Path
+) -> None:
+    for path, place in ((night[0], 1536 + 5_000), (night[1], 0)):
+        (found,) = full.ledger.find(str(path))
+        members = full.ledger.dataset_members(found.dump or 0, found.number or 0)
+        largest = max(members, key=lambda member: member.size)
+        for tag in TAGS:
+            flip(full.tape_files(tag)[largest.tape_file], largest.offset + place)
+    done = full.restore("*", to=tmp_path / "back")
+    reasons = {source: why.partition(" (")[0] for source, why in done.failed}
+    names = [f"{HOST}:{path}" for path in night[:2]]
+    assert sorted(reasons) == sorted(names)
+    assert reasons[names[0]].startswith("the bytes are not those that were written")
+    assert reasons[names[1]].startswith("a tar header is damaged")
+    assert all(str(path) in reasons[name] for path, name in zip(night, names, strict=False))
+
+
 def test_two_blocks_that_cannot_be_read_in_a_large_data_set(new_lab: MakeLab, tmp_path: Path) -> None:
     lab = new_lab()
     many = tmp_path / "many.uv"

@@ -264,9 +264,9 @@ class _Fetching:
             try:
                 if extracted.obstacle:
                     raise extracted.obstacle
-                if extracted.again:
+                if extracted.lost:
                     left.append(extracted)
-                    why[extract.source] = passage.findings[-1].sentence()
+                    why[extract.source] = extracted.lost.finding.sentence()
                     continue
                 extract.end()
             except Obstacle as error:
@@ -280,7 +280,7 @@ class _Fetching:
     def _go_on(self, task: _Task, left: Sequence[Extracted], why: dict[str, str]) -> Sequence[_Task]:
         """Have from the twin what this copy did not have."""
         if len(task.copies) > 1:
-            again = [item.again() if item.again else item.extract for item in left]
+            again = [item.lost.again() if item.lost else item.extract for item in left]
             return self._turn_to_twin(task, again, why)
         return self._turn_to_twin(task, [item.extract for item in left], why)
 

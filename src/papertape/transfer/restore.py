@@ -78,14 +78,21 @@ class Extract(NamedTuple):
         self.restoration.end()
 
 
-class Extracted(NamedTuple):
-    """What became of an extract: how to try what could not be had from this volume, or what is in the way on disk.
+class Lost(NamedTuple):
+    """Why an extract is not whole, and how to try the rest of it: ``again`` returns that as an extract."""
 
-    ``files`` and ``size`` (bytes) are what was written to disk.
+    finding: Finding
+    again: Callable[[], Extractable]
+
+
+class Extracted(NamedTuple):
+    """The result of one extract: ``lost`` if this volume does not have all of it, ``obstacle`` if the disk refuses it.
+
+    ``files`` and ``size`` (bytes) count what was written to disk.
     """
 
     extract: Extractable
-    again: Callable[[], Extractable] | None
+    lost: Lost | None
     obstacle: Obstacle | None
     files: int
     size: int
@@ -201,6 +208,7 @@ class _Way:
         self._members = extract.members()
         self._next = next(self._members, None)
         self._lost: list[Member] = []
+        self._cause: Finding | None = None  # the finding that cost the first of the lost members
         self._scanner: Scanner | None = None  # none: the next member begins wherever it does
         self._current: _Member | None = None
         self._files = self._size = 0
@@ -216,8 +224,8 @@ class _Way:
             obstacle = error
         finally:
             self._drop()
-        again = partial(self._extract.again, self._lost) if self._lost else None
-        return Extracted(self._extract, again, obstacle, self._files, self._size)
+        lost = Lost(self._cause, partial(self._extract.again, self._lost)) if self._cause else None
+        return Extracted(self._extract, lost, obstacle, self._files, self._size)
 
     def _take_block(self) -> None:
         """Take the block in which the scanner stands, or, between two members, the one in which the next begins."""
@@ -304,6 +312,8 @@ class _Way:
         self.findings.append(kind(volume, member.tape_file, member.offset, quote(member.name), expected, found))
 
     def _note_lost(self, member: Member) -> None:
+        """Put down that ``member`` cannot be had, because of the finding noted last."""
+        self._cause = self._cause or self.findings[-1]
         if len(self._lost) < MOST_LOST:
             self._lost.append(member)
 

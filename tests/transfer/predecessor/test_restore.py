@@ -172,6 +172,20 @@ def test_whatever_is_wrong_with_the_tape_nothing_wrong_is_proven(
             assert (back(to / "in", source) / "visdata").read_bytes() == (source.path / "visdata").read_bytes()
 
 
+def test_each_lost_data_set_has_the_finding_that_cost_it(volume: Volume, tmp_path: Path) -> None:
+    content = bytearray(volume.tape_files[1])
+    content[content.index((volume.sources[1].path / "visdata").read_bytes())] ^= 1
+    tape = lay_out([volume.tape_files[0], bytes(content), *volume.tape_files[2:]])
+    drive = MemoryDrive(0)
+    drive.tape = tape[: tape.index(Mark.FILEMARK, tape.index(Mark.FILEMARK) + 1) + 1]  # one archive of six
+    with Destination(tmp_path / "back") as destination:
+        extracts = volume.extracts(destination, 0, 1, 4)
+        passage = restore_predecessor(TAG, volume.catalog.sha256, extracts, drive, Reporter(), Stop())
+    found = [item.lost and (item.lost.finding.kind, item.lost.finding.member) for item in passage.extracted]
+    names = [source.name.decode() for source in volume.sources]
+    assert found == [None, ("DigestMismatch", names[1]), ("FileMissing", names[4])]
+
+
 def test_the_catalog_of_another_dump_ends_it(volume: Volume, tmp_path: Path) -> None:
     other = bytearray(volume.tape_files[0])
     other[30] ^= 1

@@ -29,7 +29,7 @@ from papertape.evidence import (
 from papertape.tape.drive import Drive, Mark
 from papertape.transfer.destination import NewFile, Obstacle, Restoration, Wanted
 from papertape.transfer.predecessor.verify import ROOM, VISDATA
-from papertape.transfer.restore import Extracted, Passage
+from papertape.transfer.restore import Extracted, Lost, Passage
 from papertape.transfer.stop import Stop
 from papertape.volume.header import DIRECTORY, FILE, LINK
 from papertape.volume.layout import MAXIMUM_BLOCK
@@ -44,6 +44,7 @@ class PredecessorExtract:
     """One data set to be taken from tape file ``tape_file``; ``name`` is its ``host:/path`` there.
 
     ``begin`` starts its way back, once it is known whether it is a file or a directory: then that is ``restoration``.
+    ``cause`` is the finding that cost it, where it is lost.
     """
 
     source: str
@@ -53,6 +54,7 @@ class PredecessorExtract:
     begin: Callable[[str], Restoration]
     restoration: Restoration | None = None
     lost: bool = True
+    cause: Finding | None = None
     obstacle: Obstacle | None = None
     files: int = 0
     size: int = 0
@@ -98,8 +100,9 @@ def restore_predecessor(
         for tape_file, wanted in groupby(extracts, attrgetter("tape_file")):
             way.restore(tape_file, list(wanted))
     for item in extracts:
-        again = item.again if item.lost and not item.obstacle else None
-        way.passage.extracted.append(Extracted(item, again, item.obstacle, item.files, item.size))
+        cause = item.cause or way.ended_by or FileMissing(volume, item.tape_file, member=item.source)
+        lost = Lost(cause, item.again) if item.lost and not item.obstacle else None
+        way.passage.extracted.append(Extracted(item, lost, item.obstacle, item.files, item.size))
     return way.passage
 
 
@@ -108,10 +111,11 @@ class _Over(Exception):
 
 
 class _Way:
-    """The way over a volume; ``passage`` is what it comes to."""
+    """The way over a volume; ``passage`` is the result, ``ended_by`` the finding after which nothing more was read."""
 
     def __init__(self, volume: str, drive: Drive, report: Reporter, stop: Stop) -> None:
         self.passage = Passage()
+        self.ended_by: Finding | None = None
         self._volume, self._drive = volume, drive
         self._report, self._stop = report, stop
         self._buffer = memoryview(bytearray(MAXIMUM_BLOCK))
@@ -147,7 +151,7 @@ class _Way:
                     self._end(BlockSizeMismatch(self._volume, tape_file, None, None, *sizes))
                 archive.take(block)
         finally:
-            archive.end()
+            archive.end(self.ended_by)
 
     def _space(self, filemarks: int | Literal[Mark.END_OF_DATA]) -> None:
         try:
@@ -169,6 +173,7 @@ class _Way:
 
     def _end(self, finding: Finding) -> None:
         self.passage.findings.append(finding)
+        self.ended_by = finding
         raise _Over
 
 
@@ -182,6 +187,7 @@ class _Archive:
         self._findings = findings
         self._wanted = {extract.name: extract for extract in extracts}
         self._scanner = PredecessorScanner(tape_file - 1)
+        self._ended_by: Finding | None = None
         self._current: _Item | None = None
 
     @property
@@ -205,11 +211,12 @@ class _Archive:
             else:
                 return
 
-    def end(self) -> None:
-        """The archive is over, or nothing more can be had from it."""
+    def end(self, ended_by: Finding | None) -> None:
+        """The archive is over, or nothing more can be had from it because of ``ended_by``."""
+        self._ended_by = ended_by
         self._leave(whole=self._scanner.complete)
         for extract in self._wanted.values():
-            self._find(FileMissing, extract.source, None, "none")
+            self._find(FileMissing, extract, None, "none")
 
     def _begin(self, member: PredecessorMember) -> None:
         if self._current is None or not self._current.owns(member.name):
@@ -233,7 +240,7 @@ class _Archive:
         """A header is damaged: of the data set under way nobody knows now whether it is whole."""
         if self._current:
             self._current.damaged = True
-            self._find(HeaderDamaged, self._current.extract.source, None, error.reason, error.offset)
+            self._find(HeaderDamaged, self._current.extract, None, error.reason, error.offset)
 
     def _leave(self, *, whole: bool) -> None:
         """All members of the current data set were met; it is ``whole`` if the archive did not end in it."""
@@ -246,12 +253,21 @@ class _Archive:
             return
         extract.lost = item.damaged or not whole or item.found != extract.md5
         if extract.lost and not item.damaged:
-            self._find(DigestMismatch if item.found else FileMissing, extract.source, extract.md5, item.found or "none")
+            self._find(DigestMismatch if item.found else FileMissing, extract, extract.md5, item.found or "none")
 
     def _find(
-        self, kind: type[Finding], source: str, expected: str | None, found: str, offset: int | None = None
+        self,
+        kind: type[Finding],
+        extract: PredecessorExtract,
+        expected: str | None,
+        found: str,
+        offset: int | None = None,
     ) -> None:
-        self._findings.append(kind(self._volume, self._tape_file, offset, source, expected, found))
+        finding = kind(
+            self._volume, self._tape_file, offset=offset, member=extract.source, expected=expected, found=found
+        )
+        self._findings.append(finding)
+        extract.cause = extract.cause or self._ended_by or finding
 
 
 def _ways(name: bytes) -> list[bytes]:
