@@ -18,7 +18,7 @@ from pathlib import Path
 from stock import MIB, Answer, run
 from tapes import TAGS, two_drives
 
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.plan import Volume, plan_batch
 from papertape.transfer.source import scan
 from papertape.transfer.stop import Stop
@@ -40,7 +40,7 @@ def write(folder: Path, md5: int, ring: int, virtual: int) -> Answer:
     volumes = [Volume(tag, f"uuid-{tag}", copy, capacity) for copy, tag in enumerate(TAGS, 1)]
     batch = plan_batch("bench", datasets, volumes, archive_size=ARCHIVE_SIZE, block_size=MIB)
     with two_drives(folder, virtual=bool(virtual)) as drives, measured() as answer:
-        writing = write_volumes(batch, drives, folder / "spool", ring, datetime.now(UTC), Reporter(), Stop())
+        writing = write_volumes(batch, drives, folder / "spool", ring, datetime.now(UTC), tell_all(), Stop())
     if writing.rejected or writing.catalog is None or any(copy.error for copy in writing.copies):
         sys.exit(f"the writing failed: {writing}")
     (folder / "catalog.pickle").write_bytes(pickle.dumps(writing.catalog))
@@ -51,7 +51,7 @@ def verify(folder: Path, virtual: int) -> Answer:
     """Verify both copies at once."""
     catalog = pickle.loads((folder / "catalog.pickle").read_bytes())
     with two_drives(folder, virtual=bool(virtual)) as drives, measured() as answer:
-        results = verify_volumes(catalog.expected(), TAGS, drives, Reporter(), Stop())
+        results = verify_volumes(catalog.expected(), TAGS, drives, tell_all(), Stop())
     if not all(result.ok and result.files == catalog.files for result in results):
         sys.exit(f"the verification failed: {results}")
     return answer

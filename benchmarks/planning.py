@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import machine
 from sqlalchemy import create_engine, insert, text
 
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.jobs.dump import plan_next
 from papertape.ledger import open_ledger
 from papertape.ledger.schema import DATASETS, VOLUMES, source_key
@@ -157,7 +157,7 @@ def run_plan(url: str, folder: Path) -> tuple[int, float, float, float]:
 def plan(url: str, folder: str) -> tuple[int, float, float, float]:
     """Plan the next dump; return how many data sets it takes, seconds, CPU seconds, the growth of memory in MiB."""
     library = VirtualLibrary(Path(folder) / "library")
-    robot = Library(library.changer, library.drives, Path(folder) / "locks", Reporter())
+    robot = Library(library.changer, library.drives, Path(folder) / "locks", tell_all())
     settings = Settings(len(TAGS), 5 * 10**9, MIB, 2**30, Path(folder) / "spool", CROSSED)
     with open_ledger(url) as ledger:
         before, began, cpu = memory("VmRSS"), time.perf_counter(), time.process_time()

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import machine
 from bench import memory_folder
 
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.jobs.context import Context
 from papertape.jobs.dump import run_dump
 from papertape.jobs.register import register
@@ -131,14 +131,14 @@ def open_library(folder: Path, model: Model, clock: SimulatedClock | None) -> Li
     virtual = VirtualLibrary(folder / "library", clock=clock)
     for drive in virtual.drives if clock else ():
         drive.timing = DriveTiming(model.scaled, clock, buffer=DriveTiming.buffer // model.scale)
-    return Library(virtual.changer, virtual.drives, folder / "library" / "locks", Reporter())
+    return Library(virtual.changer, virtual.drives, folder / "library" / "locks", tell_all())
 
 
 def make_context(folder: Path, ledger: Ledger, model: Model, clock: SimulatedClock | None) -> Context:
     """Return what a job works with."""
     archive_size = 50 * 10**9 // model.scale
     settings = Settings(1, max(archive_size, model.set_size), BLOCK, 64 * BLOCK, folder / "spool", "in-place")
-    return Context(ledger, open_library(folder, model, clock), settings, NOBODY, Reporter(), Stop())
+    return Context(ledger, open_library(folder, model, clock), settings, NOBODY, tell_all(), Stop())
 
 
 def measure(folder: Path, model: Model, paths: Sequence[Path]) -> list[Row]:

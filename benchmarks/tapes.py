@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.tape.drive import Drive
 from papertape.tape.library import Library
 from papertape.tape.st import DeviceStatus, StDrive, TapeOp
@@ -104,6 +104,6 @@ def _mounted(folder: Path) -> Iterator[Sequence[Drive]]:
     if not folder.exists():
         create_library(folder, volume_tags=TAGS)
     library = VirtualLibrary(folder)
-    reserved = Library(library.changer, library.drives, folder / "locks", Reporter()).reserve(2)
+    reserved = Library(library.changer, library.drives, folder / "locks", tell_all()).reserve(2)
     with reserved as session, session.mounted(TAGS) as drives:
         yield drives

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.trial.testdata import Sizes, build_testdata
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
@@ -22,4 +22,4 @@ def find_night(origin: str, folder: Path) -> list[Path]:
     """Return the observations of this origin; those that are built are in ``folder``."""
     if origin == "real":
         return sorted(REAL.glob("zen.*"))
-    return [built.path for built in build_testdata(folder, LIKE_THE_REAL, 1, Reporter())]
+    return [built.path for built in build_testdata(folder, LIKE_THE_REAL, 1, tell_all())]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import ledgers
 from papertape.errors import NothingToDo
-from papertape.events import Reporter
+from papertape.events import Event, Moved, Phase, Tell, tell_all
 from papertape.evidence import Verification
 from papertape.jobs.context import Context, Outcome, find_lacking
 from papertape.jobs.dump import plan_next, run_dump
@@ -84,26 +84,26 @@ class Lab:
 
     def context(
         self,
-        report: Reporter | None = None,
+        tell: Tell | None = None,
         stop: Stop | None = None,
         faults: Faults | None = None,
         owner: Owner | None = None,
     ) -> Context:
-        report = report or Reporter()
-        library = self.library(report, faults or Faults())
-        return Context(self.ledger, library, self.settings, owner or nobody(), report, stop or Stop())
+        tell = tell or tell_all()
+        library = self.library(tell, faults or Faults())
+        return Context(self.ledger, library, self.settings, owner or nobody(), tell, stop or Stop())
 
-    def library(self, report: Reporter, faults: Faults) -> Library:
+    def library(self, tell: Tell, faults: Faults) -> Library:
         virtual = VirtualLibrary(self.folder / "library")
         drives = [faults.drive(drive) for drive in virtual.drives]
-        return Library(faults.changer(virtual.changer), drives, self.folder / "library" / "locks", report)
+        return Library(faults.changer(virtual.changer), drives, self.folder / "library" / "locks", tell)
 
-    def dump(self, report: Reporter | None = None, stop: Stop | None = None, faults: Faults | None = None) -> Outcome:
-        return run_dump(self.context(report, stop, faults))
+    def dump(self, tell: Tell | None = None, stop: Stop | None = None, faults: Faults | None = None) -> Outcome:
+        return run_dump(self.context(tell, stop, faults))
 
     def plan(self) -> Batch:
         """What the next dump would do."""
-        return plan_next(self.ledger, self.library(Reporter(), Faults()), self.settings)[0]
+        return plan_next(self.ledger, self.library(tell_all(), Faults()), self.settings)[0]
 
     def recover(self, *, undo: bool = False, faults: Faults | None = None) -> list[Outcome]:
         return recover(self.context(faults=faults), undo=undo)
@@ -111,13 +111,13 @@ class Lab:
     def recopy(
         self,
         tag: str,
-        report: Reporter | None = None,
+        tell: Tell | None = None,
         stop: Stop | None = None,
         faults: Faults | None = None,
         *,
         from_disk: bool = False,
     ) -> Outcome:
-        return run_recopy(self.context(report, stop, faults), tag, from_disk=from_disk)
+        return run_recopy(self.context(tell, stop, faults), tag, from_disk=from_disk)
 
     def restore(
         self,
@@ -125,11 +125,11 @@ class Lab:
         to: Path,
         wish: Wish | None = None,
         overwrite: bool = False,
-        report: Reporter | None = None,
+        tell: Tell | None = None,
         stop: Stop | None = None,
         faults: Faults | None = None,
     ) -> Restored:
-        context = self.context(report, stop, faults)
+        context = self.context(tell, stop, faults)
         return run_restore(context, wish or Wish(patterns), to, lambda plan: None, overwrite=overwrite)
 
     def lose_ledger(self) -> None:
@@ -279,7 +279,7 @@ def check_all_archived(lab: Lab) -> None:
     check_archived(lab)
 
 
-class Telling(Reporter):
+class Telling:
     """Calls ``tell`` with the name of the phase and the bytes written or read in it by then, at every block."""
 
     def __init__(self, tell: Callable[[str, int], None]) -> None:
@@ -287,12 +287,14 @@ class Telling(Reporter):
         self._phase = ""
         self._bytes = 0
 
-    def phase(self, name: str, volumes: tuple[str, ...] = (), total: int = 0) -> None:
-        self._phase, self._bytes = name, 0
-        self._tell(name, 0)
-
-    def moved(self, volume: str, drive: int, count: int) -> None:
-        self._bytes += count
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Phase():
+                self._phase, self._bytes = event.name, 0
+            case Moved():
+                self._bytes += event.count
+            case _:
+                return
         self._tell(self._phase, self._bytes)
 
 

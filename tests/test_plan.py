@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.plan import Batch, DataSet, Volume, plan_batch
 from papertape.tape.library import Library
 from papertape.tape.virtual.library import VirtualLibrary, create_library
@@ -145,9 +145,9 @@ def write(batch: Batch, folder: Path) -> Writing:
     tags = [volume.tag for volume in batch.volumes]
     create_library(folder / "library", volume_tags=tags, capacity=10**9)
     virtual = VirtualLibrary(folder / "library")
-    library = Library(virtual.changer, virtual.drives, folder / "locks", Reporter())
+    library = Library(virtual.changer, virtual.drives, folder / "locks", tell_all())
     with library.reserve(2) as session, session.mounted(tags) as drives:
-        return write_volumes(batch, drives, folder / "spool", 64 << 20, NOW, Reporter(), Stop())
+        return write_volumes(batch, drives, folder / "spool", 64 << 20, NOW, tell_all(), Stop())
 
 
 def check_estimate(folder: Path, paths: list[bytes], archive_size: int = 10**9, block_size: int = BLOCK) -> None:

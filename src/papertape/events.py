@@ -1,99 +1,145 @@
-"""What a running job tells the world; whoever wants to know subscribes.
+"""Events of a running job, and how subscribers hear of them.
 
-Bars, log lines and the ledger's heartbeat are all subscribers. Every method is a no-op here, so that a subscriber
-writes only the ones it wants. Methods are called from the transfer's threads as well as from the main one: a
-subscriber that keeps state guards it itself. A method must not raise and must return at once.
+A job tells each event to one callable, its ``tell``. A subscriber is a callable that takes an event, too: bars, plain
+lines, a log, a notification. ``tell_all`` makes one ``tell`` of several subscribers.
+
+Rules for a subscriber:
+
+- It is called on the thread on which the event happens, and several threads can call it at the same time: it guards
+  its own state. ``Phase``, ``Rejected`` and ``Ended`` come from the thread that runs the job; ``Moved``, ``Finished``
+  and ``Found`` from the thread of the drive; ``Began``, ``RobotMoves``, ``Waiting`` and ``Note`` from either, and
+  ``Note`` from the thread of the heartbeat as well.
+- It returns at once. A drive's thread that waits for a subscriber does not write, and the tape stops.
+- It does not raise. If it does, ``tell_all`` leaves it out from then on and the job goes on.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 
-class Reporter:
-    """Hears of everything and says nothing."""
-
-    def phase(self, name: str, volumes: tuple[str, ...] = (), total: int = 0) -> None:
-        """Begin a phase (``writing``, ``verifying`` …) that will move ``total`` bytes on each of ``volumes``."""
-
-    def began(self, volume: str, drive: int, total: int) -> None:
-        """One more volume joins the phase under way, and will move ``total`` bytes."""
-
-    def moved(self, volume: str, drive: int, count: int) -> None:
-        """``count`` more bytes were written to, or read from, ``volume`` in ``drive``."""
-
-    def finished(self, volume: str, drive: int) -> None:
-        """Nothing more will move on ``volume`` in this phase."""
-
-    def robot(self, volume: str, source: str, destination: str) -> None:
-        """The changer starts to move ``volume``."""
-
-    def waiting(self, what: str) -> None:
-        """The job can't go on before ``what`` (a clause: "drives 0 and 1 are in use by process 77")."""
-
-    def rejected(self, source: str, reason: str) -> None:
-        """A data set was dropped from the dump under way."""
-
-    def finding(self, sentence: str) -> None:
-        """A verification found something wrong."""
-
-    def note(self, sentence: str) -> None:
-        """Something the operator would want to read later."""
-
-    def pulse(self) -> None:
-        """Called about twice a second from the main thread while threads move bytes."""
+from papertape.errors import Interrupted
+from papertape.ids import DumpId
+from papertape.states import DumpState
 
 
-class Reporters(Reporter):
-    """Passes everything on to several subscribers, in order."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Phase:
+    """A phase (``writing``, ``verifying`` …) begins; it will move ``total`` bytes on each of ``volumes``."""
 
-    def __init__(self, *subscribers: Reporter) -> None:
-        self._subscribers = subscribers
+    name: str
+    volumes: tuple[str, ...] = ()
+    total: int = 0
 
-    def phase(self, name: str, volumes: tuple[str, ...] = (), total: int = 0) -> None:
-        """See ``Reporter.phase``."""
-        for subscriber in self._subscribers:
-            subscriber.phase(name, volumes, total)
 
-    def began(self, volume: str, drive: int, total: int) -> None:
-        """See ``Reporter.began``."""
-        for subscriber in self._subscribers:
-            subscriber.began(volume, drive, total)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Began:
+    """One more volume joins the current phase, and will move ``total`` bytes."""
 
-    def moved(self, volume: str, drive: int, count: int) -> None:
-        """See ``Reporter.moved``."""
-        for subscriber in self._subscribers:
-            subscriber.moved(volume, drive, count)
+    volume: str
+    drive: int
+    total: int
 
-    def finished(self, volume: str, drive: int) -> None:
-        """See ``Reporter.finished``."""
-        for subscriber in self._subscribers:
-            subscriber.finished(volume, drive)
 
-    def robot(self, volume: str, source: str, destination: str) -> None:
-        """See ``Reporter.robot``."""
-        for subscriber in self._subscribers:
-            subscriber.robot(volume, source, destination)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moved:
+    """``count`` more bytes were written to, or read from, ``volume`` in ``drive``."""
 
-    def waiting(self, what: str) -> None:
-        """See ``Reporter.waiting``."""
-        for subscriber in self._subscribers:
-            subscriber.waiting(what)
+    volume: str
+    drive: int
+    count: int
 
-    def rejected(self, source: str, reason: str) -> None:
-        """See ``Reporter.rejected``."""
-        for subscriber in self._subscribers:
-            subscriber.rejected(source, reason)
 
-    def finding(self, sentence: str) -> None:
-        """See ``Reporter.finding``."""
-        for subscriber in self._subscribers:
-            subscriber.finding(sentence)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    """No more bytes will move on ``volume`` in this phase."""
 
-    def note(self, sentence: str) -> None:
-        """See ``Reporter.note``."""
-        for subscriber in self._subscribers:
-            subscriber.note(sentence)
+    volume: str
+    drive: int
 
-    def pulse(self) -> None:
-        """See ``Reporter.pulse``."""
-        for subscriber in self._subscribers:
-            subscriber.pulse()
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RobotMoves:
+    """The changer starts to move ``volume``; the places are words for people (``slot 3``)."""
+
+    volume: str
+    source: str
+    destination: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """The job cannot go on; ``reason`` is a clause ("drives 0 and 1 are in use by process 77")."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejected:
+    """The data set ``source`` was dropped from the current dump."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """Something is wrong on ``volume``: a finding (``evidence.Finding``), as a sentence."""
+
+    volume: str
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Note:
+    """A sentence that the operator may want to read later."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """A job ended; it is the last event of the job.
+
+    ``job`` is the name of the command (``dump``, ``verify`` …). ``dump`` and ``state`` say which dump it was about, if
+    it was one, and in what state that is now. ``error`` is what went wrong, None if nothing did.
+    """
+
+    job: str
+    dump: DumpId | None = None
+    state: DumpState | None = None
+    error: BaseException | None = None
+
+
+Event = Phase | Began | Moved | Finished | RobotMoves | Waiting | Rejected | Found | Note | Ended
+
+Tell = Callable[[Event], None]
+
+
+def tell_all(*subscribers: Tell) -> Tell:
+    """Return a ``tell`` that passes each event to every subscriber, in order; with no subscriber, nobody hears it.
+
+    A subscriber that raises gets no more events; the others get a ``Note`` that says so. A faulty bar or log must not
+    stop tapes. ``Interrupted`` passes: it comes from a signal handler (Ctrl-C) that ran inside the subscriber.
+    """
+    failed: set[int] = set()
+    lock = threading.Lock()
+
+    def tell(event: Event) -> None:
+        for number, subscriber in enumerate(subscribers):
+            if number in failed:
+                continue
+            try:
+                subscriber(event)
+            except Interrupted:
+                raise
+            except Exception as error:  # noqa: BLE001  whatever it is, the tapes go on
+                with lock:  # several threads can fail in it at once: one note is enough
+                    is_first = number not in failed
+                    failed.add(number)
+                if is_first:
+                    name = getattr(subscriber, "__name__", type(subscriber).__name__)
+                    tell(Note(sentence=f"{name} failed ({type(error).__name__}: {error}) and gets no more events"))
+
+    return tell

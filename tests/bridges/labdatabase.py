@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 
 from papertape.bridges import read_option_file
 from papertape.bridges.bridge import Bridge
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.jobs.context import Context
 from papertape.jobs.lab.pull import Pulled, pull, pull_labels
 from papertape.jobs.lab.settle import Settled, settle
@@ -117,7 +117,7 @@ class BridgedLab:
         return {item.name.rpartition("/")[2]: item for item in pull(self.lab.ledger, self.bridge, HOST)}
 
     def push(self) -> Settled:
-        return settle(self.lab.ledger, self.bridge, Reporter())
+        return settle(self.lab.ledger, self.bridge, tell_all())
 
 
 def read(path: Path, content: str | bytes, *, mode: int = 0o600, strict: bool = False) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridges.labdatabase import LabDatabase
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.tape.drive import Mark
 from papertape.tape.library import Library
 from papertape.tape.virtual.library import VirtualLibrary, add_cartridge
@@ -52,7 +52,7 @@ def take_out(lab: Lab, *tags: str) -> None:
 def put_in(lab: Lab, tag: str, tape: list[bytes | Mark]) -> None:
     add_cartridge(lab.library, tag)
     virtual = VirtualLibrary(lab.library)
-    library = Library(virtual.changer, virtual.drives, lab.library / "locks", Reporter())
+    library = Library(virtual.changer, virtual.drives, lab.library / "locks", tell_all())
     with library.reserve() as session, session.mounted([tag]) as (drive,):
         for item in tape:
             if isinstance(item, Mark):

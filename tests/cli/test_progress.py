@@ -11,20 +11,21 @@ import pytest
 from rich.console import Console
 
 from papertape.cli.progress import BAR_EVERY, Bars, Lines
+from papertape.events import Began, Finished, Moved, Phase
 
 THREADS = 4
 ROUNDS = 60
 
 
-def work(report: Lines, drive: int, failures: list[BaseException]) -> None:
+def work(tell: Lines, drive: int, failures: list[BaseException]) -> None:
     """What a drive says that fetches from one volume after the other."""
     try:
         for number in range(ROUNDS):
             volume = f"PAPR{drive}{number:03}"
-            report.began(volume, drive, 10_000)
+            tell(Began(volume=volume, drive=drive, total=10_000))
             for _ in range(20):
-                report.moved(volume, drive, 500)
-            report.finished(volume, drive)
+                tell(Moved(volume=volume, drive=drive, count=500))
+            tell(Finished(volume=volume, drive=drive))
     except BaseException as error:  # the thread's own end would be silent
         failures.append(error)
         raise
@@ -39,11 +40,11 @@ def restless_threads() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-def run(report: Lines) -> list[BaseException]:
+def run(tell: Lines) -> list[BaseException]:
     failures: list[BaseException] = []
-    with report:
-        report.phase("restoring")
-        threads = [threading.Thread(target=work, args=(report, drive, failures)) for drive in range(THREADS)]
+    with tell:
+        tell(Phase(name="restoring"))
+        threads = [threading.Thread(target=work, args=(tell, drive, failures)) for drive in range(THREADS)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -53,16 +54,16 @@ def run(report: Lines) -> list[BaseException]:
 
 def test_bars_of_several_drives_at_once() -> None:
     screen = io.StringIO()
-    report = Bars(Console(file=screen, force_terminal=True, width=120))
-    assert run(report) == []
+    tell = Bars(Console(file=screen, force_terminal=True, width=120))
+    assert run(tell) == []
     assert "restoring PAPR3059 in drive 3: 10 kB" in screen.getvalue()
 
 
 def test_bars_move_while_others_begin() -> None:
     """Every move is drawn here, so that each meets bars that are being drawn anew."""
-    report = Bars(Console(file=io.StringIO(), force_terminal=True, width=120), every=0)
+    tell = Bars(Console(file=io.StringIO(), force_terminal=True, width=120), every=0)
     assert BAR_EVERY > 0
-    assert run(report) == []
+    assert run(tell) == []
 
 
 def test_lines_of_several_drives_at_once() -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.tape.drive import Mark
 from papertape.tape.virtual.faults import Faults
 from papertape.volume.names import quote
@@ -85,7 +85,7 @@ def swap(one: Path, other: Path) -> None:
 
 def record(lab: Lab, tag: str, *items: bytes | Mark) -> None:
     """Write blocks and filemarks to a volume, as somebody else would."""
-    library = lab.library(Reporter(), Faults())
+    library = lab.library(tell_all(), Faults())
     with library.reserve() as session, session.mounted([tag]) as (drive,):
         for item in items:
             if isinstance(item, Mark):

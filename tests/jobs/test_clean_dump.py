@@ -10,7 +10,7 @@ import pytest
 
 from papertape import __version__
 from papertape.errors import DriveError, NothingToDo
-from papertape.events import Reporter
+from papertape.events import Event, Phase, RobotMoves
 from papertape.jobs.register import register
 from papertape.ledger import CopyRecord
 from papertape.settings import CROSSED, IN_PLACE, MOUNTS, RELOAD
@@ -20,17 +20,18 @@ from stories import BLOCK, HOST, KIB, Lab, check_all_archived, noise
 from .conftest import MakeLab
 
 
-class Diary(Reporter):
+class Diary:
     """Robot moves and phases in their order."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def phase(self, name: str, volumes: tuple[str, ...] = (), total: int = 0) -> None:
-        self.lines.append(name)
-
-    def robot(self, volume: str, source: str, destination: str) -> None:
-        self.lines.append(f"{volume}: {source} to {destination}")
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Phase():
+                self.lines.append(event.name)
+            case RobotMoves():
+                self.lines.append(f"{event.volume}: {event.source} to {event.destination}")
 
 
 def copies_of(lab: Lab) -> tuple[CopyRecord, ...]:

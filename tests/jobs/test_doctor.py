@@ -19,7 +19,7 @@ from papertape.doctor.findings import Check, Devices, SetUp, Verdict, exit_code,
 from papertape.doctor.host import check_programs
 from papertape.doctor.scratch import MARKER
 from papertape.errors import HostError, Interrupted, UserError, VolumeMissing
-from papertape.events import Reporter
+from papertape.events import Tell, tell_all
 from papertape.tape.drive import Drive
 from papertape.tape.generations import GENERATIONS
 from papertape.tape.library import DriveSource
@@ -53,10 +53,10 @@ def devices(lab: Lab, drives: Sequence[DriveSource] | None = None, faults: Fault
     return Devices(faults.changer(virtual.changer), sources, lab.folder / "library" / "locks", GENERATIONS["LTO-6"])
 
 
-def set_up(lab: Lab, parts: Devices | None = None, report: Reporter | None = None, stop: Stop | None = None) -> SetUp:
+def set_up(lab: Lab, parts: Devices | None = None, tell: Tell | None = None, stop: Stop | None = None) -> SetUp:
     ledger_file = lab.folder / "ledger.sqlite" if KIND == SQLITE else None
     parts = parts or devices(lab)
-    return SetUp(lab.settings, ("PAPR1", "PAPR2"), parts, lab.ledger, ledger_file, report or Reporter(), stop or Stop())
+    return SetUp(lab.settings, ("PAPR1", "PAPR2"), parts, lab.ledger, ledger_file, tell or tell_all(), stop or Stop())
 
 
 def look(setup: SetUp, wishes: Wishes | None = None) -> list[Check]:
@@ -239,7 +239,7 @@ def test_a_protected_scratch_volume_is_refused(lab: Lab) -> None:
 
 def test_what_reads_back_otherwise_is_the_drives_problem(lab: Lab) -> None:
     lay_scratch(lab)
-    checks = look(set_up(lab, report=At("reading", lambda: _flip(lab.tape_files(SCRATCH)[0]))), _scratch())
+    checks = look(set_up(lab, tell=At("reading", lambda: _flip(lab.tape_files(SCRATCH)[0]))), _scratch())
     assert "does not read back as it was written, from object 8 on" in wrong(checks)[0]
     assert exit_code(checks) == 6
     assert lab.stranded() == []
@@ -263,7 +263,7 @@ def test_a_stop_brings_the_cartridge_home_and_the_next_one_goes_on(lab: Lab, pha
     lay_scratch(lab)
     stop = Stop()
     with pytest.raises(Interrupted):
-        look(set_up(lab, report=At(phase, stop.ask), stop=stop), _scratch())
+        look(set_up(lab, tell=At(phase, stop.ask), stop=stop), _scratch())
     assert lab.stranded() == []
     assert exit_code(look(set_up(lab), _scratch())) == 0
 
@@ -278,7 +278,7 @@ def test_one_drive_that_is_missing_hides_nothing_else(lab: Lab) -> None:
 
 
 def test_a_drive_in_use_is_left_alone(lab: Lab) -> None:
-    with reserved(lab.folder / "library" / "locks", [0], 1, Reporter()):
+    with reserved(lab.folder / "library" / "locks", [0], 1, tell_all()):
         checks = look(set_up(lab))
     assert f"drive 0: not looked at: it is in use by process {os.getpid()}" in sentences(checks, Verdict.SKIPPED)
     assert exit_code(checks) == 0
@@ -371,7 +371,7 @@ def test_a_source_that_is_not_there(lab: Lab) -> None:
 
 def nodes(lab: Lab, changer: str, *drives: str) -> Devices:
     at_once = Patience(busy=0, empty=0, loading=0)
-    sources = [ScsiDrive(number, Path(drive), Reporter(), at_once) for number, drive in enumerate(drives)]
+    sources = [ScsiDrive(number, Path(drive), tell_all(), at_once) for number, drive in enumerate(drives)]
     return Devices(MtxChanger(Path(changer)), sources, lab.folder / "locks")
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Update, func, select, update
 
 from ledgers import ask, behind_its_back
 from papertape.errors import DriveError, HostError, PapertapeError, RestoreFailed, UserError
-from papertape.events import Reporter
+from papertape.events import Event, Moved
 from papertape.jobs.restore import Restored
 from papertape.ledger.schema import COPIES, DATASETS, DUMPS, MEMBERS, TAPE_FILES, VOLUMES
 from papertape.tape.virtual.faults import Faults
@@ -401,17 +401,16 @@ def test_drives_that_all_fail_behind_a_volume_leave_nothing_undone_in_silence(wo
     assert (result.error, len(result.plan.present) + result.sets, result.sets > 0) == (None, 8, True)
 
 
-class Broken(Reporter):
-    """Has a bug of its own."""
-
-    def moved(self, volume: str, drive: int, count: int) -> None:
-        raise RuntimeError("a bug")
+def fail_at_bytes(event: Event) -> None:
+    match event:
+        case Moved():
+            raise RuntimeError("a bug")
 
 
 def test_a_bug_while_blocks_are_read_is_told_and_no_finding(world: World) -> None:
     """Else two good volumes would be set aside for it."""
     with pytest.raises(RuntimeError, match="a bug"):
-        world.lab.restore("*", to=world.to, report=Broken())
+        world.lab.restore("*", to=world.to, tell=fail_at_bytes)
     assert [world.lab.volumes()[tag] for tag in TAGS] == ["archived", "archived"]
     world.check_whole(world.restore())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from papertape.errors import DriveError, NothingToDo, VolumeError
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.jobs.imports import choose_all
 from papertape.ledger import open_ledger
 from papertape.tape.drive import Mark
@@ -35,7 +35,7 @@ def pair(lab: Lab) -> Lab:
 
 
 def unknown(lab: Lab) -> list[str]:
-    return choose_all(lab.ledger, lab.library(Reporter(), Faults()))
+    return choose_all(lab.ledger, lab.library(tell_all(), Faults()))
 
 
 def check_unverified(lab: Lab) -> None:

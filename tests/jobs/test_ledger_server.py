@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from jobs.conftest import MakeLab
 from papertape.errors import PapertapeError
-from papertape.events import Reporter, Reporters
+from papertape.events import Event, Note, tell_all
 from papertape.transfer.stop import Stop
 from servers import Server
 from stories import At, Lab, check_all_archived
@@ -32,16 +32,18 @@ def lab(server: Server, new_lab: MakeLab, night: list[Path], request: pytest.Fix
     return made
 
 
-class Nurse(Reporter):
+class Nurse:
     """Does something when papertape says that it waits for the ledger."""
 
     def __init__(self, action: Any) -> None:
         self.notes: list[str] = []
         self._action = action
 
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-        if text.startswith("waiting for the ledger"):
+    def __call__(self, event: Event) -> None:
+        if not isinstance(event, Note):
+            return
+        self.notes.append(event.sentence)
+        if event.sentence.startswith("waiting for the ledger"):
             self._action()
 
 
@@ -103,7 +105,7 @@ def test_a_server_killed_at_a_step_is_waited_for(lab: Lab, server: Server, step:
 def test_writing_goes_on_while_the_server_is_away(lab: Lab, server: Server) -> None:
     nurse = Nurse(server.start)
     at = At("writing", server.kill, blocks=2)
-    outcome = lab.dump(Reporters(nurse, at))
+    outcome = lab.dump(tell_all(nurse, at))
     assert at.done
     assert len([text for text in nurse.notes if text.startswith("waiting")]) == 1
     assert (outcome.error, outcome.state) == (None, "archived")

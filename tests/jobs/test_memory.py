@@ -20,7 +20,6 @@ BESIDE = 64 * MIB
 DUMP = """
 import sys
 from pathlib import Path
-from papertape.events import Reporter
 from stories import BLOCK, make_lab
 
 def now(key):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from papertape.errors import BlockRefused, DriveError, HostDiskFull, PapertapeError, VolumeFull
-from papertape.events import Reporter
+from papertape.events import Event, Note
 from papertape.tape.virtual.faults import Faults
 from stories import BLOCK, Lab, check_all_archived, check_archived, snapshot
 
@@ -141,14 +141,15 @@ def test_one_copy_cannot_be_written_and_the_other_does_not_read_back(lab: Lab) -
     check_next(lab, "PAPR1001", "PAPR2001")
 
 
-class Notes(Reporter):
+class Notes:
     """What the operator would want to read later."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def note(self, sentence: str) -> None:
-        self.said.append(sentence)
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Note):
+            self.said.append(event.sentence)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from papertape.errors import ChangerError, VerificationFailed
-from papertape.events import Reporter
+from papertape.events import Event, Phase
 from papertape.jobs.context import Outcome
 from papertape.jobs.dump import run_dump
 from papertape.jobs.owner import _started, identify_process, is_alive
@@ -37,14 +37,14 @@ class Killed(BaseException):
     """Stands for a process that dies: the drives are emptied, which a robot would do later, the ledger is not told."""
 
 
-class Fatal(Reporter):
+class Fatal:
     """Dies at the beginning of a phase."""
 
     def __init__(self, phase: str) -> None:
         self._phase = phase
 
-    def phase(self, name: str, volumes: tuple[str, ...] = (), total: int = 0) -> None:
-        if name == self._phase:
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Phase) and event.name == self._phase:
             raise Killed
 
 
@@ -256,16 +256,16 @@ def test_two_recovers_at_once_see_to_an_orphan_once(lab: Lab) -> None:
 def test_a_recover_while_the_dump_is_alive_leaves_it_alone(lab: Lab) -> None:
     found: list[list[Outcome]] = []
     alive = dataclasses.replace(lab.context(), owner=identify_process())
-    report = At("verifying", lambda: found.append(recover(alive)))
-    outcome = run_dump(lab.context(report, owner=identify_process()))
+    tell = At("verifying", lambda: found.append(recover(alive)))
+    outcome = run_dump(lab.context(tell, owner=identify_process()))
     assert (outcome.state, found) == ("archived", [[]])
 
 
 def test_a_dump_whose_claim_was_taken_over_writes_nothing_into_the_ledger(lab: Lab) -> None:
     """Its process was taken for dead: what it goes on to say must not count."""
     other = Lab(lab.folder, lab.settings, lab.url)
-    report = At("verifying", lambda: recover(other.context(), undo=True))
-    outcome = lab.dump(report)
+    tell = At("verifying", lambda: recover(other.context(), undo=True))
+    outcome = lab.dump(tell)
     assert outcome.error is not None
     assert set(lab.states().values()) == {"waiting"}
     check_archived(lab)

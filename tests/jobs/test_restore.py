@@ -299,7 +299,7 @@ def test_stopped_at_once_it_goes_on_with_the_same_command(
         stop.soon = stop.now = True
 
     with pytest.raises(Interrupted, match="same command"):
-        full.restore("*", to=to, stop=stop, report=At("restoring", ask, blocks))
+        full.restore("*", to=to, stop=stop, tell=At("restoring", ask, blocks))
     check_whole(to, *night, odd)
     done = full.restore("*", to=to)
     assert done.error is None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from papertape.errors import ChangerError, Interrupted
-from papertape.events import Reporter
+from papertape.events import Event, Moved, Note, Phase, tell_all
 from papertape.jobs.verify import verify
 from papertape.settings import IN_PLACE
 from papertape.tape.virtual.faults import Faults
@@ -23,8 +23,8 @@ def stop_at(lab: Lab, phase: str, blocks: int, *, times: int) -> tuple[At, Stop]
 
 
 def test_once_before_the_first_archive_holds_the_dump(lab: Lab) -> None:
-    report, stop = stop_at(lab, "writing", 0, times=1)
-    outcome = lab.dump(report, stop)
+    at, stop = stop_at(lab, "writing", 0, times=1)
+    outcome = lab.dump(at, stop)
     assert isinstance(outcome.error, Interrupted)
     assert outcome.state == "planned"
     assert set(lab.states().values()) == {"waiting"}
@@ -35,8 +35,8 @@ def test_once_before_the_first_archive_holds_the_dump(lab: Lab) -> None:
 def test_once_during_an_archive_archives_up_to_its_end(new_lab: MakeLab, night: list[Path]) -> None:
     lab = new_lab(ring=4 * BLOCK)  # so that the reader side is never far ahead
     lab.add(*night)
-    report, stop = stop_at(lab, "writing", 6, times=1)
-    outcome = lab.dump(report, stop)
+    at, stop = stop_at(lab, "writing", 6, times=1)
+    outcome = lab.dump(at, stop)
     assert (outcome.state, outcome.error) == ("archived", None)
     states = list(lab.states().values())
     assert 0 < states.count("archived") < 6
@@ -48,16 +48,16 @@ def test_once_during_an_archive_archives_up_to_its_end(new_lab: MakeLab, night: 
 
 @pytest.mark.parametrize("blocks", [0, 1, 12])
 def test_once_while_verifying_changes_nothing(lab: Lab, blocks: int) -> None:
-    report, stop = stop_at(lab, "verifying", blocks, times=1)
-    assert lab.dump(report, stop).state == "archived"
+    at, stop = stop_at(lab, "verifying", blocks, times=1)
+    assert lab.dump(at, stop).state == "archived"
     check_all_archived(lab)
 
 
 @pytest.mark.parametrize("blocks", range(0, 24, 2))
 def test_twice_while_writing_archives_nothing_and_the_next_dump_everything(lab: Lab, blocks: int) -> None:
-    report, stop = stop_at(lab, "writing", blocks, times=2)
-    outcome = lab.dump(report, stop)
-    assert report.done
+    at, stop = stop_at(lab, "writing", blocks, times=2)
+    outcome = lab.dump(at, stop)
+    assert at.done
     assert isinstance(outcome.error, Interrupted)
     # where all was in the ring already, it is written to its end, and stopped before the reading
     assert (outcome.state, *set(lab.states().values())) in {("planned", "waiting"), ("verifying", "claimed")}
@@ -70,9 +70,9 @@ def test_twice_while_writing_archives_nothing_and_the_next_dump_everything(lab: 
 
 @pytest.mark.parametrize("blocks", range(0, 30, 4))
 def test_twice_while_verifying_leaves_it_to_recover(lab: Lab, blocks: int) -> None:
-    report, stop = stop_at(lab, "verifying", blocks, times=2)
-    outcome = lab.dump(report, stop)
-    assert report.done
+    at, stop = stop_at(lab, "verifying", blocks, times=2)
+    outcome = lab.dump(at, stop)
+    assert at.done
     assert isinstance(outcome.error, Interrupted)
     assert (outcome.state, set(lab.states().values())) == ("verifying", {"claimed"})
     assert not lab.stranded()
@@ -85,24 +85,23 @@ def test_twice_while_verifying_leaves_it_to_recover(lab: Lab, blocks: int) -> No
 def test_twice_while_verifying_in_place_empties_the_drives_too(new_lab: MakeLab, lab: Lab) -> None:
     other = new_lab(mount=IN_PLACE)
     other.ledger.register_many(lab.ledger.pending(), lab.ledger.volume("PAPR1001").registered_at)
-    report, stop = stop_at(other, "verifying", 3, times=2)
-    assert isinstance(other.dump(report, stop).error, Interrupted)
+    at, stop = stop_at(other, "verifying", 3, times=2)
+    assert isinstance(other.dump(at, stop).error, Interrupted)
     assert not other.stranded()
     other.finish()
     check_all_archived(other)
 
 
 @pytest.mark.parametrize("phase", ["writing", "verifying"])
-def test_what_a_subscriber_raises_ends_the_dump_and_leaves_it_to_recover(lab: Lab, phase: str) -> None:
+def test_a_bug_ends_the_dump_and_leaves_it_to_recover(lab: Lab, phase: str) -> None:
     """A bug is no PapertapeError: it comes through, threads and drives are in order even so."""
 
-    class Broken(Reporter):
-        def phase(self, name: str, volumes: tuple[str, ...] = (), total: int = 0) -> None:
-            if name == phase:
-                raise ZeroDivisionError
+    def broken(event: Event) -> None:
+        if isinstance(event, Phase) and event.name == phase:
+            raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        lab.dump(Broken())
+        lab.dump(broken)
     assert not lab.stranded()
     check_archived(lab)
     lab.finish()
@@ -110,23 +109,37 @@ def test_what_a_subscriber_raises_ends_the_dump_and_leaves_it_to_recover(lab: La
 
 
 def test_a_bug_in_a_writing_thread_comes_through_and_leaves_nothing_claimed_for_good(lab: Lab) -> None:
-    class Broken(Reporter):
-        def moved(self, volume: str, drive: int, count: int) -> None:
-            if volume == "PAPR2001":
-                raise ZeroDivisionError
+    def broken(event: Event) -> None:
+        if isinstance(event, Moved) and event.volume == "PAPR2001":
+            raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        lab.dump(Broken())
+        lab.dump(broken)
     assert not lab.stranded()
     lab.finish()
     check_all_archived(lab)
 
 
+def test_a_subscriber_that_fails_stops_no_tape(lab: Lab) -> None:
+    """It fails on the drives' threads, at every block; the others hear of it once, and get all that happens."""
+    heard: list[Event] = []
+
+    def broken(event: Event) -> None:
+        if isinstance(event, Moved):
+            raise ZeroDivisionError("a bug")
+
+    assert lab.dump(tell_all(broken, heard.append)).state == "archived"
+    notes = [event.sentence for event in heard if isinstance(event, Note)]
+    assert notes == ["broken failed (ZeroDivisionError: a bug) and gets no more events"]
+    assert {event.volume for event in heard if isinstance(event, Moved)} == {"PAPR1001", "PAPR2001"}
+    check_all_archived(lab)
+
+
 def test_verify_ends_at_once_and_changes_nothing(lab: Lab) -> None:
     lab.dump()
-    report, stop = stop_at(lab, "verifying", 3, times=2)
+    at, stop = stop_at(lab, "verifying", 3, times=2)
     with pytest.raises(Interrupted):
-        list(verify(lab.context(report, stop), ["PAPR1001", "PAPR2001"]))
+        list(verify(lab.context(at, stop), ["PAPR1001", "PAPR2001"]))
     check_all_archived(lab)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from papertape.errors import HostError, UserError
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.transfer.source import scan
 from papertape.trial.testdata import DATA, MD5SUMS, ODD_NAMES, Built, Sizes, build_testdata
 
@@ -22,7 +22,7 @@ SMALL = Sizes(large=1, large_bytes=100_001, small=60, small_bytes=800, uv=3, uv_
 
 
 def build(folder: Path, sizes: Sizes = SMALL, seed: int = 1) -> list[Built]:
-    return build_testdata(folder, sizes, seed, Reporter())
+    return build_testdata(folder, sizes, seed, tell_all())
 
 
 def facts(folder: Path) -> Iterator[tuple[bytes, int, int, bytes]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from handiwork import ALLOW, BLOCK, IMPATIENT, UNLOAD, send  # beside this file, where inside.py has its modules
 
 from papertape.errors import PapertapeError
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.tape.drive import Drive, Mark
 from papertape.tape.scsi.stdevice import ScsiDrive
 
@@ -56,7 +56,7 @@ def meet_swap(before: list[str], after: list[str], old: int, new: int) -> list[s
 
     With no ``close`` in it the process dies with the device open: the kernel closes it.
     """
-    drive = ScsiDrive(0, Path(NODE), Reporter(), IMPATIENT).open("PAPR1001")
+    drive = ScsiDrive(0, Path(NODE), tell_all(), IMPATIENT).open("PAPR1001")
     drive.load()
     for name in before:
         ACTIONS[name](drive)
@@ -74,7 +74,7 @@ def _try(name: str, drive: Drive) -> str:
 
 def find_end(number: int) -> int:
     """Return at which object the data of the tape in the drive end, told by a descriptor of its own; 0 if blank."""
-    drive = ScsiDrive(number, Path(NODE), Reporter(), IMPATIENT).open()
+    drive = ScsiDrive(number, Path(NODE), tell_all(), IMPATIENT).open()
     try:
         drive.load()
         drive.space(Mark.END_OF_DATA)

@@ -10,7 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from papertape.errors import PapertapeError
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.tape.scsi.blocklimits import SG_IO, _Header
 from papertape.tape.scsi.hostfacts import find_generic
 from papertape.tape.scsi.stdevice import Patience, ScsiDrive, StDevice, find_user
@@ -67,7 +67,7 @@ def tear(node: str, tape_file: int, blocks: int) -> None:
 
     What lies before stays as it was: the last of these blocks is written once more.
     """
-    device = StDevice(0, Path(node), Reporter(), Patience())
+    device = StDevice(0, Path(node), tell_all(), Patience())
     buffer = memoryview(bytearray(BLOCK))
     _read_blocks(device, tape_file, blocks, buffer)
     last = bytes(buffer)
@@ -87,7 +87,7 @@ def _read_blocks(device: StDevice, tape_file: int, count: int, buffer: memoryvie
 
 def load_impatiently(number: int, node: str) -> str:
     """Load what should be in a drive, without the patience that a robot needs, and return what is said against it."""
-    drive = ScsiDrive(number, Path(node), Reporter(), IMPATIENT).open("PAPR1001")
+    drive = ScsiDrive(number, Path(node), tell_all(), IMPATIENT).open("PAPR1001")
     try:
         drive.load()
     except PapertapeError as error:

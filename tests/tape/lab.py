@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from papertape.events import Reporter
+from papertape.events import Event, RobotMoves, Tell, Waiting
 from papertape.tape.changer import Changer
 from papertape.tape.library import Library
 from papertape.tape.virtual.faults import Faults
@@ -17,18 +17,19 @@ TAGS = ("A1", "A2", "B1", "CLN001")
 HOME = {"A1": "slot 1", "A2": "slot 2", "B1": "slot 3", "CLN001": "slot 4"}
 
 
-class Hearing(Reporter):
+class Hearing:
     def __init__(self) -> None:
         self.moves: list[tuple[str, str, str]] = []
         self.waits: list[str] = []
         self.waited = threading.Event()
 
-    def robot(self, volume: str, source: str, destination: str) -> None:
-        self.moves.append((volume, source, destination))
-
-    def waiting(self, what: str) -> None:
-        self.waits.append(what)
-        self.waited.set()
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RobotMoves():
+                self.moves.append((event.volume, event.source, event.destination))
+            case Waiting():
+                self.waits.append(event.reason)
+                self.waited.set()
 
 
 def make_library(folder: Path) -> Path:
@@ -36,11 +37,11 @@ def make_library(folder: Path) -> Path:
     return folder
 
 
-def open_library(folder: Path, report: Reporter, faults: Faults | None = None) -> Library:
+def open_library(folder: Path, tell: Tell, faults: Faults | None = None) -> Library:
     virtual = VirtualLibrary(folder)
     faults = faults or Faults()
     drives = [faults.drive(drive) for drive in virtual.drives]
-    return Library(faults.changer(virtual.changer), drives, folder / "locks", report)
+    return Library(faults.changer(virtual.changer), drives, folder / "locks", tell)
 
 
 def changer(folder: Path) -> Changer:

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 import pytest
 
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.tape.changer import Changer, Element, ElementKind
 from papertape.tape.drive import Drive, Mark
 from papertape.tape.library import DriveSource
@@ -100,7 +100,7 @@ class ScsiRig:
         self.changer: Changer = MtxChanger(Path(os.environ[SCSI_CHANGER]))
         patience = Patience(busy=0.2, empty=0.2, loading=30)
         self._nodes = os.environ["PAPERTAPE_SCSI_DRIVES"].split()
-        sources = [ScsiDrive(number, Path(node), Reporter(), patience) for number, node in enumerate(self._nodes)]
+        sources = [ScsiDrive(number, Path(node), tell_all(), patience) for number, node in enumerate(self._nodes)]
         self._opened: list[Drive] = []
         self.drives: tuple[DriveSource, ...] = tuple(_Remembering(source, self._opened) for source in sources)
         self._clear()

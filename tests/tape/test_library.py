@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from papertape.errors import ChangerError, DriveError, HostError, UserError, VolumeError, VolumeMissing
-from papertape.events import Reporter
+from papertape.events import Event, RobotMoves, tell_all
 from papertape.tape.changer import Changer, Element
 from papertape.tape.drive import Drive
 from papertape.tape.library import Library
@@ -154,7 +154,7 @@ def test_a_volume_left_in_another_drive_is_not_taken_from_there(folder: Path, li
 
 
 def test_a_volume_in_use_by_another_session_is_not_taken(folder: Path, library: Library) -> None:
-    other = open_library(folder, Reporter())
+    other = open_library(folder, tell_all())
     with library.reserve(1) as session, session.mounted(["A1"]), other.reserve(1) as second:
         assert (session.drives, second.drives) == ((0,), (1,))
         with pytest.raises(VolumeError, match="is in drive 0, which is in use by process"), second.mounted(["A1"]):
@@ -189,7 +189,7 @@ def test_a_missing_drive_is_found_before_anything_moves(folder: Path, library: L
 
 def test_lock_files_that_cannot_be_made(folder: Path) -> None:
     (folder / "locks").write_text("in the way")
-    with pytest.raises(HostError, match="lock files"), open_library(folder, Reporter()).reserve(1):
+    with pytest.raises(HostError, match="lock files"), open_library(folder, tell_all()).reserve(1):
         pytest.fail("reserved")
 
 
@@ -231,7 +231,7 @@ def test_an_error_in_one_drive_does_not_keep_the_other_loaded(folder: Path, hear
 
 def test_an_error_in_cleaning_up_is_a_note_on_the_first_one(folder: Path) -> None:
     faults = Faults().fail("unload", drive=1)
-    library = open_library(folder, Reporter(), faults)
+    library = open_library(folder, tell_all(), faults)
     with faults, pytest.raises(VolumeError) as caught:  # noqa: SIM117
         with library.reserve(2) as session, session.mounted(["A1", "A2"]):
             raise VolumeError("A1", "bad")
@@ -241,14 +241,14 @@ def test_an_error_in_cleaning_up_is_a_note_on_the_first_one(folder: Path) -> Non
 
 def test_a_failed_move_says_where_the_cartridge_is(folder: Path) -> None:
     faults = Faults().fail("move", at=2)
-    library = open_library(folder, Reporter(), faults)
+    library = open_library(folder, tell_all(), faults)
     with faults, pytest.raises(ChangerError, match=r"injected fault in move.*; volume A2 is now in slot 2"):  # noqa: SIM117
         with library.reserve(2) as session, session.mounted(["A1", "A2"]):
             pytest.fail("mounted")
     assert where(folder) == HOME
 
 
-class Thief(Reporter):
+class Thief:
     """Takes a cartridge out of its slot while the robot sets off for one."""
 
     def __init__(self, folder: Path, number: int, during: str) -> None:
@@ -256,8 +256,8 @@ class Thief(Reporter):
         self._number = number
         self._during = during
 
-    def robot(self, volume: str, source: str, destination: str) -> None:
-        if volume == self._during:
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RobotMoves) and event.volume == self._during:
             self._during = ""
             slots = msgspec.json.decode((self._folder / "library.json").read_bytes())["slots"]
             edit(self._folder / "library.json", slots=[*slots[: self._number - 1], None, *slots[self._number :]])
@@ -284,12 +284,12 @@ def test_a_volume_that_is_taken_out_at_the_last_moment_is_not_moved(folder: Path
 
 
 def test_an_empty_slot_is_the_changers_fault_if_the_volume_is_elsewhere(folder: Path) -> None:
-    class Mover(Reporter):
-        def robot(self, volume: str, source: str, destination: str) -> None:
+    def move(event: Event) -> None:
+        if isinstance(event, RobotMoves):
             changer(folder).move(slot(1), slot(5))
 
     with pytest.raises(ChangerError, match="slot 1 is empty; volume A1 is now in slot 5"):
-        open_library(folder, Mover()).move("A1", 2)
+        open_library(folder, move).move("A1", 2)
 
 
 class Liar:
@@ -304,7 +304,7 @@ class Liar:
 
 def test_a_move_is_not_believed_before_it_is_seen(folder: Path) -> None:
     virtual = VirtualLibrary(folder)
-    library = Library(Liar(virtual.changer), virtual.drives, folder / "locks", Reporter())
+    library = Library(Liar(virtual.changer), virtual.drives, folder / "locks", tell_all())
     with pytest.raises(ChangerError, match="reports success, but volume A1 is now in slot 1"):  # noqa: SIM117
         with library.reserve(1) as session, session.mounted(["A1"]):
             pytest.fail("mounted")
@@ -318,15 +318,15 @@ def mount_and_unmount(library: Library) -> int:
 
 def test_a_fault_at_every_call_leaves_every_cartridge_in_place_or_named(folder: Path) -> None:
     counting = Faults()
-    mount_and_unmount(open_library(folder, Reporter(), counting))
+    mount_and_unmount(open_library(folder, tell_all(), counting))
     assert counting.calls > 20
     for number in range(1, counting.calls + 1):
         faults = Faults(fail_at=number)
         with faults, pytest.raises((DriveError, ChangerError)) as caught:
-            mount_and_unmount(open_library(folder, Reporter(), faults))
+            mount_and_unmount(open_library(folder, tell_all(), faults))
         for tag, place in where(folder).items():
             assert place == HOME[str(tag)] or f"{place}: " in str(caught.value), (number, faults.log[number - 1])
-        mount_and_unmount(open_library(folder, Reporter()))
+        mount_and_unmount(open_library(folder, tell_all()))
         assert where(folder) == HOME
 
 

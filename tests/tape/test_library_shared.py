@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.tape.drive import Drive
 from papertape.tape.library import DriveSource, Library
 from papertape.tape.virtual.library import VirtualLibrary
@@ -61,7 +61,7 @@ def test_both_drives_load_and_unload_at_the_same_time(folder: Path) -> None:
         Meeting(drive, met, barrier) for barrier in [threading.Barrier(2, timeout=30)] for drive in virtual.drives
     ]
     with (
-        Library(virtual.changer, drives, folder / "locks", Reporter()).reserve(2) as session,
+        Library(virtual.changer, drives, folder / "locks", tell_all()).reserve(2) as session,
         session.mounted(["A1", "A2"]),
     ):
         pass
@@ -73,7 +73,7 @@ def test_two_threads_share_the_drives_and_the_robot(folder: Path) -> None:
     errors: list[BaseException] = []
 
     def work(tag: str) -> None:
-        library = open_library(folder, Reporter())
+        library = open_library(folder, tell_all())
         try:
             for _ in range(3):
                 with library.reserve(1) as session, session.mounted([tag]) as (drive,):
@@ -93,7 +93,7 @@ def test_two_threads_share_the_drives_and_the_robot(folder: Path) -> None:
 
 
 def hold_both_drives(folder: Path, channel: Connection) -> None:
-    with open_library(folder, Reporter()).reserve(2):
+    with open_library(folder, tell_all()).reserve(2):
         channel.send("reserved")
         channel.recv()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.tape.generations import GENERATIONS
 from papertape.tape.library import Library
 from papertape.tape.virtual.library import VirtualLibrary, create_library
@@ -56,7 +56,7 @@ def test_a_mount_takes_what_robot_and_drive_take(tmp_path: Path) -> None:
     create_library(tmp_path / "library", volume_tags=["A1"], capacity=10**6)
     clock = SimulatedClock()
     virtual = VirtualLibrary(tmp_path / "library", clock=clock)
-    library = Library(virtual.changer, virtual.drives, tmp_path / "locks", Reporter())
+    library = Library(virtual.changer, virtual.drives, tmp_path / "locks", tell_all())
     with library.reserve(1) as session, session.mounted(["A1"]) as (drive,):
         assert clock.now() == pytest.approx(15 + 15)
         drive.write_block(memoryview(bytes(500_000)))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from papertape.errors import DriveError, HostDiskFull
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.tape.drive import Mark
 from papertape.tape.library import Library
 from papertape.tape.virtual.library import VirtualLibrary, create_library
@@ -196,7 +196,7 @@ def fill_up(library: Library) -> None:
 def test_a_full_disk_keeps_no_cartridge_from_being_put_away(small_disk: Path) -> None:
     create_library(small_disk / "library", slots=2, capacity=10**9, volume_tags=["A1", "A2"])
     virtual = VirtualLibrary(small_disk / "library")
-    library = Library(virtual.changer, virtual.drives, small_disk / "locks", Reporter())
+    library = Library(virtual.changer, virtual.drives, small_disk / "locks", tell_all())
     with pytest.raises(HostDiskFull, match=r"disk below .* is full"):
         fill_up(library)
     assert [str(s.element) for s in library.inventory().elements if s.full] == ["slot 1", "slot 2"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.plan import Volume, plan_batch
 from papertape.tape.drive import Drive, Mark
 from papertape.tape.library import Library
@@ -112,7 +112,7 @@ def write_tape_files(folder: Path, block_size: int, md5: str, monkeypatch: pytes
     make_tree(folder / "tree")
     create_library(folder / "library", volume_tags=list(VOLUMES), capacity=10**9)
     virtual = VirtualLibrary(folder / "library")
-    library = Library(virtual.changer, virtual.drives, folder / "locks", Reporter())
+    library = Library(virtual.changer, virtual.drives, folder / "locks", tell_all())
     monkeypatch.chdir(folder / "tree")
     monkeypatch.setattr(os, "lstat", lstat_of_root)
     uv, *others = [scan("golden", b"/proc/self/cwd/" + name) for name in DATASETS]
@@ -128,7 +128,7 @@ def write_tape_files(folder: Path, block_size: int, md5: str, monkeypatch: pytes
             spool=folder / "spool",
             ring=8 * MIB,
             created=CREATED,
-            report=Reporter(),
+            tell=tell_all(),
             stop=Stop(),
         )
         first, second = (digest_tape_files(drive, block_size) for drive in drives)

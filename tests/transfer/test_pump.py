@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papertape.errors import DriveError, Interrupted
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.transfer.pump import CopyFailed, Pump, Target
 from papertape.transfer.stop import Stop
 
@@ -29,7 +29,7 @@ def no_thread_is_left() -> Iterator[None]:
 
 def make_pump(*drives: MemoryDrive, ring: int = 8, stop: Stop | None = None) -> Pump:
     targets = [Target(f"VOL{drive.number}", drive, LABEL) for drive in drives]
-    return Pump(targets, SIZE, ring * SIZE, Reporter(), stop or Stop())
+    return Pump(targets, SIZE, ring * SIZE, tell_all(), stop or Stop())
 
 
 def block_of(number: int) -> bytes:

@@ -18,7 +18,7 @@ from papertape.cli.progress import Tally, open_progress
 from papertape.cli.stopping import DUMPING, MOVING, Wishes, stoppable
 from papertape.config import Config, find_config, read_config
 from papertape.errors import EXIT_CODES, Interrupted, PapertapeError, UserError
-from papertape.events import Reporters
+from papertape.events import tell_all
 from papertape.jobs.context import Context
 from papertape.jobs.opening import find_missing_ledger, open_config_ledger, open_library
 from papertape.jobs.owner import identify_process
@@ -109,7 +109,7 @@ def open_shelf(config: Config) -> Iterator[Library]:
     """Have the config's library alone in the block, with Ctrl-C under control."""
     tally = Tally()
     with stoppable(Stop(), tally, MOVING), open_progress() as progress:
-        yield open_library(config, Reporters(tally, progress))
+        yield open_library(config, tell_all(tally, progress))
 
 
 @contextlib.contextmanager
@@ -117,9 +117,9 @@ def open_context(config: Config, wishes: Wishes = DUMPING) -> Iterator[Context]:
     """Have all that a job works with in the block: ledger, library, progress, and Ctrl-C under control."""
     tally, stop = Tally(), Stop()
     with stoppable(stop, tally, wishes), open_ledger(config) as ledger, open_progress() as progress:
-        report = Reporters(tally, progress)
-        library = open_library(config, report)
-        yield Context(ledger, library, config.settings, identify_process(), report, stop, config.bridge)
+        tell = tell_all(tally, progress)
+        library = open_library(config, tell)
+        yield Context(ledger, library, config.settings, identify_process(), tell, stop, config.bridge)
 
 
 def run(arguments: list[str]) -> int:

@@ -14,7 +14,7 @@ from papertape.cli.app import App, command, json_option, open_ledger
 from papertape.cli.output import note, print_json, say, write
 from papertape.config import Config
 from papertape.errors import ConfigError, HostError, PapertapeError, SourceError
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.jobs.lab.history import Outcome, Remembered, find_blank, import_history
 from papertape.jobs.lab.pull import Pulled, pull_labels
 from papertape.jobs.lab.pull import pull as pull_files
@@ -132,7 +132,7 @@ def push(app: App) -> int:
     """
     config = app.config()
     with open_ledger(config) as ledger:
-        done = settle(ledger, _bridge(config), Reporter())
+        done = settle(ledger, _bridge(config), tell_all())
     if app.json:
         print_json(_describe(done))
     else:

@@ -18,7 +18,7 @@ from papertape.config import Config, VirtualConfig, find_config, read_config
 from papertape.doctor.checkup import Wishes, examine
 from papertape.doctor.findings import Check, Devices, SetUp, Verdict, exit_code, fault, ok, warning
 from papertape.errors import ConfigError, PapertapeError
-from papertape.events import Reporter, Reporters
+from papertape.events import Tell, tell_all
 from papertape.jobs.opening import find_missing_ledger, open_config_ledger, open_parts
 from papertape.ledger import Ledger
 from papertape.tape.generations import GENERATIONS
@@ -88,16 +88,16 @@ def _examine(app: App, wishes: Wishes) -> Iterator[Check]:
     with ExitStack() as held:
         tally, stop = Tally(), Stop()
         held.enter_context(stoppable(stop, tally, STOPPING))
-        report = Reporters(tally, held.enter_context(open_progress()))
+        tell = tell_all(tally, held.enter_context(open_progress()))
         ledger, devices = None, None
         troubles: list[Check] = []
         with _told("ledger", troubles):
             ledger = _open_ledger(config, held, troubles)
         with _told("library", troubles):
-            devices = _open_devices(config, report)
+            devices = _open_devices(config, tell)
         yield from troubles
         file = _ledger_file(config)
-        yield from examine(SetUp(config.settings, config.prefixes, devices, ledger, file, report, stop), wishes)
+        yield from examine(SetUp(config.settings, config.prefixes, devices, ledger, file, tell, stop), wishes)
 
 
 def _describe_library(config: Config) -> str:
@@ -131,8 +131,8 @@ def _ledger_file(config: Config) -> Path | None:
     return Path(name.partition("?")[0]) if scheme.startswith("sqlite") and name else None
 
 
-def _open_devices(config: Config, report: Reporter) -> Devices:
-    parts = open_parts(config, report, AT_ONCE)
+def _open_devices(config: Config, tell: Tell) -> Devices:
+    parts = open_parts(config, tell, AT_ONCE)
     if not isinstance(config.library, VirtualConfig):
         return Devices(*parts)
     generation = Shelf(config.folder / config.library.path).read().generation

@@ -14,7 +14,7 @@ from papertape.cli.verify import describe as describe_verification
 from papertape.cli.verify import show as show_verification
 from papertape.config import Config
 from papertape.errors import Interrupted, NothingToDo, SourceError
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.jobs.context import Context, Outcome
 from papertape.jobs.dump import plan_next, run_dump
 from papertape.jobs.opening import open_library
@@ -35,7 +35,7 @@ def plan(app: App) -> None:
 
 def _show_plan(app: App, config: Config) -> None:
     with open_ledger(config) as ledger:
-        batch, resumed = plan_next(ledger, open_library(config, Reporter()), config.settings)
+        batch, resumed = plan_next(ledger, open_library(config, tell_all()), config.settings)
     if app.json:
         print_json(_describe_plan(batch))
         return

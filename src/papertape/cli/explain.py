@@ -10,7 +10,7 @@ from papertape.cli.app import App, command, open_ledger
 from papertape.cli.output import print_json, write
 from papertape.config import Config, VirtualConfig
 from papertape.errors import PapertapeError
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.jobs.explain import ask_operator, choose_drive
 from papertape.jobs.explain import explain as explain_volume
 from papertape.jobs.opening import open_library
@@ -49,7 +49,7 @@ def _find_origin(config: Config, tag: str) -> Origin:
     if isinstance(chosen, VirtualConfig):
         return FolderOrigin(os.fsencode(Shelf(config.folder / chosen.path).cartridge(tag)))
     try:
-        inventory = open_library(config, Reporter()).inventory()
+        inventory = open_library(config, tell_all()).inventory()
     except PapertapeError as error:
         return ask_operator(chosen.changer, chosen.drives, f"Where the volume lay was not to be had ({error}).")
     return choose_drive(inventory, tag, chosen.changer, chosen.drives)

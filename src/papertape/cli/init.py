@@ -17,7 +17,7 @@ from papertape.cli.app import App, command
 from papertape.cli.output import print_json, say
 from papertape.config import FILE_NAME, Config, parse_config, parse_size
 from papertape.errors import UserError
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.jobs.opening import open_config_ledger, open_library
 from papertape.tape.changer import TAG_PATTERN
 from papertape.tape.generations import GENERATIONS
@@ -164,7 +164,7 @@ def build_scsi(
     library = _SCSI.format(changer=json.dumps(changer), drives=json.dumps(list(nodes)))
     content = _write_config(ledger, prefixes, ring) + library
     config = parse_config(path, content.encode())
-    found = open_library(config, Reporter()).loadable()
+    found = open_library(config, tell_all()).loadable()
     tags = sorted(tag for tag in found if tag.startswith(tuple(prefixes)) and re.fullmatch(TAG_PATTERN, tag))
     made = _new_files(folder, ledger)
     with _undone(folder, [place for place in made if not os.path.lexists(place)]):

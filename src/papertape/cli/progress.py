@@ -15,7 +15,18 @@ from rich.table import Column
 from rich.text import Text
 
 from papertape.cli.output import discard
-from papertape.events import Reporter
+from papertape.events import (
+    Began,
+    Event,
+    Finished,
+    Found,
+    Moved,
+    Note,
+    Phase,
+    Rejected,
+    RobotMoves,
+    Waiting,
+)
 from papertape.words import enumerate_names, show_seconds, show_size, show_text
 
 LINE_EVERY = 60.0
@@ -29,17 +40,17 @@ class _Move:
 
     total: int
     began: float
-    told: float
+    shown: float
     moved: int = 0
     ended: bool = False
 
 
-class Lines(Reporter):
-    """One plain line for each thing that happens, and one a minute for each volume under way."""
+class Lines:
+    """Prints one plain line for each event, and one a minute for each volume on which bytes move."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards the two below: drives' threads count, the job's thread begins phases
         self._moves: dict[str, _Move] = {}
         self._phase = ""
 
@@ -49,72 +60,79 @@ class Lines(Reporter):
     def __exit__(self, *_: object) -> None:
         pass
 
+    def __call__(self, event: Event) -> None:
+        """Show one event; how the job ended is said by the command, with its exit code."""
+        match event:
+            case Phase():
+                self.begin_phase(event)
+            case Began():
+                self.begin(event)
+            case Moved():
+                self.move(event)
+            case Finished():
+                self.finish(event)
+            case RobotMoves():
+                self.say(f"moving {event.volume} from {event.source} to {event.destination}")
+            case Waiting():
+                self.say(f"waiting: {event.reason}")
+            case Rejected():
+                self.say(f"rejected: {event.source}: {event.reason}")
+            case Found():
+                self.say(f"found: {event.volume}: {event.sentence}")
+            case Note():
+                self.say(f"note: {event.sentence}")
+
     def say(self, line: str) -> None:
-        """Print one line; the job goes on where nobody can read it any more."""
+        """Print one line; if nobody can read it (a closed pipe), the job goes on without."""
         try:
             print(show_text(line), file=self._file, flush=True)
         except OSError:
             discard(self._file)
 
-    def phase(self, name: str, volumes: tuple[str, ...] = (), total: int = 0) -> None:
-        """See ``Reporter.phase``."""
+    def begin_phase(self, phase: Phase) -> None:
+        """Forget the moves of the last phase, and say what this one will do."""
         now = time.monotonic()
         with self._lock:
-            self._phase = name
-            self._moves = {volume: _Move(total, now, now) for volume in volumes}
-        if not volumes:
-            return
-        each = " each" if len(volumes) > 1 else ""
-        self.say(f"{' '.join(filter(None, [name, enumerate_names(volumes)]))}: {show_size(total)}{each}")
+            self._phase = phase.name
+            self._moves = {volume: _Move(phase.total, now, now) for volume in phase.volumes}
+        if phase.volumes:
+            each = " each" if len(phase.volumes) > 1 else ""
+            self.say(f"{phase.name} {enumerate_names(phase.volumes)}: {show_size(phase.total)}{each}")
 
-    def began(self, volume: str, drive: int, total: int) -> None:
-        """See ``Reporter.began``."""
+    def begin(self, began: Began) -> None:
+        """Add a volume to the phase."""
         now = time.monotonic()
         with self._lock:
-            self._moves[volume] = _Move(total, now, now)
-        self.say(f"{self._phase} from {volume} in drive {drive}: {show_size(total)}")
+            self._moves[began.volume] = _Move(began.total, now, now)
+        self.say(f"{self._phase} from {began.volume} in drive {began.drive}: {show_size(began.total)}")
 
-    def moved(self, volume: str, drive: int, count: int) -> None:
-        """See ``Reporter.moved``."""
+    def count(self, moved: Moved, every: float) -> _Move | None:
+        """Add bytes to a volume's move; return the move if it is ``every`` seconds since it was last shown."""
         now = time.monotonic()
         with self._lock:
-            move = self._moves[volume]
-            move.moved += count
-            due = now - move.told >= LINE_EVERY
-            if due:
-                move.told = now
-        if due:
-            rate = move.moved / max(now - move.began, 1e-3)
-            self.say(f"{self._phase} {volume} in drive {drive}: {_show_way(move.moved, move.total, rate)}")
+            move = self._moves[moved.volume]
+            move.moved += moved.count
+            if now - move.shown < every:
+                return None
+            move.shown = now
+            return move
 
-    def finished(self, volume: str, drive: int) -> None:
-        """See ``Reporter.finished``."""
+    def move(self, moved: Moved) -> None:
+        """Count bytes, and say from time to time how far it is."""
+        if move := self.count(moved, LINE_EVERY):
+            rate = move.moved / max(move.shown - move.began, 1e-3)
+            way = _show_way(move.moved, move.total, rate)
+            self.say(f"{self._phase} {moved.volume} in drive {moved.drive}: {way}")
+
+    def finish(self, finished: Finished) -> None:
+        """Say how much was moved on a volume, how long it took, and the mean rate."""
         with self._lock:
-            move, now = self._moves[volume], time.monotonic()
+            move, now = self._moves[finished.volume], time.monotonic()
             move.ended = True
-        rate = show_size(move.moved / max(now - move.began, 1e-3))
-        took = show_seconds(now - move.began)
-        self.say(f"{self._phase} {volume} in drive {drive}: {show_size(move.moved)} in {took}, {rate}/s")
-
-    def robot(self, volume: str, source: str, destination: str) -> None:
-        """See ``Reporter.robot``."""
-        self.say(f"moving {volume} from {source} to {destination}")
-
-    def waiting(self, what: str) -> None:
-        """See ``Reporter.waiting``."""
-        self.say(f"waiting: {what}")
-
-    def rejected(self, source: str, reason: str) -> None:
-        """See ``Reporter.rejected``."""
-        self.say(f"rejected: {source}: {reason}")
-
-    def finding(self, sentence: str) -> None:
-        """See ``Reporter.finding``."""
-        self.say(f"found: {sentence}")
-
-    def note(self, sentence: str) -> None:
-        """See ``Reporter.note``."""
-        self.say(f"note: {sentence}")
+        seconds = now - move.began
+        rate = show_size(move.moved / max(seconds, 1e-3))
+        way = f"{show_size(move.moved)} in {show_seconds(seconds)}, {rate}/s"
+        self.say(f"{self._phase} {finished.volume} in drive {finished.drive}: {way}")
 
 
 def _show_way(moved: float, total: float, rate: float | None) -> str:
@@ -155,43 +173,41 @@ class Bars(Lines):
         with self._unread():
             self._console.print(Text(show_text(line)), soft_wrap=True)
 
-    def phase(self, name: str, volumes: tuple[str, ...] = (), total: int = 0) -> None:
-        """See ``Reporter.phase``."""
+    def begin_phase(self, phase: Phase) -> None:
+        """Replace all bars by those of the phase."""
         with self._drawing:
             self._stop()
-            super().phase(name, volumes, total)
-            if volumes:
-                self._start([f"{name} {volume}" for volume in volumes], volumes, [total] * len(volumes))
+            super().begin_phase(phase)
+            if phase.volumes:
+                self._start(
+                    [f"{phase.name} {volume}" for volume in phase.volumes],
+                    phase.volumes,
+                    [phase.total] * len(phase.volumes),
+                )
 
-    def began(self, volume: str, drive: int, total: int) -> None:
-        """See ``Reporter.began``; the bars of all volumes under way are drawn anew."""
+    def begin(self, began: Began) -> None:
+        """Add a bar; the bars of all volumes on which bytes move are drawn again."""
         with self._drawing:
             self._stop()
-            super().began(volume, drive, total)
+            super().begin(began)
             with self._lock:
                 moves = {name: move for name, move in self._moves.items() if not move.ended}
             texts = [f"{self._phase} {name}" for name in moves]
             self._start(texts, tuple(moves), [move.total for move in moves.values()])
 
-    def moved(self, volume: str, drive: int, count: int) -> None:
-        """See ``Reporter.moved``."""
-        now = time.monotonic()
-        with self._lock:
-            move = self._moves[volume]
-            move.moved += count
-            due = now - move.told >= self._every
-            if due:
-                move.told = now
-        bars = self._bars
-        if due and bars:
+    def move(self, moved: Moved) -> None:
+        """Count bytes, and move the bar from time to time."""
+        move = self.count(moved, self._every)
+        bars = self._bars  # read once: another thread may take the bars away at any moment
+        if move and bars:
             progress, tasks = bars
-            text = f"{self._phase} {volume} in drive {drive}"
-            progress.update(tasks[volume], completed=move.moved, description=text)
+            text = f"{self._phase} {moved.volume} in drive {moved.drive}"
+            progress.update(tasks[moved.volume], completed=move.moved, description=text)
 
-    def finished(self, volume: str, drive: int) -> None:
-        """See ``Reporter.finished``; the bars go with the last one, since the lines say it all."""
+    def finish(self, finished: Finished) -> None:
+        """Say how it went; the bars go when nothing moves any more, since the lines say it all."""
         with self._drawing:
-            super().finished(volume, drive)
+            super().finish(finished)
             with self._lock:
                 over = all(move.ended for move in self._moves.values())
             if over:
@@ -228,26 +244,25 @@ class Bars(Lines):
             discard(self._console.file)
 
 
-class Tally(Reporter):
-    """Knows whether the job is waiting for something, so that Ctrl-C need not be gentle."""
+class Tally:
+    """Knows whether the job waits for something; if so, Ctrl-C may end it on the spot.
+
+    One attribute is assigned, and a signal handler reads it: no lock is needed.
+    """
 
     def __init__(self) -> None:
         self.waits = False
 
-    def waiting(self, what: str) -> None:  # noqa: ARG002
-        """See ``Reporter.waiting``."""
-        self.waits = True
-
-    def robot(self, volume: str, source: str, destination: str) -> None:  # noqa: ARG002
-        """See ``Reporter.robot``."""
-        self.waits = False
-
-    def phase(self, name: str, volumes: tuple[str, ...] = (), total: int = 0) -> None:  # noqa: ARG002
-        """See ``Reporter.phase``."""
-        self.waits = False
+    def __call__(self, event: Event) -> None:
+        """Take note of one event."""
+        match event:
+            case Waiting():
+                self.waits = True
+            case RobotMoves() | Phase():
+                self.waits = False
 
 
 def open_progress() -> Lines:
-    """Return the reporter that fits standard error."""
+    """Return the subscriber that fits standard error: bars on a terminal, else lines."""
     console = Console(stderr=True)
     return Bars(console) if console.is_terminal else Lines(console.file)

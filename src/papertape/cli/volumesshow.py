@@ -11,7 +11,7 @@ from papertape.cli.app import App
 from papertape.cli.output import say, tell_error, write
 from papertape.cli.progress import Tally, open_progress
 from papertape.cli.stopping import VERIFYING, stoppable
-from papertape.events import Reporters
+from papertape.events import tell_all
 from papertape.jobs.imports import name_kind, survey
 from papertape.jobs.opening import open_library
 from papertape.transfer.stop import Stop
@@ -31,9 +31,8 @@ def show_tape(app: App, tag: str) -> int:
     tally, stop = Tally(), Stop()
     code = 0
     with stoppable(stop, tally, VERIFYING), open_progress() as progress:
-        report = Reporters(tally, progress)
-        library = open_library(config, report)
-        for surveyed in survey(library, [tag], config.settings.spool, report, stop):
+        library = open_library(config, tell_all(tally, progress))
+        for surveyed in survey(library, [tag], config.settings.spool, stop):
             if surveyed.recorded is None and surveyed.error:
                 raise surveyed.error
             if surveyed.recorded is not None:

@@ -121,9 +121,9 @@ def prove_drives(setup: SetUp, devices: Devices, volume_tag: str, work: Work | N
 
     Raises VolumeError, before anything is moved, for a volume that cannot be loaded, and UserError for full drives.
     """
-    robot = Robot(devices.changer, devices.locks / "changer.lock", setup.report)
+    robot = Robot(devices.changer, devices.locks / "changer.lock", setup.tell)
     numbers = [drive.number for drive in devices.drives]
-    with reserved(devices.locks, numbers, len(numbers), setup.report):
+    with reserved(devices.locks, numbers, len(numbers), setup.tell):
         hindrance = _find_hindrance(devices)
         if hindrance:
             yield hindrance

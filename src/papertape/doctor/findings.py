@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from papertape.errors import ChangerError, DriveError, Interrupted, PapertapeError, UserError, VolumeError
-from papertape.events import Reporter
+from papertape.events import Tell
 from papertape.ledger import Ledger
 from papertape.settings import Settings
 from papertape.tape.changer import Changer
@@ -53,7 +53,7 @@ class SetUp:
     devices: Devices | None
     ledger: Ledger | None
     ledger_file: Path | None
-    report: Reporter
+    tell: Tell
     stop: Stop
 
 

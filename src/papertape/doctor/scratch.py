@@ -24,7 +24,7 @@ from papertape.doctor.findings import (
     warning,
 )
 from papertape.errors import BlockRefused, DriveError, UserError, VolumeFull, VolumeNotBlank, WriteProtected
-from papertape.events import Reporter
+from papertape.events import Finished, Moved, Phase, Tell
 from papertape.tape.drive import MAX_BLOCK, Drive, Mark
 from papertape.tape.generations import Generation
 from papertape.tape.scsi.blocklimits import wipe
@@ -163,9 +163,9 @@ def _measure(setup: SetUp, drive: Drive, volume_tag: str, block: int, size: int)
 
 def _write(setup: SetUp, drive: Drive, volume_tag: str, noise: Noise, count: int) -> tuple[Measured, bool]:
     """Write up to ``count`` blocks, until the time is over or the tape is; tell whether it is."""
-    moves = _Moves(setup.report, volume_tag, drive.number)
+    moves = _Moves(setup.tell, volume_tag, drive.number)
     block = len(noise.pool[0])
-    setup.report.phase("writing", (volume_tag,), count * block)
+    setup.tell(Phase(name="writing", volumes=(volume_tag,), total=count * block))
     began, written, at_end = time.monotonic(), 0, False
     while written < count and not at_end and time.monotonic() - began < WRITE_SECONDS:
         check_stop(setup.stop)
@@ -197,10 +197,10 @@ def _time_filemarks(drive: Drive, noise: Noise, stop: Stop, *, flush: bool) -> f
 
 def _read(setup: SetUp, drive: Drive, volume_tag: str, noise: Noise, measured: Measured) -> None:
     """Read back what was written, and note the first block that is another."""
-    moves = _Moves(setup.report, volume_tag, drive.number)
+    moves = _Moves(setup.tell, volume_tag, drive.number)
     buffer = bytearray(len(noise.pool[0]))
     drive.read_block(memoryview(buffer))
-    setup.report.phase("reading", (volume_tag,), measured.blocks * len(buffer))
+    setup.tell(Phase(name="reading", volumes=(volume_tag,), total=measured.blocks * len(buffer)))
     began = time.monotonic()
     for number in range(measured.blocks):
         check_stop(setup.stop)
@@ -216,22 +216,22 @@ def _read(setup: SetUp, drive: Drive, volume_tag: str, noise: Noise, measured: M
 class _Moves:
     """Tells of bytes moved, not block by block."""
 
-    def __init__(self, report: Reporter, volume_tag: str, drive: int) -> None:
-        self._report = report
-        self._where = (volume_tag, drive)
+    def __init__(self, tell: Tell, volume_tag: str, drive: int) -> None:
+        self._tell = tell
+        self._volume, self._drive = volume_tag, drive
         self._untold = 0
 
     def add(self, count: int) -> None:
         self._untold += count
         if self._untold >= TELL_EVERY:
-            self._tell()
+            self._flush()
 
     def end(self) -> None:
-        self._tell()
-        self._report.finished(*self._where)
+        self._flush()
+        self._tell(Finished(volume=self._volume, drive=self._drive))
 
-    def _tell(self) -> None:
-        self._report.moved(*self._where, self._untold)
+    def _flush(self) -> None:
+        self._tell(Moved(volume=self._volume, drive=self._drive, count=self._untold))
         self._untold = 0
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from papertape.bridges.bridge import Bridge
 from papertape.errors import PapertapeError
-from papertape.events import Reporter
+from papertape.events import Note, Tell
 from papertape.evidence import Verification
 from papertape.ledger import DumpRecord, Ledger, Owner, Patience
 from papertape.settings import CROSSED, Settings
@@ -25,7 +25,7 @@ class Context:
     library: Library
     settings: Settings
     owner: Owner
-    report: Reporter
+    tell: Tell
     stop: Stop
     bridge: Bridge | None = None
 
@@ -61,7 +61,9 @@ def be_patient(context: Context) -> Context:
         context.stop.check()
         time.sleep(seconds)
 
-    return replace(context, ledger=context.ledger.patient(Patience(context.report.note, pause)))
+    return replace(
+        context, ledger=context.ledger.patient(Patience(lambda sentence: context.tell(Note(sentence=sentence)), pause))
+    )
 
 
 def conclude(

@@ -23,10 +23,10 @@ from papertape.errors import (
     VolumeError,
     VolumeMissing,
 )
-from papertape.events import Reporters
+from papertape.events import Note
 from papertape.jobs.blank import check_writable
 from papertape.jobs.context import Context, Outcome, be_patient, conclude, run_in_session
-from papertape.jobs.heartbeat import Heartbeat
+from papertape.jobs.heartbeat import heartbeat
 from papertape.jobs.lab.settle import TAKEN, Lost, claim, settle
 from papertape.jobs.prove import prove
 from papertape.ledger import Ledger
@@ -84,7 +84,7 @@ def run_dump(context: Context) -> Outcome:
     try:
         return run_in_session(context, partial(_plan_and_run, context))
     finally:
-        settle(context.ledger, context.bridge, context.report)
+        settle(context.ledger, context.bridge, context.tell)
 
 
 def _plan_and_run(context: Context, session: Session) -> Outcome:
@@ -93,7 +93,7 @@ def _plan_and_run(context: Context, session: Session) -> Outcome:
         try:
             return _claim(context, session, batch, resumed=resumed)
         except ClaimLost as error:
-            context.report.note(f"planning again: {error}")
+            context.tell(Note(sentence=f"planning again: {error}"))
     raise NothingToDo("other processes take what waits as fast as it is planned; run again later")
 
 
@@ -190,23 +190,24 @@ class Dump:
         self._stop.check()
         self._ledger.start_writing(self._dump)
         self._touched = True
-        report = Reporters(self._context.report, Heartbeat(self._ledger, self._dump, self._context.report, self._stop))
-        while True:
-            try:
-                return write_volumes(
-                    self._batch, drives, spool, self._settings.ring, datetime.now(UTC), report, self._stop
-                )
-            except BlockRefused as error:
-                self._shorten_blocks(error)
-                for drive in drives:
-                    drive.rewind()
+        tell, stop = self._context.tell, self._stop
+        with heartbeat(self._ledger, self._dump, tell, stop):
+            while True:
+                try:
+                    return write_volumes(self._batch, drives, spool, self._settings.ring, datetime.now(UTC), tell, stop)
+                except BlockRefused as error:
+                    self._shorten_blocks(error)
+                    for drive in drives:
+                        drive.rewind()
 
     def _shorten_blocks(self, error: BlockRefused) -> None:
         """Plan with the next smaller power of two, which needs no more room; raises ``error`` if there is none."""
         smaller = 1 << (self._batch.block_size - 1).bit_length() - 1
         if smaller < MINIMUM_BLOCK:
             raise error
-        self._context.report.note(f"{error}: writing blocks of {smaller} bytes; set block_size to that in the config")
+        self._context.tell(
+            Note(sentence=f"{error}: writing blocks of {smaller} bytes; set block_size to that in the config")
+        )
         self._batch = replace(self._batch, block_size=smaller)
 
     def _record(self, writing: Writing) -> None:

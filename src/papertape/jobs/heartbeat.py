@@ -1,12 +1,15 @@
-"""Tells the ledger, while bytes move, that the dump's process is alive."""
+"""A thread that tells the ledger, while bytes move, that the dump's process is alive."""
 
 from __future__ import annotations
 
-import time
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from papertape.errors import ClaimLost, HostError
-from papertape.events import Reporter
+from papertape.events import Note, Tell
 from papertape.ledger import Ledger
 from papertape.transfer.stop import Stop
 
@@ -14,25 +17,30 @@ INTERVAL = 30.0
 """Seconds between two heartbeats."""
 
 
-class Heartbeat(Reporter):
-    """A subscriber that keeps the claim of a dump fresh, and stops the transfer at once if the claim was lost."""
+@contextmanager
+def heartbeat(ledger: Ledger, dump: int, tell: Tell, stop: Stop) -> Iterator[None]:
+    """Keep the claim of ``dump`` fresh in the block; if the claim was lost, stop the transfer at once.
 
-    def __init__(self, ledger: Ledger, dump: int, report: Reporter, stop: Stop) -> None:
-        self._ledger = ledger
-        self._dump = dump
-        self._report = report
-        self._stop = stop
-        self._last = time.monotonic()
+    A heartbeat that fails is noted, and the next one is due as usual. The thread ends with the block.
+    """
+    over = threading.Event()
 
-    def pulse(self) -> None:
-        """See ``Reporter.pulse``."""
-        if time.monotonic() - self._last < INTERVAL:
-            return
-        self._last = time.monotonic()
+    def beat() -> None:
+        while not over.wait(INTERVAL):
+            try:
+                ledger.heartbeat(dump, datetime.now(UTC))
+            except ClaimLost as error:
+                tell(Note(sentence=f"{error}; stopping at once"))
+                stop.soon = stop.now = True  # the transfer's threads look at it block by block
+                return
+            except HostError as error:
+                tell(Note(sentence=f"no heartbeat this time: {error}"))
+
+    # A thread of its own: a database that keeps it waiting must not keep the reader side or a drive waiting.
+    with ThreadPoolExecutor(1, thread_name_prefix="heartbeat") as threads:
+        beating = threads.submit(beat)
         try:
-            self._ledger.heartbeat(self._dump, datetime.now(UTC))
-        except ClaimLost as error:
-            self._report.note(f"{error}; stopping at once")
-            self._stop.soon = self._stop.now = True
-        except HostError as error:
-            self._report.note(f"no heartbeat this time: {error}")
+            yield
+        finally:
+            over.set()
+    beating.result()  # raises what was no trouble of the database: a bug

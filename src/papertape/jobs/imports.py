@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from papertape.errors import NothingToDo, PapertapeError, VolumeError
-from papertape.events import Reporter
 from papertape.jobs.context import Context
 from papertape.ledger import Imported, Ledger, Registered
 from papertape.tape.library import Library
@@ -51,16 +50,16 @@ def import_volumes(
     if it does not tell. An error with one volume does not keep the others from their turn. Raises DriveError,
     ChangerError and HostError where nothing can be read at all, Interrupted.
     """
-    for surveyed in survey(context.library, tags, context.settings.spool, context.report, context.stop):
+    for surveyed in survey(context.library, tags, context.settings.spool, context.stop):
         registered = Registered(capacity, context.settings.copies, copy_of(surveyed.volume))
         yield _enter(context.ledger, surveyed, registered)
 
 
-def survey(library: Library, tags: Sequence[str], spool: Path, report: Reporter, stop: Stop) -> Iterator[Surveyed]:
+def survey(library: Library, tags: Sequence[str], spool: Path, stop: Stop) -> Iterator[Surveyed]:
     """Look at volumes, and yield what lies on each; no ledger is needed. Raises like ``survey_volumes``."""
     wanted = list(dict.fromkeys(tags))
     with library.reserve(max(min(len(wanted), len(library.drives)), 1)) as session:
-        yield from survey_volumes(session, wanted, spool, report, stop)
+        yield from survey_volumes(session, wanted, spool, stop)
 
 
 def name_kind(surveyed: Surveyed) -> str:

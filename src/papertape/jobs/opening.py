@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from papertape.config import Config, VirtualConfig
-from papertape.events import Reporter
+from papertape.events import Tell
 from papertape.ledger import Ledger, open_ledger
 from papertape.tape.changer import Changer
 from papertape.tape.library import DriveSource, Library
@@ -37,7 +37,7 @@ class Parts(NamedTuple):
     locks: Path
 
 
-def open_parts(config: Config, report: Reporter, patience: Patience | None = None) -> Parts:
+def open_parts(config: Config, tell: Tell, patience: Patience | None = None) -> Parts:
     """Return the parts of the library that the config names; raises UserError if there is none.
 
     ``patience`` is that with real drives, the config's if it is left out.
@@ -48,10 +48,10 @@ def open_parts(config: Config, report: Reporter, patience: Patience | None = Non
         virtual = VirtualLibrary(folder, clock=RealClock(chosen.timing) if chosen.timing else None)
         return Parts(virtual.changer, virtual.drives, folder / "locks")
     patience = patience or Patience(busy=chosen.patience)
-    drives = [ScsiDrive(number, Path(path), report, patience) for number, path in enumerate(chosen.drives)]
+    drives = [ScsiDrive(number, Path(path), tell, patience) for number, path in enumerate(chosen.drives)]
     return Parts(MtxChanger(Path(chosen.changer)), drives, config.folder / chosen.locks)
 
 
-def open_library(config: Config, report: Reporter) -> Library:
+def open_library(config: Config, tell: Tell) -> Library:
     """Open the library that the config names, real or virtual; raises UserError if there is none."""
-    return Library(*open_parts(config, report), report)
+    return Library(*open_parts(config, tell), tell)

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from papertape.errors import PapertapeError, VerificationFailed, VolumeError
-from papertape.events import Reporters
 from papertape.evidence import Verification
 from papertape.jobs.context import Context, Outcome, add_notes, conclude
-from papertape.jobs.heartbeat import Heartbeat
+from papertape.jobs.heartbeat import heartbeat
 from papertape.ledger import CopyRecord
 from papertape.settings import CROSSED
 from papertape.states import VolumeState
@@ -59,9 +58,9 @@ def _find_sick(context: Context, copies: Sequence[CopyRecord]) -> dict[str, str]
 def _read_back(
     context: Context, dump: int, copies: Sequence[CopyRecord], drives: Sequence[Drive]
 ) -> tuple[Verification, ...]:
-    report = Reporters(context.report, Heartbeat(context.ledger, dump, context.report, context.stop))
     tags = [copy.volume for copy in copies]
-    return verify_volumes(context.ledger.expected(dump), tags, drives, report, context.stop)
+    with heartbeat(context.ledger, dump, context.tell, context.stop):
+        return verify_volumes(context.ledger.expected(dump), tags, drives, context.tell, context.stop)
 
 
 def choose_drives(drives: Sequence[int], copies: Sequence[CopyRecord], mount: str) -> list[int]:

@@ -20,11 +20,10 @@ from papertape.errors import (
     VolumeNotBlank,
     WriteProtected,
 )
-from papertape.events import Reporters
 from papertape.evidence import Verification
 from papertape.jobs.blank import check_writable
 from papertape.jobs.context import Context, Outcome, add_notes, be_patient, conclude, run_in_session
-from papertape.jobs.heartbeat import Heartbeat
+from papertape.jobs.heartbeat import heartbeat
 from papertape.jobs.lab.settle import check_label, claim_label, settle
 from papertape.jobs.prove import judge
 from papertape.ledger import UNFINISHED, CopyRecord, DumpRecord, Ledger
@@ -105,7 +104,7 @@ def run_recopy(context: Context, tag: str, *, from_disk: bool = False) -> Outcom
     try:
         return run_in_session(context, partial(_recopy, context, tag, from_disk), min(drives, 2))
     finally:
-        settle(context.ledger, context.bridge, context.report)
+        settle(context.ledger, context.bridge, context.tell)
 
 
 def _recopy(context: Context, tag: str, from_disk: bool, session: Session) -> Outcome:
@@ -129,7 +128,7 @@ class _Making:
         self._task = task
         self._dump = task.dump.id
         self._verifications = verifications
-        self._report = Reporters(context.report, Heartbeat(context.ledger, task.dump.id, context.report, context.stop))
+        self._tell = context.tell
 
     def run(self) -> PapertapeError | None:
         """Copy, read back, and judge; return what is not good."""
@@ -155,7 +154,8 @@ class _Making:
         self._ledger.replace(task.old, task.new, self._context.owner, datetime.now(UTC))
         try:
             claim_label(self._ledger, self._context.bridge, self._dump, task.new.tag)
-            return write()
+            with heartbeat(self._ledger, self._dump, self._tell, self._context.stop):
+                return write()
         except BaseException as error:
             reason = str(error) or type(error).__name__
             self._ledger.leave_incomplete(self._dump, reason, {task.new.tag: reason})
@@ -172,7 +172,7 @@ class _Making:
         if task.resumed:
             return
         try:
-            check_label(self._ledger, context.bridge, task.new.tag, context.report)
+            check_label(self._ledger, context.bridge, task.new.tag, context.tell)
         except VolumeError as error:
             self._ledger.set_aside(task.new.tag, error.reason)
             raise
@@ -187,7 +187,7 @@ class _Making:
         record = next(item for item in expected.volumes if item.tag == tag)
         ring, stop = self._context.settings.ring, self._context.stop
         drives = (source, target)
-        return duplicate_volume(expected, record, self._identity, drives, ring, datetime.now(UTC), self._report, stop)
+        return duplicate_volume(expected, record, self._identity, drives, ring, datetime.now(UTC), self._tell, stop)
 
     def _prepare_rewrite(self) -> Callable[[Drive], Duplicate]:
         """Look whether the same bytes can be had from disk; return what writes them."""
@@ -215,7 +215,7 @@ class _Making:
                 spool,
                 settings.ring,
                 created,
-                self._report,
+                self._tell,
                 stop,
             )
         finally:
@@ -248,7 +248,8 @@ class _Making:
         tag = self._task.new.tag
         with self._session.mounted([tag], [number]) as mounted:
             expected = self._ledger.expected(self._dump)
-            self._verifications += verify_volumes(expected, [tag], mounted, self._report, self._context.stop)
+            with heartbeat(self._ledger, self._dump, self._tell, self._context.stop):
+                self._verifications += verify_volumes(expected, [tag], mounted, self._tell, self._context.stop)
 
     def _judge(self) -> PapertapeError | None:
         return judge(self._context, self._dump, self._ledger.dump(self._dump).copies, self._verifications, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from papertape.errors import ClaimLost, PapertapeError
+from papertape.events import Note
 from papertape.jobs.context import Context, Outcome, be_patient, conclude, run_in_session
 from papertape.jobs.lab.settle import settle
 from papertape.jobs.owner import is_alive
@@ -32,7 +33,7 @@ def recover(context: Context, *, undo: bool = False) -> list[Outcome]:
     try:
         outcomes = [_see_to(context, dump, undo=undo) for dump in sorted(left, key=lambda dump: dump.id)]
     finally:
-        settle(context.ledger, context.bridge, context.report)
+        settle(context.ledger, context.bridge, context.tell)
     return [outcome for outcome in outcomes if outcome is not None]
 
 
@@ -41,7 +42,7 @@ def _see_to(context: Context, dump: DumpRecord, *, undo: bool) -> Outcome | None
     try:
         context.ledger.take_over(dump, context.owner, datetime.now(UTC))
     except ClaimLost as error:
-        context.report.note(str(error))
+        context.tell(Note(sentence=str(error)))
         return None
     try:
         try:
@@ -60,7 +61,7 @@ def _bring_home(context: Context, dump: DumpRecord) -> bool:
     """Bring the dump's volumes home from drives and say so; tell whether there were any."""
     home = context.library.bring_home([copy.volume for copy in dump.copies])
     if home:
-        context.report.note(f"brought home what process {_pid(dump)} had left in drives: {' and '.join(home)}")
+        context.tell(Note(sentence=f"brought home what process {_pid(dump)} had left in drives: {' and '.join(home)}"))
     return bool(home)
 
 

@@ -19,6 +19,7 @@ from papertape.errors import (
     VolumeError,
     VolumeMissing,
 )
+from papertape.events import Began, Finished, Found, Note, Phase
 from papertape.evidence import HeaderDamaged, Verification, WrongVolume
 from papertape.jobs.context import Context, be_patient
 from papertape.jobs.restoreplan import Errand, Plan, Wish, make_extract, plan_restore
@@ -141,9 +142,9 @@ class _Fetching:
         count = min(max(len(tasks), _FEWEST_DRIVES), len(library.drives))
         with library.reserve(count) as session:
             drives = self._empty(session)
-            self._context.report.phase("restoring")
+            self._context.tell(Phase(name="restoring"))
             self._crew = Crew(tasks, partial(self._work, session))
-            self._crew.run(drives, self._context.report.pulse)
+            self._crew.run(drives)
 
     def _empty(self, session: Session) -> list[int]:
         """Unload all drives, since what lies in one may be wanted in another; return those that can be worked with."""
@@ -153,7 +154,7 @@ class _Fetching:
                 session.unload(number)
             except DriveError as error:
                 errors.append(error)
-                self._context.report.note(f"{error}; that drive is left out")
+                self._context.tell(Note(sentence=f"{error}; that drive is left out"))
             else:
                 drives.append(number)
         if not drives:
@@ -181,22 +182,22 @@ class _Fetching:
     def _do_without(self, task: _Task, error: VolumeError | DriveError) -> Sequence[_Task]:
         """The copy did not come before the drive: try it on another one, or take the other copy."""
         if isinstance(error, DriveError) and not task.struck and not self._crew.is_alone:
-            self._context.report.note(f"{error}; that drive is left out")
+            self._context.tell(Note(sentence=f"{error}; that drive is left out"))
             raise OutOfService(error, [replace(task, struck=True)])
-        self._context.report.note(str(error))
+        self._context.tell(Note(sentence=str(error)))
         return self._turn_to_twin(task, task.extracts, {extract.source: str(error) for extract in task.extracts})
 
     def _read(self, task: _Task, device: Drive) -> Passage:
         """Read what is wanted from the copy in the drive, and record what is wrong with it."""
-        report, volume, started = self._context.report, task.copies[0].volume, datetime.now(UTC)
+        tell, volume, started = self._context.tell, task.copies[0].volume, datetime.now(UTC)
         with self._lock:
             self._restored.mounts += 1
         size = sum(item.stop - item.begin for item in task.extracts if isinstance(item, Extract))
-        report.began(volume, device.number, size)
+        tell(Began(volume=volume, drive=device.number, total=size))
         try:
             passage = self._pass(task, task.copies[0], device)
         finally:
-            report.finished(volume, device.number)
+            tell(Finished(volume=volume, drive=device.number))
         if passage.is_blind and not task.struck and not self._crew.is_alone:
             raise DriveError(device.number, f"reads nothing of {volume} ({passage.findings[-1].sentence()})")
         self._record(volume, device, passage, started)
@@ -207,7 +208,7 @@ class _Fetching:
         if task.is_predecessor:
             wanted = [item for item in task.extracts if isinstance(item, PredecessorExtract)]
             return restore_predecessor(
-                copy.volume, self._ledger.dump(task.dump).uuid, wanted, device, context.report, context.stop
+                copy.volume, self._ledger.dump(task.dump).uuid, wanted, device, context.tell, context.stop
             )
         extracts = [item for item in task.extracts if isinstance(item, Extract)]
         wrong = check_label(device, copy.volume, copy.uuid)
@@ -220,7 +221,7 @@ class _Fetching:
             raise VolumeError(copy.volume, "is not known well enough; `papertape volumes import` reads its label")
         layout = lay_out(copy.volume, expected.block_size, record.label, expected.tape_files)
         memory = context.settings.ring // len(context.library.drives)
-        passage = restore_extracts(layout, extracts, device, memory, context.report, context.stop)
+        passage = restore_extracts(layout, extracts, device, memory, context.tell, context.stop)
         passage.findings[:0] = [wrong] if wrong else []
         passage.bytes += 0 if passage.is_blind else record.label.size
         return passage
@@ -233,7 +234,7 @@ class _Fetching:
         if not passage.findings:
             return
         for finding in passage.findings:
-            self._context.report.finding(f"{volume}: {finding.sentence()}")
+            self._context.tell(Found(volume=volume, sentence=finding.sentence()))
         ended = datetime.now(UTC)
         files = sum(extracted.files for extracted in passage.extracted)
         seconds = (ended - started).total_seconds()
@@ -287,7 +288,7 @@ class _Fetching:
     def _turn_to_twin(self, task: _Task, extracts: Iterable[Extractable], why: dict[str, str]) -> Sequence[_Task]:
         others = task.copies[1:]
         if others:
-            self._context.report.note(f"{task.copies[0].volume} is not good: turning to {others[0].volume}")
+            self._context.tell(Note(sentence=f"{task.copies[0].volume} is not good: turning to {others[0].volume}"))
             return [replace(task, extracts=tuple(extracts), copies=others, struck=False)]
         lost = [(extract.source, why[extract.source] + _tell_part(extract)) for extract in extracts]
         with self._lock:

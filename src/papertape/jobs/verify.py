@@ -25,7 +25,7 @@ class _Ours(NamedTuple):
     record: VolumeRecord
 
     def read(self, drive: Drive, context: Context) -> VolumeReading:
-        return Reading(self.expected, self.record, drive, context.report, context.stop)
+        return Reading(self.expected, self.record, drive, context.tell, context.stop)
 
 
 class _PredecessorVolume(NamedTuple):
@@ -35,7 +35,7 @@ class _PredecessorVolume(NamedTuple):
     digest: str
 
     def read(self, drive: Drive, context: Context) -> VolumeReading:
-        return PredecessorReading(self.tag, None, drive, context.report, context.stop, digest=self.digest)
+        return PredecessorReading(self.tag, None, drive, context.tell, context.stop, digest=self.digest)
 
 
 _Wanted = _Ours | _PredecessorVolume
@@ -73,7 +73,7 @@ def _look_up(ledger: Ledger, tag: str) -> _Wanted:
 def _verify_some(context: Context, session: Session, wanted: Mapping[str, _Wanted]) -> tuple[Verification, ...]:
     with session.mounted(list(wanted)) as drives:
         readings = [each.read(drive, context) for each, drive in zip(wanted.values(), drives, strict=True)]
-        verifications = verify_readings(readings, context.report, context.stop)
+        verifications = verify_readings(readings, context.tell, context.stop)
         for verification in verifications:  # a robot that is stuck later takes nothing back
             context.ledger.record(verification, datetime.now(UTC))
     return verifications

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from papertape.errors import ChangerError, DriveError, UserError, VolumeError, VolumeMissing
-from papertape.events import Reporter
+from papertape.events import Tell
 from papertape.tape.changer import CLEANING_PREFIX, Changer, Element, ElementKind, ElementStatus, Inventory, find_volume
 from papertape.tape.cleanup import afterwards, at_once, one_by_one, raise_first
 from papertape.tape.drive import Drive
@@ -35,11 +35,11 @@ class DriveSource(Protocol):
 class Library:
     """A changer and its drives, shared with other processes through lock files in the folder ``locks``."""
 
-    def __init__(self, changer: Changer, drives: Sequence[DriveSource], locks: Path, report: Reporter) -> None:
+    def __init__(self, changer: Changer, drives: Sequence[DriveSource], locks: Path, tell: Tell) -> None:
         self._drives = {drive.number: drive for drive in drives}
         self._locks = locks
-        self._report = report
-        self._robot = Robot(changer, locks / "changer.lock", report)
+        self._tell = tell
+        self._robot = Robot(changer, locks / "changer.lock", tell)
 
     @property
     def drives(self) -> tuple[int, ...]:
@@ -110,7 +110,7 @@ class Library:
         has not so many drives, HostError if the lock files cannot be used.
         """
         among, needed = check_drives(count, numbers, self.drives)
-        with reserved(self._locks, among, needed, self._report) as taken:
+        with reserved(self._locks, among, needed, self._tell) as taken:
             session = Session({number: self._drives[number] for number in taken}, self._robot, self._locks)
             with afterwards(session.end):
                 yield session

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from papertape.errors import DriveError, HostError
-from papertape.events import Reporter
+from papertape.events import Tell, Waiting
 from papertape.tape.locks import locked, try_lock
 
 POLL_SECONDS = 0.1
@@ -38,16 +38,16 @@ def owner(locks: Path, drive: int) -> str:
 
 
 @contextmanager
-def reserved(locks: Path, among: Sequence[int], count: int, report: Reporter) -> Iterator[tuple[int, ...]]:
+def reserved(locks: Path, among: Sequence[int], count: int, tell: Tell) -> Iterator[tuple[int, ...]]:
     """Hold ``count`` of the drives ``among``, waiting until so many are free at once; all or none.
 
-    Tells ``report`` once whom it waits for. Raises HostError if the folder ``locks`` cannot be used.
+    Tells once whom it waits for. Raises HostError if the folder ``locks`` cannot be used.
     """
     with ExitStack() as held:
         told = False
         while (numbers := _try(locks, among, count, held)) is None:
             if not told:
-                report.waiting(_who_has(locks, among))
+                tell(Waiting(reason=_who_has(locks, among)))
                 told = True
             time.sleep(POLL_SECONDS)
         yield numbers

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from papertape.errors import ChangerError, HostError, PapertapeError, VolumeMissing
-from papertape.events import Reporter
+from papertape.events import RobotMoves, Tell
 from papertape.tape.changer import (
     PUT_BACK,
     Changer,
@@ -29,12 +29,12 @@ def drive_element(number: int) -> Element:
 
 
 class Robot:
-    """Moves cartridges with ``changer``, alone while it holds ``lock``, and tells ``report``."""
+    """Moves cartridges with ``changer``, alone while it holds ``lock``, and tells of each move."""
 
-    def __init__(self, changer: Changer, lock: Path, report: Reporter) -> None:
+    def __init__(self, changer: Changer, lock: Path, tell: Tell) -> None:
         self._changer = changer
         self._lock = lock
-        self._report = report
+        self._tell = tell
         self._came_from: dict[str, Element] = {}
         self._fetched: dict[int, str] = {}
 
@@ -105,7 +105,7 @@ class Robot:
             raise ChangerError(error.source, error.destination, reason) from error
 
     def _move(self, volume_tag: str | None, source: Element, destination: Element) -> None:
-        self._report.robot(volume_tag or NO_LABEL, str(source), str(destination))
+        self._tell(RobotMoves(volume=volume_tag or NO_LABEL, source=str(source), destination=str(destination)))
         try:
             self._changer.move(source, destination)
         except ChangerError as error:

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import NamedTuple, Self
 
 from papertape.errors import DriveError
-from papertape.events import Reporter
+from papertape.events import Moved, Tell
 from papertape.tape.drive import Drive, Mark
 
 READ_ON = 512 * 1024 * 1024
@@ -50,14 +50,14 @@ class BlockAhead:
     """
 
     def __init__(
-        self, drive: Drive, spans: Sequence[Span], block_size: int, memory: int, volume: str, report: Reporter
+        self, drive: Drive, spans: Sequence[Span], block_size: int, memory: int, volume: str, tell: Tell
     ) -> None:
         self.locates = 0
         self.bytes = 0
         self._drive = drive
         self._spans = spans
         self._block_size = block_size
-        self._volume, self._report = volume, report
+        self._volume, self._tell = volume, tell
         self._free: SimpleQueue[memoryview] = SimpleQueue()
         self._filled: SimpleQueue[_Item | BaseException | None] = SimpleQueue()
         self._unmade = max(memory // block_size, FEWEST_BUFFERS)
@@ -150,5 +150,5 @@ class BlockAhead:
         self._position += 1
         if not isinstance(size, Mark):
             self.bytes += size
-            self._report.moved(self._volume, self._drive.number, size)
+            self._tell(Moved(volume=self._volume, drive=self._drive.number, count=size))
         return size

@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
-
-from papertape.transfer.ring import PULSE
 
 T = TypeVar("T")
 
@@ -43,14 +41,14 @@ class Crew(Generic[T]):
         """Whether there is but one worker."""
         return self._workers < 2
 
-    def run(self, drives: Sequence[int], pulse: Callable[[], None]) -> None:
-        """Work off all tasks, calling ``pulse`` twice a second; raises what the first worker that failed raised."""
+    def run(self, drives: Sequence[int]) -> None:
+        """Work off all tasks; raises what the first worker that failed raised."""
         self._workers = len(drives)
         with ThreadPoolExecutor(max(len(drives), 1), thread_name_prefix="drive") as threads:
             firsts = [self._tasks.popleft() if self._tasks else None for _ in drives]  # in order: drive 0 has the first
             self._busy = sum(first is not None for first in firsts)
             futures = [threads.submit(self._run, *each) for each in zip(drives, firsts, strict=True)]
-            errors = [error for future in futures if (error := _await(future, pulse)) is not None]
+            errors = [error for future in futures if (error := future.exception()) is not None]
         for error in errors:
             for other in errors[1:]:
                 error.add_note(f"at the same time: {other}")
@@ -91,11 +89,3 @@ class Crew(Generic[T]):
             self._busy -= 1
             self._tasks.extendleft(reversed(more))
             self._changed.notify_all()
-
-
-def _await(future: Future[None], pulse: Callable[[], None]) -> BaseException | None:
-    while True:
-        try:
-            return future.exception(timeout=PULSE)
-        except TimeoutError:
-            pulse()

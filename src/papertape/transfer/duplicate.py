@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from papertape.errors import BlockRefused
-from papertape.events import Reporter
+from papertape.events import Phase, Tell
 from papertape.evidence import Verification, Written
 from papertape.tape.drive import Drive
 from papertape.transfer.pump import CopyFailed, Pump, Target
@@ -61,7 +61,7 @@ def duplicate_volume(
     drives: tuple[Drive, Drive],
     ring: int,
     created: datetime,
-    report: Reporter,
+    tell: Tell,
     stop: Stop,
 ) -> Duplicate:
     """Copy the volume ``source`` in the first of ``drives`` to the one in the second, under a label of its own.
@@ -71,12 +71,12 @@ def duplicate_volume(
     """
     twins = [Identity(item.tag, item.uuid, item.copy) for item in expected.volumes if item.copy != identity.copy]
     label = compose_label(identity, twins, expected.block_size, created)
-    pump = Pump([Target(identity.tag, drives[1], label.content)], expected.block_size, ring, report, stop)
-    reading = Reading(expected, source, drives[0], report, stop, _Relay(pump, expected.tape_files))
-    report.phase("copying", (source.tag, identity.tag), reading.total)
+    pump = Pump([Target(identity.tag, drives[1], label.content)], expected.block_size, ring, tell, stop)
+    reading = Reading(expected, source, drives[0], tell, stop, _Relay(pump, expected.tape_files))
+    tell(Phase(name="copying", volumes=(source.tag, identity.tag), total=reading.total))
     verification = None
     with contextlib.suppress(Untapped), pump:
         verification = reading.run()
     record = make_record(identity, drives[1], label)
     (writer,) = pump.writers
-    return Duplicate(verification, record, writer.tell(verification.files if verification else None))
+    return Duplicate(verification, record, writer.written(verification.files if verification else None))

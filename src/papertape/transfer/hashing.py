@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
-from papertape.transfer.ring import PULSE, Block
+from papertape.transfer.ring import CHECK_EVERY, Block
 
 _ALGORITHMS = {"sha256": hashlib.sha256, "md5": hashlib.md5}
 
@@ -89,14 +89,14 @@ class Lanes:
             self._hashed[lane] += count
             self._release(block)
 
-    def drain(self, pulse: Callable[[], None]) -> None:
-        """Wait until all that was posted so far is hashed, calling ``pulse`` twice a second."""
+    def drain(self, check: Callable[[], None]) -> None:
+        """Wait until all that was posted is hashed; what ``check``, called twice a second, raises goes through."""
         reached = [threading.Event() for _ in self._queues]
         for queue, event in zip(self._queues, reached, strict=True):
             queue.put(event)
         for event in reached:
-            while not event.wait(PULSE):
-                pulse()
+            while not event.wait(CHECK_EVERY):
+                check()
 
     def close(self) -> None:
         """End the lanes when they have worked off what they have."""

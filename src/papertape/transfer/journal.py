@@ -7,7 +7,7 @@ from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
-from papertape.events import Reporter
+from papertape.events import Rejected, Tell
 from papertape.transfer.hashing import Digest
 from papertape.volume.catalog import DATASETS, DATASETS_COLUMNS, FILES, FILES_COLUMNS, SUMS
 from papertape.volume.members import DataSetRecord, Member
@@ -37,12 +37,12 @@ class Journal:
     reason. Members added after ``keep_own()`` go to the list ``own``, since no catalog can list itself.
     """
 
-    def __init__(self, spool: Path, report: Reporter) -> None:
+    def __init__(self, spool: Path, tell: Tell) -> None:
         self.datasets = self.files = self.size = 0
         self.rejected: list[tuple[str, str]] = []
         self.own: list[Member] = []
         self._keep_own = False
-        self._report = report
+        self._tell = tell
         self._pending: deque[_Pending | DataSetRecord] = deque()
         self._md5 = ""
         self._mark = self._sums_size = 0  # bytes; asking the file costs more than the hashing of a small one
@@ -127,7 +127,7 @@ class Journal:
             self._sums.truncate()
             self._sums_size = self._mark
             self.rejected.append((record.source, record.reason))
-            self._report.rejected(record.source, record.reason)
+            self._tell(Rejected(source=record.source, reason=record.reason))
             return
         self._mark = self._sums_size
         self.datasets += 1

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from papertape.errors import BlockRefused, DriveError, PapertapeError
-from papertape.events import Reporter
+from papertape.events import Finished, Moved, Tell
 from papertape.evidence import Written
 from papertape.tape.drive import Drive
 from papertape.transfer.hashing import Job, Lanes
@@ -37,7 +37,7 @@ class Writer:
     ``error`` is what stopped it, ``flushed`` when the last flushing filemark was done; look at both after the end.
     """
 
-    def __init__(self, target: Target, ring: Ring, number: int, report: Reporter) -> None:
+    def __init__(self, target: Target, ring: Ring, number: int, tell: Tell) -> None:
         self.target = target
         self.error: PapertapeError | None = None
         self.early_warning = False
@@ -48,7 +48,7 @@ class Writer:
         self._ring = ring
         self._feed = ring.feeds[number]
         self._objects = 0
-        self._report = report
+        self._tell = tell
 
     def run(self) -> None:
         """Write until the feed ends; on a failure, keep taking blocks off the feed, so that the other copy goes on."""
@@ -65,10 +65,10 @@ class Writer:
             while (item := self._feed.get()) is not None:
                 if isinstance(item, Block):
                     self._ring.release(item)
-            self._report.finished(self.target.volume, self.target.drive.number)
+            self._tell(Finished(volume=self.target.volume, drive=self.target.drive.number))
 
-    def tell(self, files: int | None) -> Written:
-        """Return how the copy was written, with so many files; None if it did not come to its end."""
+    def written(self, files: int | None) -> Written:
+        """Return how the copy was written; ``files`` is None if it was not written to its end."""
         drive = self.target.drive
         return Written(
             self.target.volume,
@@ -100,7 +100,7 @@ class Writer:
         self.early_warning |= self.target.drive.write_block(block)
         self._objects += 1
         self.bytes += len(block)
-        self._report.moved(self.target.volume, self.target.drive.number, len(block))
+        self._tell(Moved(volume=self.target.volume, drive=self.target.drive.number, count=len(block)))
 
     def _write_filemark(self, *, flush: bool) -> None:
         self.early_warning |= self.target.drive.write_filemark(flush=flush)
@@ -123,10 +123,9 @@ class Pump:
     ``ring`` is the bound of its memory in bytes. Leaving the block with an exception drops what is queued.
     """
 
-    def __init__(self, targets: Sequence[Target], block_size: int, ring: int, report: Reporter, stop: Stop) -> None:
+    def __init__(self, targets: Sequence[Target], block_size: int, ring: int, tell: Tell, stop: Stop) -> None:
         self._ring = Ring(block_size, ring // block_size, len(targets))
-        self.writers = [Writer(target, self._ring, number, report) for number, target in enumerate(targets)]
-        self._report = report
+        self.writers = [Writer(target, self._ring, number, tell) for number, target in enumerate(targets)]
         self._stop = stop
         self._futures: list[Future[None]] = []
 
@@ -141,34 +140,22 @@ class Pump:
     ) -> None:
         self._ring.close(drop=kind is not None)
         self.lanes.close()
-        self._await_writers()
         self._threads.shutdown()
         for future in self._futures:
             future.result()
 
-    def _await_writers(self) -> None:
-        for future in self._futures:
-            while True:
-                try:
-                    future.exception(timeout=0.5)
-                    break
-                except TimeoutError:
-                    self._report.pulse()
-
     def take(self) -> Block:
         """Return a free block; raises Interrupted when asked to stop at once, CopyFailed when no copy is left."""
-        self._stop.check()
         self.check()
-        return self._ring.take(self.pulse)
-
-    def pulse(self) -> None:
-        """See to what came up while the reader side waited."""
-        self._report.pulse()
-        self._stop.check()
-        self.check()
+        return self._ring.take(self.check)
 
     def check(self) -> None:
-        """Raise CopyFailed if no writer is left to write for, BlockRefused if it takes shorter blocks to go on."""
+        """Raise what ends the transfer.
+
+        Interrupted if the stop is to be at once, CopyFailed if no writer is left, BlockRefused if a drive takes only
+        shorter blocks.
+        """
+        self._stop.check()
         self.check_blocks()
         errors = [writer.error for writer in self.writers]
         if all(errors):

@@ -13,7 +13,7 @@ import msgspec
 
 from papertape import __version__
 from papertape.errors import SourceError
-from papertape.events import Reporter
+from papertape.events import Tell
 from papertape.plan import Batch, DataSet
 from papertape.transfer.composer import Composer
 from papertape.transfer.hashing import Digest
@@ -60,8 +60,8 @@ class Recording:
     ``spool`` is an empty folder for what will be the catalog.
     """
 
-    def __init__(self, batch: Batch, pump: Pump, spool: Path, created: datetime, report: Reporter) -> None:
-        self.journal = Journal(spool, report)
+    def __init__(self, batch: Batch, pump: Pump, spool: Path, created: datetime, tell: Tell) -> None:
+        self.journal = Journal(spool, tell)
         self._batch = batch
         self._pump = pump
         self._spool = spool
@@ -137,7 +137,7 @@ class Recording:
 
     def _settle(self) -> None:
         """Wait until everything added so far has its digests and its rows."""
-        self._pump.lanes.drain(self._pump.pulse)
+        self._pump.lanes.drain(self._pump.check)
         self._composer.hash_rest()
         self.journal.settle()
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from papertape.errors import DriveError, FormatError, Interrupted
-from papertape.events import Reporter
+from papertape.events import Tell
 from papertape.evidence import DigestMismatch, Finding, HeaderDamaged, ReadFailed, WrongVolume
 from papertape.tape.drive import Drive
 from papertape.transfer.blockahead import BlockAhead, Span, Unreadable
@@ -163,7 +163,7 @@ def lay_out(volume: str, block_size: int, label: TapeFile, tape_files: Sequence[
 
 
 def restore_extracts(
-    layout: Layout, extracts: Sequence[Extract], drive: Drive, memory: int, report: Reporter, stop: Stop
+    layout: Layout, extracts: Sequence[Extract], drive: Drive, memory: int, tell: Tell, stop: Stop
 ) -> Passage:
     """Restore ``extracts``, in tape order, from the volume in ``drive``; return what became of each.
 
@@ -172,7 +172,7 @@ def restore_extracts(
     """
     spans = _merge([_span(layout, extract) for extract in extracts])
     passage = Passage()
-    with BlockAhead(drive, spans, layout.block_size, memory, layout.volume, report) as ahead:
+    with BlockAhead(drive, spans, layout.block_size, memory, layout.volume, tell) as ahead:
         for extract in extracts:
             if stop.soon:
                 raise Interrupted("stopped; the same command again goes on where this one stopped")

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from papertape.errors import SourceError
-from papertape.events import Reporter
+from papertape.events import Tell
 from papertape.plan import Batch, DataSet
 from papertape.tape.drive import Drive
 from papertape.transfer.duplicate import Duplicate
@@ -73,7 +73,7 @@ def rewrite_volume(
     spool: Path,
     ring: int,
     created: datetime,
-    report: Reporter,
+    tell: Tell,
     stop: Stop,
 ) -> Duplicate:
     """Write the dump of ``batch`` once more, to the volume in ``drive`` alone, under a label of its own.
@@ -84,7 +84,7 @@ def rewrite_volume(
     others = [Identity(item.tag, item.uuid, item.copy) for item in twins if item.copy != identity.copy]
     label = compose_label(identity, others, batch.block_size, created)
     target = Target(identity.tag, drive, label.content)
-    writing = write_targets(batch, [target], twins, spool, ring, created, report, stop)
+    writing = write_targets(batch, [target], twins, spool, ring, created, tell, stop)
     (written,) = writing.copies
     if not written.error:
         _compare(writing.catalog, expected, writing.rejected)

@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-PULSE = 0.5
-"""Seconds between two calls of the pulse while the reader side waits."""
+CHECK_EVERY = 0.5
+"""Seconds between two looks, while the reader side waits, at whether the transfer must end."""
 SLAB = 32 * 1024 * 1024
 
 
@@ -111,8 +111,8 @@ class Ring:
         # one block is being filled and one is being hashed while the writers wait
         self.feeds = tuple(Feed(self, (self._limit - 2) // 2) for _ in range(writers))
 
-    def take(self, pulse: Callable[[], None]) -> Block:
-        """Return a free block, calling ``pulse`` twice a second while waiting; what pulse raises goes through."""
+    def take(self, check: Callable[[], None]) -> Block:
+        """Return a free block; what ``check``, called twice a second while waiting, raises goes through."""
         while True:
             with self.lock:
                 if self._free:
@@ -120,8 +120,8 @@ class Ring:
                 if self._made < self._limit:
                     self._made += 1
                     return Block(self._slabs.cut())
-                self._freed.wait(PULSE)
-            pulse()
+                self._freed.wait(CHECK_EVERY)
+            check()
 
     def publish(self, item: Block | Filemark, lanes: int = 0) -> None:
         """Hand ``item`` to every writer; ``lanes`` hashing lanes need the block as well."""

@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from papertape.errors import ChangerError, DriveError, FormatError, HostError, PapertapeError
-from papertape.events import Reporter
 from papertape.tape.drive import Drive, Mark
 from papertape.tape.library import Session
-from papertape.transfer.ring import PULSE
 from papertape.transfer.stop import Stop
 from papertape.transfer.unpacking import CATALOG_MEMBERS, LABEL_MEMBERS, PLAN_MEMBERS, Unpacking, first_name
 from papertape.volume.catalog import CATALOG_JSON, Catalog
@@ -59,9 +57,7 @@ class Surveyed(NamedTuple):
     error: PapertapeError | None
 
 
-def survey_volumes(
-    session: Session, tags: Sequence[str], spool: Path, report: Reporter, stop: Stop
-) -> Iterator[Surveyed]:
+def survey_volumes(session: Session, tags: Sequence[str], spool: Path, stop: Stop) -> Iterator[Surveyed]:
     """Look at all volumes, one thread a drive of the session, and yield each result as it comes.
 
     The files of a result lie in a folder of ``spool`` until the next one is asked for. Asked to stop, and after the
@@ -82,7 +78,7 @@ def survey_volumes(
         for drive in session.drives:
             begin(drive)
         while running:
-            done = wait(running, PULSE, FIRST_COMPLETED).done
+            done = wait(running, return_when=FIRST_COMPLETED).done
             if any(isinstance(future.result().error, ChangerError) for future in done):
                 waiting.clear()
             for future in done:
@@ -91,7 +87,6 @@ def survey_volumes(
                 begin(drive)
                 yield surveyed
                 shutil.rmtree(own, ignore_errors=True)
-            report.pulse()
 
 
 @contextmanager

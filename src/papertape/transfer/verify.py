@@ -8,12 +8,12 @@ import hashlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import NoReturn, Protocol
 
 from papertape.errors import FormatError, Interrupted, PapertapeError
-from papertape.events import Reporter
+from papertape.events import Finished, Found, Moved, Phase, Tell
 from papertape.evidence import (
     BlockSizeMismatch,
     DigestMismatch,
@@ -28,7 +28,6 @@ from papertape.evidence import (
     WrongVolume,
 )
 from papertape.tape.drive import Drive, Mark
-from papertape.transfer.ring import PULSE
 from papertape.transfer.stop import Stop
 from papertape.volume.label import VOLUME, parse_label
 from papertape.volume.layout import MAXIMUM_BLOCK
@@ -41,41 +40,33 @@ MOST_FINDINGS = 1000
 
 
 def verify_volumes(
-    expected: Expected, volumes: Sequence[str], drives: Sequence[Drive], report: Reporter, stop: Stop
+    expected: Expected, volumes: Sequence[str], drives: Sequence[Drive], tell: Tell, stop: Stop
 ) -> tuple[Verification, ...]:
     """Read the ``volumes`` in ``drives`` back, all at once, and say what was found.
 
     The drives are rewound before, and at the end. Raises Interrupted when asked to stop at once.
     """
     readings = [
-        Reading(expected, record, drive, report, stop)
+        Reading(expected, record, drive, tell, stop)
         for record, drive in zip(_records(expected, volumes), drives, strict=True)
     ]
-    return verify_readings(readings, report, stop)
+    return verify_readings(readings, tell, stop)
 
 
 def _records(expected: Expected, volumes: Sequence[str]) -> list[VolumeRecord]:
     return [record for tag in volumes for record in expected.volumes if record.tag == tag]
 
 
-def verify_readings(readings: Sequence[VolumeReading], report: Reporter, stop: Stop) -> tuple[Verification, ...]:
+def verify_readings(readings: Sequence[VolumeReading], tell: Tell, stop: Stop) -> tuple[Verification, ...]:
     """Run several readings at once, of one dump or of different ones, and return their results in order."""
     if readings:
         total = max(reading.total for reading in readings)
-        report.phase("verifying", tuple(reading.tag for reading in readings), total)
+        tell(Phase(name="verifying", volumes=tuple(reading.tag for reading in readings), total=total))
     with ThreadPoolExecutor(max(len(readings), 1), thread_name_prefix="verify") as threads:
         futures = [threads.submit(reading.run) for reading in readings]
-        results = tuple(_await(future, report) for future in futures)
+        results = tuple(future.result() for future in futures)
     stop.check()
     return results
-
-
-def _await(future: Future[Verification], report: Reporter) -> Verification:
-    while True:
-        try:
-            return future.result(timeout=PULSE)
-        except TimeoutError:
-            report.pulse()
 
 
 class _Over(Exception):
@@ -99,11 +90,11 @@ class Untapped(Exception):
 class VolumeReading(ABC):
     """One volume, read back once; ``total`` is the number of bytes that lie on it, 0 where nobody knows."""
 
-    def __init__(self, tag: str, total: int, drive: Drive, report: Reporter, stop: Stop) -> None:
+    def __init__(self, tag: str, total: int, drive: Drive, tell: Tell, stop: Stop) -> None:
         self.tag = tag
         self.total = total
         self._drive = drive
-        self._report = report
+        self._tell = tell
         self._stop = stop
         self._findings: list[Finding] = []
         self._bytes = 0
@@ -123,7 +114,7 @@ class VolumeReading(ABC):
         except PapertapeError as error:
             self._note(ReadFailed(self.tag, self._tape_file, found=str(error)))
         finally:
-            self._report.finished(self.tag, self._drive.number)
+            self._tell(Finished(volume=self.tag, drive=self._drive.number))
         return Verification(
             self.tag,
             self._drive.number,
@@ -148,7 +139,7 @@ class VolumeReading(ABC):
     def _count(self, size: int) -> None:
         """Take note of ``size`` bytes that were read."""
         self._bytes += size
-        self._report.moved(self.tag, self._drive.number, size)
+        self._tell(Moved(volume=self.tag, drive=self._drive.number, count=size))
 
     def find(self, finding: Finding) -> None:
         """Add a finding; ends the reading where there are too many."""
@@ -162,7 +153,7 @@ class VolumeReading(ABC):
 
     def _note(self, finding: Finding) -> None:
         self._findings.append(finding)
-        self._report.finding(f"{self.tag}: {finding.sentence()}")
+        self._tell(Found(volume=self.tag, sentence=finding.sentence()))
 
 
 class Reading(VolumeReading):
@@ -173,12 +164,12 @@ class Reading(VolumeReading):
         expected: Expected,
         record: VolumeRecord,
         drive: Drive,
-        report: Reporter,
+        tell: Tell,
         stop: Stop,
         tap: Tap | None = None,
     ) -> None:
         total = record.label.size + sum(tape_file.size for tape_file in expected.tape_files)
-        super().__init__(record.tag, total, drive, report, stop)
+        super().__init__(record.tag, total, drive, tell, stop)
         self.record = record
         self._expected = expected
         self._tap = tap

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from papertape.errors import HostError
-from papertape.events import Reporter
+from papertape.events import Note, Phase, Tell
 from papertape.evidence import Written
 from papertape.plan import Batch, DataSet
 from papertape.tape.drive import Drive
@@ -38,7 +38,7 @@ def write_volumes(
     spool: Path,
     ring: int,
     created: datetime,
-    report: Reporter,
+    tell: Tell,
     stop: Stop,
 ) -> Writing:
     """Write ``batch`` to the volumes in ``drives``, which are rewound and may be written from BOT.
@@ -57,7 +57,7 @@ def write_volumes(
         for volume, drive, label in zip(batch.volumes, drives, labels, strict=True)
     ]
     volumes = tuple(make_record(*facts) for facts in zip(identities, drives, labels, strict=True))
-    return write_targets(batch, targets, volumes, spool, ring, created, report, stop)
+    return write_targets(batch, targets, volumes, spool, ring, created, tell, stop)
 
 
 def write_targets(
@@ -67,21 +67,21 @@ def write_targets(
     spool: Path,
     ring: int,
     created: datetime,
-    report: Reporter,
+    tell: Tell,
     stop: Stop,
 ) -> Writing:
     """Write ``batch`` to ``targets``, with ``volumes`` as the twins that its catalog names; see ``write_volumes``."""
-    report.phase("writing", tuple(target.volume for target in targets), batch.tape_bytes)
+    tell(Phase(name="writing", volumes=tuple(target.volume for target in targets), total=batch.tape_bytes))
     catalog, recording = None, None
     with _spooling(spool):
-        pump = Pump(targets, batch.block_size, ring, report, stop)
+        pump = Pump(targets, batch.block_size, ring, tell, stop)
         with contextlib.suppress(CopyFailed), pump:
-            recording = Recording(batch, pump, spool, created, report)
+            recording = Recording(batch, pump, spool, created, tell)
             with contextlib.closing(recording.journal):
-                catalog = _record_all(recording, batch, pump, volumes, report, stop)
+                catalog = _record_all(recording, batch, pump, volumes, tell, stop)
         pump.check_blocks()
     journal = recording.journal if recording else None
-    copies = tuple(writer.tell(catalog.files if catalog else None) for writer in pump.writers)
+    copies = tuple(writer.written(catalog.files if catalog else None) for writer in pump.writers)
     return Writing(catalog, copies, tuple(journal.rejected) if journal else ())
 
 
@@ -90,7 +90,7 @@ def _record_all(
     batch: Batch,
     pump: Pump,
     volumes: tuple[VolumeRecord, ...],
-    report: Reporter,
+    tell: Tell,
     stop: Stop,
 ) -> Catalog | None:
     sizes = [sum(dataset.tape_bytes for dataset in archive) for archive in batch.archives]
@@ -98,11 +98,11 @@ def _record_all(
     for number, (archive, next_size) in enumerate(zip(batch.archives, [*sizes[1:], 0], strict=True)):
         ending = pump.find_ending()
         if ending:
-            report.note(_tell_rest(ending, batch.archives[number:]))
+            tell(Note(sentence=_tell_rest(ending, batch.archives[number:])))
         if ending or stop.soon:
             break
         recording.write_archive(archive, next_size)
-        pump.pulse()
+        pump.check()
     return recording.write_catalog(volumes) if recording.journal.datasets else None
 
 

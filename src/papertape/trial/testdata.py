@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from papertape.errors import HostError, UserError
-from papertape.events import Reporter
+from papertape.events import Phase, Tell
 from papertape.volume.sums import sums_line
 
 MD5SUMS, DATA = "md5sums.txt", "data"
@@ -122,7 +122,7 @@ class _DataSet(NamedTuple):
     items: tuple[_Item, ...]
 
 
-def build_testdata(folder: Path, sizes: Sizes, seed: int, report: Reporter) -> list[Built]:
+def build_testdata(folder: Path, sizes: Sizes, seed: int, tell: Tell) -> list[Built]:
     """Build the test data that ``seed`` and ``sizes`` stand for in ``folder``, which is empty or not there yet.
 
     Returns the data sets in the order in which they were built. Raises UserError if the folder is in use or the disk
@@ -132,10 +132,10 @@ def build_testdata(folder: Path, sizes: Sizes, seed: int, report: Reporter) -> l
     _check_empty(folder)
     needed = _bytes_needed(sizes)
     _check_room(folder, needed)
-    report.phase("building test data", (), needed)
+    tell(Phase(name="building test data", total=needed))
     try:
         (folder / DATA).mkdir(parents=True)
-        built = list(_build_all(folder, sizes, seed, report))
+        built = list(_build_all(folder, sizes, seed))
         _write_md5sums(folder / MD5SUMS, built)
     except OSError as error:
         what = f"the test data cannot be built ({error.strerror})"
@@ -176,12 +176,11 @@ def _bytes_needed(sizes: Sizes) -> int:
     return sum(number * (size + DISK_BLOCK) for number, size in kinds) * 11 // 10
 
 
-def _build_all(folder: Path, sizes: Sizes, seed: int, report: Reporter) -> Iterator[Built]:
+def _build_all(folder: Path, sizes: Sizes, seed: int) -> Iterator[Built]:
     for dataset in _plan(sizes, seed):
         built = _build(folder / DATA / os.fsdecode(dataset.name), dataset, seed)
         if built:
             yield built
-        report.pulse()
 
 
 def _plan(sizes: Sizes, seed: int) -> Iterator[_DataSet]:

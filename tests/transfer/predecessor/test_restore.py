@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.transfer.tapes import MemoryDrive
 
-from papertape.events import Reporter
+from papertape.events import tell_all
 from papertape.tape.drive import Mark
 from papertape.transfer.destination import Destination, Obstacle
 from papertape.transfer.predecessor.restore import PredecessorExtract, holds_predecessor, restore_predecessor
@@ -72,7 +72,7 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Volume:
 def restore(tape: Sequence[bytes | Mark], volume: Volume, extracts: list[PredecessorExtract]) -> Passage:
     drive = MemoryDrive(0)
     drive.tape = list(tape)
-    passage = restore_predecessor(TAG, volume.catalog.sha256, extracts, drive, Reporter(), Stop())
+    passage = restore_predecessor(TAG, volume.catalog.sha256, extracts, drive, tell_all(), Stop())
     for extract in extracts:
         if not extract.lost and not extract.obstacle:
             extract.end()
@@ -118,7 +118,7 @@ def test_of_an_archive_only_what_is_needed_is_read(volume: Volume, tmp_path: Pat
         Destination(tmp_path / "back") as destination,
     ):
         (extract,) = volume.extracts(destination, 16)
-        passage = restore_predecessor(TAG, volume.catalog.sha256, [extract], drive, Reporter(), Stop())
+        passage = restore_predecessor(TAG, volume.catalog.sha256, [extract], drive, tell_all(), Stop())
         extract.end()
     assert (passage.findings, passage.locates) == ([], 1)
     assert passage.bytes < len(volume.tape_files[0]) + len(volume.tape_files[5])
@@ -180,7 +180,7 @@ def test_each_lost_data_set_has_the_finding_that_cost_it(volume: Volume, tmp_pat
     drive.tape = tape[: tape.index(Mark.FILEMARK, tape.index(Mark.FILEMARK) + 1) + 1]  # one archive of six
     with Destination(tmp_path / "back") as destination:
         extracts = volume.extracts(destination, 0, 1, 4)
-        passage = restore_predecessor(TAG, volume.catalog.sha256, extracts, drive, Reporter(), Stop())
+        passage = restore_predecessor(TAG, volume.catalog.sha256, extracts, drive, tell_all(), Stop())
     found = [item.lost and (item.lost.finding.kind, item.lost.finding.member) for item in passage.extracted]
     names = [source.name.decode() for source in volume.sources]
     assert found == [None, ("DigestMismatch", names[1]), ("FileMissing", names[4])]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.transfer.tapes import MemoryDrive
 
 from papertape.errors import DriveError, Interrupted
-from papertape.events import Reporter
+from papertape.events import Event, Found, Moved, Note, Tell, tell_all
 from papertape.evidence import Finding, Verification
 from papertape.tape.drive import Mark
 from papertape.transfer.predecessor.verify import PredecessorReading
@@ -53,7 +53,7 @@ Tape = Sequence[bytes | Mark]
 FORMS = [Form(), Form("gnu"), Form(listed=False), Form(place="queue"), Form("gnu", listed=False, place="queue")]
 
 
-class Notes(Reporter):
+class Notes:
     """Keeps what a reading tells."""
 
     def __init__(self) -> None:
@@ -61,20 +61,20 @@ class Notes(Reporter):
         self.findings: list[str] = []
         self.moved_bytes = 0
 
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Note():
+                self.notes.append(event.sentence)
+            case Found():
+                self.findings.append(f"{event.volume}: {event.sentence}")
+            case Moved():
+                self.moved_bytes += event.count
 
-    def finding(self, sentence: str) -> None:
-        self.findings.append(sentence)
 
-    def moved(self, volume: str, drive: int, count: int) -> None:
-        self.moved_bytes += count
-
-
-def verify(tape: Tape, catalog: PredecessorCatalog | None = None, report: Reporter | None = None) -> Verification:
+def verify(tape: Tape, catalog: PredecessorCatalog | None = None, tell: Tell | None = None) -> Verification:
     drive = MemoryDrive(0)
     drive.tape = list(tape)
-    return PredecessorReading(TAG, catalog, drive, report or Reporter(), Stop()).run()
+    return PredecessorReading(TAG, catalog, drive, tell or tell_all(), Stop()).run()
 
 
 def told(tape: Tape, catalog: PredecessorCatalog | None = None) -> list[tuple[str, int | None, str | None]]:
@@ -122,17 +122,17 @@ def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_a_volume_of_600_data_sets_is_good(old_volume: OldVolume, tmp_path: Path) -> None:
-    report = Notes()
+    tell = Notes()
     with mounted(tmp_path / "library", H0C10001=lay_out(old_volume.tape_files)) as (drive,):
-        reading = PredecessorReading(TAG, None, drive, report, Stop())
-        (verification,) = verify_readings([reading], report, Stop())
+        reading = PredecessorReading(TAG, None, drive, tell, Stop())
+        (verification,) = verify_readings([reading], tell, Stop())
         assert drive.status().at_bot
     assert verification.ok, verification.findings
     assert verification.files == 600
-    assert verification.bytes == report.moved_bytes == sum(map(len, old_volume.tape_files))
+    assert verification.bytes == tell.moved_bytes == sum(map(len, old_volume.tape_files))
     assert reading.catalog is not None
     assert (reading.catalog.job, len(reading.catalog.items)) == (old_volume.heading.job, 600)
-    assert not report.notes
+    assert not tell.notes
 
 
 @pytest.mark.parametrize("given_catalog", [True, False])
@@ -141,9 +141,9 @@ def test_both_of_a_pair_at_once(tmp_path: Path, volume: Volume, given_catalog: b
     catalog = volume.catalog if given_catalog else None
     with mounted(tmp_path / "library", **dict.fromkeys(TAGS, tape)) as drives:
         readings = [
-            PredecessorReading(tag, catalog, drive, Reporter(), Stop()) for tag, drive in zip(TAGS, drives, strict=True)
+            PredecessorReading(tag, catalog, drive, tell_all(), Stop()) for tag, drive in zip(TAGS, drives, strict=True)
         ]
-        verifications = verify_readings(readings, Reporter(), Stop())
+        verifications = verify_readings(readings, tell_all(), Stop())
     assert [(v.volume, v.drive, v.ok, v.files) for v in verifications] == [
         (TAGS[0], 0, True, 48),
         (TAGS[1], 1, True, 48),
@@ -162,15 +162,15 @@ def papertapes_own(lab: Lab) -> Reading:
     for path in lab.tape_files(expected.volumes[0].tag):
         content = path.read_bytes()
         drive.tape += [*(content[at : at + BLOCK] for at in range(0, len(content), BLOCK)), Mark.FILEMARK]
-    return Reading(expected, expected.volumes[0], drive, Reporter(), Stop())
+    return Reading(expected, expected.volumes[0], drive, tell_all(), Stop())
 
 
 def test_side_by_side_with_a_volume_of_papertapes(tmp_path: Path, volume: Volume) -> None:
     lab = make_lab(tmp_path / "lab")
     drive = MemoryDrive(0)
     drive.tape = list(lay_out(volume.tape_files))
-    predecessor = PredecessorReading(TAG, volume.catalog, drive, Reporter(), Stop(), total=12345)
-    results = verify_readings([predecessor, papertapes_own(lab)], Reporter(), Stop())
+    predecessor = PredecessorReading(TAG, volume.catalog, drive, tell_all(), Stop(), total=12345)
+    results = verify_readings([predecessor, papertapes_own(lab)], tell_all(), Stop())
     assert [(result.volume, result.ok) for result in results] == [(TAG, True), ("PAPR1001", True)]
     assert predecessor.total == 12345
     lab.ledger.close()
@@ -179,16 +179,16 @@ def test_side_by_side_with_a_volume_of_papertapes(tmp_path: Path, volume: Volume
 @pytest.mark.parametrize("form", FORMS)
 def test_every_way_in_which_it_wrote_volumes(tmp_path: Path, form: Form) -> None:
     volume = make_volume(tmp_path, 4, form, each=2)
-    report = Notes()
-    verification = verify(lay_out(volume.tape_files), None, report)
-    assert (verification.findings, verification.files, report.notes) == ((), 4, [])
+    tell = Notes()
+    verification = verify(lay_out(volume.tape_files), None, tell)
+    assert (verification.findings, verification.files, tell.notes) == ((), 4, [])
 
 
 def test_another_job_number_inside_is_noted(tmp_path: Path) -> None:
-    report = Notes()
-    verification = verify(lay_out(make_volume(tmp_path, 4, Form(job="000999888")).tape_files), None, report)
+    tell = Notes()
+    verification = verify(lay_out(make_volume(tmp_path, 4, Form(job="000999888")).tape_files), None, tell)
     assert (verification.ok, verification.files) == (True, 4)
-    (note,) = report.notes
+    (note,) = tell.notes
     assert note.startswith(f"{TAG}: tape file 1 bears the job number 000999888 inside, its catalog {JOB}")
 
 
@@ -249,9 +249,9 @@ def test_a_byte_flipped_on_one_of_a_pair_is_found_there_alone(tmp_path: Path, vo
     bad = volume.changed(3, flip(volume.tape_files[3], begin + 1234))
     with mounted(tmp_path / "library", H0C10001=bad, H0C20001=lay_out(volume.tape_files)) as drives:
         readings = [
-            PredecessorReading(tag, None, drive, Reporter(), Stop()) for tag, drive in zip(TAGS, drives, strict=True)
+            PredecessorReading(tag, None, drive, tell_all(), Stop()) for tag, drive in zip(TAGS, drives, strict=True)
         ]
-        first, second = verify_readings(readings, Reporter(), Stop())
+        first, second = verify_readings(readings, tell_all(), Stop())
     assert second.ok
     assert (first.files, second.files) == (47, 48)
     (finding,) = first.findings
@@ -455,7 +455,7 @@ def test_a_volume_of_another_kind(tmp_path: Path, volume: Volume) -> None:
 
 def test_a_blank_volume(tmp_path: Path) -> None:
     with mounted(tmp_path / "library", H0C10001=[]) as (drive,):
-        (finding,) = PredecessorReading(TAG, None, drive, Reporter(), Stop()).run().findings
+        (finding,) = PredecessorReading(TAG, None, drive, tell_all(), Stop()).run().findings
     assert (finding.kind, finding.tape_file) == ("ReadFailed", 0)
 
 
@@ -521,7 +521,7 @@ def test_what_lies_before_a_block_that_cannot_be_read_was_read(volume: Volume) -
     blocks = [number for number, item in enumerate(drive.tape) if isinstance(item, Mark)]
     drive = WornDrive(0, blocks[1] - 1)
     drive.tape = list(lay_out(volume.tape_files))
-    verification = PredecessorReading(TAG, None, drive, Reporter(), Stop()).run()
+    verification = PredecessorReading(TAG, None, drive, tell_all(), Stop()).run()
     (finding,) = verification.findings
     assert (finding.kind, finding.tape_file) == ("ReadFailed", 1)
     assert verification.files >= 3
@@ -540,18 +540,18 @@ def test_a_reading_stops_when_asked(volume: Volume) -> None:
     stop = Stop()
     drive = MemoryDrive(0)
     drive.tape = list(lay_out(volume.tape_files))
-    reading = PredecessorReading(TAG, None, drive, Reporter(), stop)
+    reading = PredecessorReading(TAG, None, drive, tell_all(), stop)
     stop.ask()
     stop.ask()
     with pytest.raises(Interrupted):
-        verify_readings([reading], Reporter(), stop)
+        verify_readings([reading], tell_all(), stop)
 
 
 def test_findings_are_reported_as_they_are_met(volume: Volume) -> None:
-    report = Notes()
+    tell = Notes()
     begin, _ = data_places(volume.tape_files[1], "/visdata")[0]
-    verification = verify(volume.changed(1, flip(volume.tape_files[1], begin)), None, report)
-    assert report.findings == [f"{TAG}: {finding.sentence()}" for finding in verification.findings]
+    verification = verify(volume.changed(1, flip(volume.tape_files[1], begin)), None, tell)
+    assert tell.findings == [f"{TAG}: {finding.sentence()}" for finding in verification.findings]
 
 
 _block = st.one_of(

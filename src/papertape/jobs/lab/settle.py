@@ -14,7 +14,7 @@ from typing import NamedTuple
 from papertape.bridges import Claim, Left, Placed, read_option_file
 from papertape.bridges.bridge import Bridge
 from papertape.errors import ConfigError, PapertapeError, VolumeError
-from papertape.events import Reporter
+from papertape.events import Note, Tell
 from papertape.ledger import DumpRecord, LabRow, Ledger, Marked, Standing
 from papertape.states import LabKind, LabState, VolumeState
 
@@ -74,11 +74,11 @@ def claim(ledger: Ledger, bridge: Bridge | None, dump: int) -> Lost:
     return Lost(tuple(row.source for row in rows if row.name in names), ())
 
 
-def check_label(ledger: Ledger, bridge: Bridge | None, tag: str, report: Reporter) -> None:
+def check_label(ledger: Ledger, bridge: Bridge | None, tag: str, tell: Tell) -> None:
     """Raise VolumeError if the lab's table of tapes has not the blank volume ``tag`` as free; UserError, HostError."""
     if bridge is None or bridge.labels is None:
         return
-    settle(ledger, bridge, report)  # an earlier dump that did not use it may have left its mark
+    settle(ledger, bridge, tell)  # an earlier dump that did not use it may have left its mark
     with bridge.open_labels() as labels:
         if not labels.is_free(tag):
             raise VolumeError(tag, TAKEN)
@@ -116,10 +116,10 @@ def _forget_others(
         ledger.unmark_lab_rows(old, LabState.KNOWN)
 
 
-def settle(ledger: Ledger, bridge: Bridge | None, report: Reporter) -> Settled:
+def settle(ledger: Ledger, bridge: Bridge | None, tell: Tell) -> Settled:
     """Let go of what no dump has any more, and say of what is archived where it lies.
 
-    What cannot be done now stays pending in the ledger; why is in the outcome, and noted on ``report``.
+    What cannot be done now stays pending in the ledger; why is in the outcome, and told as a note.
     """
     if bridge is None:
         return Settled(0, 0, 0, (), ())
@@ -131,9 +131,9 @@ def settle(ledger: Ledger, bridge: Bridge | None, report: Reporter) -> Settled:
             work(ledger, bridge, counts, foreign)
         except PapertapeError as error:
             troubles.append(str(error))
-            report.note(f"the lab's database is not told yet: {error}")
+            tell(Note(sentence=f"the lab's database is not told yet: {error}"))
     for name in foreign:
-        report.note(f"{name}: somebody else has changed this row of the lab's; it was left alone")
+        tell(Note(sentence=f"{name}: somebody else has changed this row of the lab's; it was left alone"))
     pending = sum(item.standing is not Standing.HELD for item in ledger.marked_lab_rows())
     return Settled(counts["pushed"], counts["released"], pending, tuple(foreign), tuple(troubles))
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from papertape.errors import DriveBusy, DriveError
-from papertape.events import Reporter
+from papertape.events import Note, Tell, Waiting
 from papertape.tape.drive import MAX_BLOCK
 from papertape.tape.st import TOO_LONG, DeviceStatus, StDrive, TapeOp
 
@@ -76,16 +76,16 @@ def read_serial(path: Path) -> str:
 class ScsiDrive:
     """Drive ``number`` of a library, at the device node ``path`` (``/dev/nst0``, ``/dev/tape/by-id/…-nst``)."""
 
-    def __init__(self, number: int, path: Path, report: Reporter, patience: Patience | None = None) -> None:
+    def __init__(self, number: int, path: Path, tell: Tell, patience: Patience | None = None) -> None:
         self.number = number
         self.path = path
-        self._report = report
+        self._tell = tell
         self._patience = patience or Patience()
 
     def open(self, volume_tag: str | None = None) -> StDrive:
         """Open the drive, empty or not, waiting for it if another program has it; see ``DriveSource.open``."""
         self.check()
-        device = StDevice(self.number, self.path, self._report, self._patience)
+        device = StDevice(self.number, self.path, self._tell, self._patience)
         return StDrive(self.number, read_serial(self.path) or str(self.path), device, volume_tag)
 
     def check(self) -> None:
@@ -107,10 +107,10 @@ class StDevice:
     Raises DriveBusy if another program has it for longer than ``patience`` allows, DriveError if it cannot be opened.
     """
 
-    def __init__(self, number: int, path: Path, report: Reporter, patience: Patience) -> None:
+    def __init__(self, number: int, path: Path, tell: Tell, patience: Patience) -> None:
         self._number = number
         self._path = path
-        self._report = report
+        self._tell = tell
         self._patience = patience
         self._writable = True
         self._longest = MAX_BLOCK
@@ -211,7 +211,7 @@ class StDevice:
                 return
             if not told and waited >= min(self._patience.quiet, limit / 2):
                 told = True
-                self._report.waiting(f"drive {self._number}: {what()}")
+                self._tell(Waiting(reason=f"drive {self._number}: {what()}"))
             time.sleep(min(POLL_SECONDS, limit))
 
     def _load(self) -> None:
@@ -238,7 +238,9 @@ class StDevice:
 
     def _tell_of_cleaning(self, bits: int) -> None:
         if bits & GMT_CLN:
-            self._report.note(f"drive {self._number} asks for cleaning: put a cleaning cartridge in when it is free")
+            self._tell(
+                Note(sentence=f"drive {self._number} asks for cleaning: put a cleaning cartridge in when it is free")
+            )
 
     def _unload(self) -> None:
         """Put the tape offline, which unlocks the door as well.

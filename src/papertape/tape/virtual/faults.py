@@ -3,7 +3,7 @@
 ::
 
     faults = Faults(fail_at=7)
-    library = Library(faults.changer(changer), [faults.drive(drive) for drive in drives], locks, report)
+    library = Library(faults.changer(changer), [faults.drive(drive) for drive in drives], locks, tell)
     with faults:                    # AssertionError if the fault never fired: such a test tests nothing
         ...
 

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Literal
 
 from papertape.errors import DriveError, Interrupted
-from papertape.events import Reporter
+from papertape.events import Moved, Tell
 from papertape.evidence import (
     BlockSizeMismatch,
     DigestMismatch,
@@ -88,13 +88,13 @@ def holds_predecessor(extract: PredecessorExtract) -> bool:
 
 
 def restore_predecessor(
-    volume: str, digest: str, extracts: Sequence[PredecessorExtract], drive: Drive, report: Reporter, stop: Stop
+    volume: str, digest: str, extracts: Sequence[PredecessorExtract], drive: Drive, tell: Tell, stop: Stop
 ) -> Passage:
     """Restore ``extracts``, ordered by tape file, from the rewound volume in ``drive``; each says what became of it.
 
     ``digest`` is that of the catalog that the volume must have. Raises Interrupted, HostError.
     """
-    way = _Way(volume, drive, report, stop)
+    way = _Way(volume, drive, tell, stop)
     with suppress(_Over):
         way.check_catalog(digest)
         for tape_file, wanted in groupby(extracts, attrgetter("tape_file")):
@@ -113,11 +113,11 @@ class _Over(Exception):
 class _Way:
     """The way over a volume; ``passage`` is the result, ``ended_by`` the finding after which nothing more was read."""
 
-    def __init__(self, volume: str, drive: Drive, report: Reporter, stop: Stop) -> None:
+    def __init__(self, volume: str, drive: Drive, tell: Tell, stop: Stop) -> None:
         self.passage = Passage()
         self.ended_by: Finding | None = None
         self._volume, self._drive = volume, drive
-        self._report, self._stop = report, stop
+        self._tell, self._stop = tell, stop
         self._buffer = memoryview(bytearray(MAXIMUM_BLOCK))
         self._tape_file = 0
 
@@ -168,7 +168,7 @@ class _Way:
         if isinstance(size, Mark):
             return size
         self.passage.bytes += size
-        self._report.moved(self._volume, self._drive.number, size)
+        self._tell(Moved(volume=self._volume, drive=self._drive.number, count=size))
         return self._buffer[:size]
 
     def _end(self, finding: Finding) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from papertape.errors import FormatError, PapertapeError
-from papertape.events import Reporter
+from papertape.events import Note, Tell
 from papertape.evidence import (
     BlockSizeMismatch,
     CatalogInvalid,
@@ -74,12 +74,12 @@ class PredecessorReading(VolumeReading):
         tag: str,
         catalog: PredecessorCatalog | None,
         drive: Drive,
-        report: Reporter,
+        tell: Tell,
         stop: Stop,
         total: int = 0,
         digest: str = "",
     ) -> None:
-        super().__init__(tag, total, drive, report, stop)
+        super().__init__(tag, total, drive, tell, stop)
         self.catalog = catalog
         self._digest = digest
         self._room = memoryview(bytearray(PIECE + MAXIMUM_BLOCK))
@@ -189,7 +189,7 @@ class PredecessorReading(VolumeReading):
 
     def note(self, sentence: str) -> None:
         """Tell the operator something that is no finding."""
-        self._report.note(f"{self.tag}: {sentence}")
+        self._tell(Note(sentence=f"{self.tag}: {sentence}"))
 
 
 @dataclass
