@@ -17,7 +17,7 @@ import ledgers
 from papertape.errors import NothingToDo
 from papertape.events import Event, Moved, Phase, Tell, tell_all
 from papertape.evidence import Verification
-from papertape.jobs.context import Context, Outcome, find_lacking
+from papertape.jobs.context import Context, NoLab, Outcome, find_lacking
 from papertape.jobs.dump import plan_next, run_dump
 from papertape.jobs.imports import Result, import_volumes
 from papertape.jobs.recopy import run_recopy
@@ -91,7 +91,8 @@ class Lab:
     ) -> Context:
         tell = tell or tell_all()
         library = self.library(tell, faults or Faults())
-        return Context(self.ledger, library, self.settings, owner or nobody(), tell, stop or Stop())
+        lab = NoLab(self.ledger)
+        return Context(self.ledger, library, self.settings, owner or nobody(), tell, stop or Stop(), lab)
 
     def library(self, tell: Tell, faults: Faults) -> Library:
         virtual = VirtualLibrary(self.folder / "library")

@@ -15,8 +15,8 @@ from papertape.bridges import read_option_file
 from papertape.bridges.bridge import Bridge
 from papertape.events import tell_all
 from papertape.jobs.context import Context
+from papertape.jobs.lab.databases import LabDatabases, Settled, open_lab
 from papertape.jobs.lab.pull import Pulled, pull, pull_labels
-from papertape.jobs.lab.settle import Settled, settle
 from servers import MariaDB
 from stories import HOST, Lab
 
@@ -108,16 +108,22 @@ class BridgedLab:
         make, bridge = lab.context, self.bridge
 
         def context(*arguments: Any, **named: Any) -> Context:
-            return dataclasses.replace(make(*arguments, **named), bridge=bridge)
+            made = make(*arguments, **named)
+            return dataclasses.replace(made, lab=open_lab(made.ledger, bridge, made.tell))
 
         lab.context = context  # type: ignore[method-assign]
+
+    @property
+    def ours(self) -> LabDatabases:
+        """What papertape's jobs know of the lab's databases."""
+        return LabDatabases(self.lab.ledger, self.bridge, tell_all())
 
     def pull(self) -> dict[str, Pulled]:
         pull_labels(self.lab.ledger, self.bridge)
         return {item.name.rpartition("/")[2]: item for item in pull(self.lab.ledger, self.bridge, HOST)}
 
     def push(self) -> Settled:
-        return settle(self.lab.ledger, self.bridge, tell_all())
+        return self.ours.settle()
 
 
 def read(path: Path, content: str | bytes, *, mode: int = 0o600, strict: bool = False) -> Any:

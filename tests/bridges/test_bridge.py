@@ -11,8 +11,8 @@ import pytest
 from bridges.labdatabase import BridgedLab, LabDatabase, read
 from papertape.bridges import Claim, FileTable, LabelTable, Left, Placed, Server, read_option_file
 from papertape.errors import HostError, NothingToDo, UserError
+from papertape.jobs.lab.databases import check
 from papertape.jobs.lab.pull import pull_labels
-from papertape.jobs.lab.settle import check, claim
 from papertape.ledger import Registration
 from papertape.states import LabKind
 from servers import MariaDB
@@ -274,7 +274,7 @@ def test_two_of_ours_never_have_the_same_row(bridged: BridgedLab, night: list[Pa
     ledger = bridged.lab.ledger
     batch = bridged.lab.plan()
     dump = ledger.begin(batch, nobody(), datetime.now(UTC))
-    assert claim(ledger, bridged.bridge, dump) == ((), ())
+    assert bridged.ours.claim(dump) == ((), ())
     (job,) = {item.row.job for item in ledger.marked_lab_rows()}
     assert job
     assert set(bridged.database.files().values()) == {(Claim(job).mark, 0)}
@@ -370,10 +370,10 @@ def test_a_row_that_an_earlier_dump_left_marked_is_had_by_the_next(bridged: Brid
     """As where the server was away when the earlier one ended, and is back."""
     bridged.database.add(*night)
     bridged.pull()
-    ledger, bridge = bridged.lab.ledger, bridged.bridge
+    ledger = bridged.lab.ledger
     batch = bridged.lab.plan()
     dump = ledger.begin(batch, nobody(), datetime.now(UTC))
-    assert claim(ledger, bridge, dump) == ((), ())
+    assert bridged.ours.claim(dump) == ((), ())
     ledger.abandon(dump, "test", datetime.now(UTC))
     outcome = bridged.lab.dump()
     assert outcome.error is None

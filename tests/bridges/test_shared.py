@@ -12,7 +12,6 @@ from bridges.labdatabase import BridgedLab
 from papertape.bridges import Claim
 from papertape.errors import UserError, VolumeError
 from papertape.jobs.lab.pull import pull
-from papertape.jobs.lab.settle import claim
 from papertape.ledger import Registration
 from papertape.states import LabState
 from stories import At, Telling, nobody
@@ -31,13 +30,13 @@ def test_who_lets_go_late_does_not_let_go_of_what_was_taken_again(bridged: Bridg
     ledger, bridge = bridged.lab.ledger, bridged.bridge
     batch = bridged.lab.plan()
     dump = ledger.begin(batch, nobody(), datetime.now(UTC))
-    assert claim(ledger, bridge, dump) == ((), ())
+    assert bridged.ours.claim(dump) == ((), ())
     ledger.hold(dump, "test")
     seen_by_the_first = [item.row for item in ledger.marked_lab_rows() if item.row.kind == "file"]
     again = bridged.lab.plan()
     assert again.dump == batch.dump
     assert ledger.begin(again, nobody(), datetime.now(UTC)) == dump
-    assert claim(ledger, bridge, dump) == ((), ())
+    assert bridged.ours.claim(dump) == ((), ())
     with bridge.open_files() as files:
         files.release({row.name: Claim(row.job) for row in seen_by_the_first if row.job})
     ledger.unmark_lab_rows(seen_by_the_first, LabState.KNOWN)

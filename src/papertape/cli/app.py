@@ -20,6 +20,7 @@ from papertape.config import Config, find_config, read_config
 from papertape.errors import EXIT_CODES, Interrupted, PapertapeError, UserError
 from papertape.events import tell_all
 from papertape.jobs.context import Context
+from papertape.jobs.lab.databases import open_lab
 from papertape.jobs.opening import find_missing_ledger, open_config_ledger, open_library
 from papertape.jobs.owner import identify_process
 from papertape.ledger import Ledger
@@ -119,7 +120,8 @@ def open_context(config: Config, wishes: Wishes = DUMPING) -> Iterator[Context]:
     with stoppable(stop, tally, wishes), open_ledger(config) as ledger, open_progress() as progress:
         tell = tell_all(tally, progress)
         library = open_library(config, tell)
-        yield Context(ledger, library, config.settings, identify_process(), tell, stop, config.bridge)
+        lab = open_lab(ledger, config.bridge, tell)
+        yield Context(ledger, library, config.settings, identify_process(), tell, stop, lab)
 
 
 def run(arguments: list[str]) -> int:

@@ -15,11 +15,11 @@ from papertape.cli.output import note, print_json, say, write
 from papertape.config import Config
 from papertape.errors import ConfigError, HostError, PapertapeError, SourceError
 from papertape.events import tell_all
+from papertape.jobs.lab.databases import LabDatabases, Settled
+from papertape.jobs.lab.databases import check as check_bridge
 from papertape.jobs.lab.history import Outcome, Remembered, find_blank, import_history
 from papertape.jobs.lab.pull import Pulled, pull_labels
 from papertape.jobs.lab.pull import pull as pull_files
-from papertape.jobs.lab.settle import Settled, settle
-from papertape.jobs.lab.settle import check as check_bridge
 from papertape.ledger import Ledger, Listing, Registration, Standing
 from papertape.states import LabKind, LabState
 from papertape.words import count, show_size
@@ -132,7 +132,7 @@ def push(app: App) -> int:
     """
     config = app.config()
     with open_ledger(config) as ledger:
-        done = settle(ledger, _bridge(config), tell_all())
+        done = LabDatabases(ledger, _bridge(config), tell_all()).settle()
     if app.json:
         print_json(_describe(done))
     else:

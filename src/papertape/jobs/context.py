@@ -5,21 +5,79 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
 
-from papertape.bridges.bridge import Bridge
-from papertape.errors import PapertapeError
+from papertape.errors import ConfigError, PapertapeError
 from papertape.events import Note, Tell
 from papertape.evidence import Verification
 from papertape.ledger import DumpRecord, Ledger, Owner, Patience
 from papertape.settings import CROSSED, Settings
-from papertape.states import VolumeState
+from papertape.states import LabKind, VolumeState
 from papertape.tape.library import Library, Session
 from papertape.transfer.stop import Stop
+
+TAKEN = "the lab's database says that it is taken, or is not to be used any more"
+
+
+class Lost(NamedTuple):
+    """What a dump wanted and the lab's databases did not give: ``sources`` of data sets, and ``volumes`` by tag."""
+
+    sources: tuple[str, ...]
+    volumes: tuple[str, ...]
+
+
+class Lab(Protocol):
+    """The lab's own databases as a dump sees them: it must claim there what it takes, and report at its end.
+
+    The methods but ``settle`` raise UserError if the config or an option file is wrong, HostError if a server fails.
+    """
+
+    def patient(self, patience: Patience) -> Lab:
+        """Return the same lab with a ledger that waits for a server that is away."""
+
+    def claim(self, dump: int) -> Lost:
+        """Claim the lab's rows for all that ``dump`` has claimed: all, or none, and then return which are taken."""
+
+    def check_label(self, tag: str) -> None:
+        """Raise VolumeError if the lab has given the blank volume ``tag`` to somebody else."""
+
+    def claim_label(self, dump: int, tag: str) -> None:
+        """Claim the tape ``tag``, which ``dump`` has claimed in the ledger; raises VolumeError if it is taken."""
+
+    def settle(self) -> object:
+        """Release what no dump has any more, and report what is archived. What fails stays pending in the ledger."""
+
+
+@dataclass(frozen=True)
+class NoLab:
+    """A ``Lab`` for a config without [bridge]: every volume is free, and nobody is told."""
+
+    ledger: Ledger
+
+    def patient(self, patience: Patience) -> NoLab:
+        """Return the same with a ledger that waits for a server that is away."""
+        return NoLab(self.ledger.patient(patience))
+
+    def claim(self, dump: int) -> Lost:
+        """Claim nothing; raises ConfigError if data sets of the dump came from a lab's database."""
+        rows = self.ledger.lab_rows_of(dump, LabKind.FILE)
+        if rows:
+            raise ConfigError(f"{rows[0].name} came from the lab's database, and the config has no [bridge]; add it")
+        return Lost((), ())
+
+    def check_label(self, tag: str) -> None:
+        """Accept every volume."""
+
+    def claim_label(self, dump: int, tag: str) -> None:
+        """Accept every volume."""
+
+    def settle(self) -> None:
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What every job works with; ``bridge`` is None where the lab's databases have no say."""
+    """What every job works with."""
 
     ledger: Ledger
     library: Library
@@ -27,7 +85,7 @@ class Context:
     owner: Owner
     tell: Tell
     stop: Stop
-    bridge: Bridge | None = None
+    lab: Lab
 
 
 @dataclass(frozen=True)
@@ -61,9 +119,8 @@ def be_patient(context: Context) -> Context:
         context.stop.check()
         time.sleep(seconds)
 
-    return replace(
-        context, ledger=context.ledger.patient(Patience(lambda sentence: context.tell(Note(sentence=sentence)), pause))
-    )
+    patience = Patience(lambda sentence: context.tell(Note(sentence=sentence)), pause)
+    return replace(context, ledger=context.ledger.patient(patience), lab=context.lab.patient(patience))
 
 
 def conclude(

@@ -25,9 +25,8 @@ from papertape.errors import (
 )
 from papertape.events import Note
 from papertape.jobs.blank import check_writable
-from papertape.jobs.context import Context, Outcome, be_patient, conclude, run_in_session
+from papertape.jobs.context import TAKEN, Context, Lost, Outcome, be_patient, conclude, run_in_session
 from papertape.jobs.heartbeat import heartbeat
-from papertape.jobs.lab.settle import TAKEN, Lost, claim, settle
 from papertape.jobs.prove import prove
 from papertape.ledger import Ledger
 from papertape.plan import Batch, DataSet, plan_batch
@@ -84,7 +83,7 @@ def run_dump(context: Context) -> Outcome:
     try:
         return run_in_session(context, partial(_plan_and_run, context))
     finally:
-        settle(context.ledger, context.bridge, context.tell)
+        context.lab.settle()
 
 
 def _plan_and_run(context: Context, session: Session) -> Outcome:
@@ -110,7 +109,7 @@ def _claim(context: Context, session: Session, batch: Batch, *, resumed: bool) -
 def _claim_at_the_lab(context: Context, dump: int, batch: Batch, *, resumed: bool) -> None:
     """Take the lab's rows as well; if that cannot be, nothing stays claimed. Raises ClaimLost if others have some."""
     try:
-        lost = claim(context.ledger, context.bridge, dump)
+        lost = context.lab.claim(dump)
     except BaseException as error:
         _undo(context, dump, str(error) or type(error).__name__, resumed=resumed)
         raise

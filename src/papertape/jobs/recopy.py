@@ -24,7 +24,6 @@ from papertape.evidence import Verification
 from papertape.jobs.blank import check_writable
 from papertape.jobs.context import Context, Outcome, add_notes, be_patient, conclude, run_in_session
 from papertape.jobs.heartbeat import heartbeat
-from papertape.jobs.lab.settle import check_label, claim_label, settle
 from papertape.jobs.prove import judge
 from papertape.ledger import UNFINISHED, CopyRecord, DumpRecord, Ledger
 from papertape.plan import Batch, DataSet, Volume
@@ -104,7 +103,7 @@ def run_recopy(context: Context, tag: str, *, from_disk: bool = False) -> Outcom
     try:
         return run_in_session(context, partial(_recopy, context, tag, from_disk), min(drives, 2))
     finally:
-        settle(context.ledger, context.bridge, context.tell)
+        context.lab.settle()
 
 
 def _recopy(context: Context, tag: str, from_disk: bool, session: Session) -> Outcome:
@@ -153,7 +152,7 @@ class _Making:
         self._check_blank(target)
         self._ledger.replace(task.old, task.new, self._context.owner, datetime.now(UTC))
         try:
-            claim_label(self._ledger, self._context.bridge, self._dump, task.new.tag)
+            self._context.lab.claim_label(self._dump, task.new.tag)
             with heartbeat(self._ledger, self._dump, self._tell, self._context.stop):
                 return write()
         except BaseException as error:
@@ -172,7 +171,7 @@ class _Making:
         if task.resumed:
             return
         try:
-            check_label(self._ledger, context.bridge, task.new.tag, context.tell)
+            context.lab.check_label(task.new.tag)
         except VolumeError as error:
             self._ledger.set_aside(task.new.tag, error.reason)
             raise

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from papertape.errors import ClaimLost, PapertapeError
 from papertape.events import Note
 from papertape.jobs.context import Context, Outcome, be_patient, conclude, run_in_session
-from papertape.jobs.lab.settle import settle
 from papertape.jobs.owner import is_alive
 from papertape.jobs.prove import prove
 from papertape.ledger import UNFINISHED, DumpRecord
@@ -33,7 +32,7 @@ def recover(context: Context, *, undo: bool = False) -> list[Outcome]:
     try:
         outcomes = [_see_to(context, dump, undo=undo) for dump in sorted(left, key=lambda dump: dump.id)]
     finally:
-        settle(context.ledger, context.bridge, context.tell)
+        context.lab.settle()
     return [outcome for outcome in outcomes if outcome is not None]
 
 
