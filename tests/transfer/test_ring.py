@@ -32,14 +32,14 @@ def fill(ring: Ring, *numbers: int) -> list[Block]:
 
 
 def test_a_ring_of_n_blocks_makes_n_blocks_and_then_lets_the_reader_wait() -> None:
-    ring = Ring(512, 6, 1)
+    ring = Ring(block_size=512, blocks=6, writers=1)
     fill(ring, *range(6))
     with pytest.raises(Waited):
         ring.take(wait_no_longer)
 
 
 def test_a_block_is_free_when_all_writers_and_lanes_have_let_go_of_it() -> None:
-    ring = Ring(512, 4, 2)
+    ring = Ring(block_size=512, blocks=4, writers=2)
     blocks = [ring.take(wait_no_longer) for _ in range(4)]
     ring.publish(blocks[0], lanes=1)
     for _ in range(2):
@@ -51,7 +51,7 @@ def test_a_block_is_free_when_all_writers_and_lanes_have_let_go_of_it() -> None:
 
 
 def test_a_ring_too_small_for_its_work_is_made_large_enough() -> None:
-    assert len(fill(Ring(512, 0, 1), 1, 2, 3, 4)) == 4
+    assert len(fill(Ring(block_size=512, blocks=0, writers=1), 1, 2, 3, 4)) == 4
 
 
 class Taker:
@@ -78,7 +78,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def test_a_writer_does_not_start_below_the_high_watermark(threads: ThreadPoolExecutor) -> None:
-    ring = Ring(512, 12, 1)  # the high watermark is at five
+    ring = Ring(block_size=512, blocks=12, writers=1)  # the high watermark is at five
     taker = Taker(ring, 0)
     done = threads.submit(taker.run)
     fill(ring, 0, 1, 2, 3)
@@ -91,7 +91,7 @@ def test_a_writer_does_not_start_below_the_high_watermark(threads: ThreadPoolExe
 
 
 def test_below_the_watermark_the_end_lets_the_writer_go(threads: ThreadPoolExecutor) -> None:
-    ring = Ring(512, 12, 1)
+    ring = Ring(block_size=512, blocks=12, writers=1)
     taker = Taker(ring, 0)
     done = threads.submit(taker.run)
     fill(ring, 7)
@@ -102,7 +102,7 @@ def test_below_the_watermark_the_end_lets_the_writer_go(threads: ThreadPoolExecu
 
 
 def test_dropping_writes_nothing_more_and_frees_every_block(threads: ThreadPoolExecutor) -> None:
-    ring = Ring(512, 12, 2)
+    ring = Ring(block_size=512, blocks=12, writers=2)
     fill(ring, 0, 1, 2)
     ring.close(drop=True)
     assert [feed.get() for feed in ring.feeds] == [None, None]
@@ -119,7 +119,7 @@ def test_dropping_writes_nothing_more_and_frees_every_block(threads: ThreadPoolE
 def test_every_writer_gets_everything_in_order_whatever_the_sizes(
     blocks: int, writers: int, items: list[int | bool]
 ) -> None:
-    ring = Ring(512, blocks, writers)
+    ring = Ring(block_size=512, blocks=blocks, writers=writers)
     takers = [Taker(ring, number) for number in range(writers)]
     with ThreadPoolExecutor(writers) as threads:
         done = [threads.submit(taker.run) for taker in takers]

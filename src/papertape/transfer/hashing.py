@@ -1,4 +1,4 @@
-"""Digests of file data, computed beside the writing: several files at once, each file in order.
+"""Digests of file data, computed while the drives write: several files at once, the pieces of each file in order.
 
 ``hashlib`` releases the GIL for more than 2047 bytes, so lanes are threads (Python documentation, hashlib).
 """
@@ -13,19 +13,21 @@ from queue import SimpleQueue
 
 from papertape.transfer.ring import CHECK_EVERY, Block
 
+CHANGE_AFTER = 512 * 1024
+"""Bytes of files after which the lanes are compared again."""
 _ALGORITHMS = {"sha256": hashlib.sha256, "md5": hashlib.md5}
 
 
-CHANGE_AFTER = 512 * 1024
-"""Bytes of files after which the lanes are compared again."""
-
-
 class Digest:
-    """The digest of one file in one algorithm; ``value`` is None until the last piece went in."""
+    """The digest of one file by one algorithm: ``value`` is in hexadecimal digits, None before the last piece went in.
+
+    Only its lane updates it. The reader side polls ``value``, which is set once and as a whole: no lock is needed.
+    """
 
     __slots__ = ("_hash", "lane", "value")
 
     def __init__(self, algorithm: str, lane: int) -> None:
+        # MD5 proves nothing here against an attacker, so it is used even on a machine in FIPS mode.
         self._hash = _ALGORITHMS[algorithm](usedforsecurity=False)
         self.lane = lane
         self.value: str | None = None
@@ -38,19 +40,24 @@ class Digest:
 
 
 Job = tuple[Digest, memoryview, bool]
-"""A digest, its next piece, and whether that is the last one."""
+"""A digest, its next piece, and whether that is the last one. A plain tuple, since there is one for each small file."""
 
 _Work = tuple[Block, Sequence[Job]] | threading.Event | None
 
 
 class Lanes:
-    """Hashing threads; a digest stays in its lane, so that its pieces stay in order."""
+    """``count`` hashing threads (default: one for each processor, from 2 to 8), which run until ``close``.
+
+    A digest stays in its lane, so that its pieces stay in order. ``start``, ``post``, ``drain`` and ``close`` are
+    called by the reader side alone.
+    """
 
     def __init__(self, release: Callable[[Block], None], count: int | None = None) -> None:
         self.count = count or max(2, min(8, os.cpu_count() or 2))
         self._release = release
         self._queues: list[SimpleQueue[_Work]] = [SimpleQueue() for _ in range(self.count)]
         self._best = self._since = 0
+        # Two counters with one writing thread each need no lock; the reader side sees their difference a bit late.
         self._posted = [0] * self.count  # bytes; written by the reader side alone
         self._hashed = [0] * self.count  # bytes; each written by its lane alone
         self._threads = [
@@ -60,9 +67,10 @@ class Lanes:
             thread.start()
 
     def start(self, algorithm: str, size: int) -> Digest:
-        """Return a new digest, of a file of ``size`` bytes, in the lane with the least to do.
+        """Return a new digest for a file of ``size`` bytes, in the lane with the fewest bytes to hash.
 
-        Small files go to one lane for a while, and then to the other: to look for the best one costs more than to hash.
+        Small files go to one lane until ``CHANGE_AFTER`` bytes came together: to look for the best lane takes longer
+        than to hash such a file.
         """
         self._since += size
         if self._since > CHANGE_AFTER:
@@ -73,7 +81,7 @@ class Lanes:
         return Digest(algorithm, self._best)
 
     def post(self, lane: int, block: Block, jobs: Sequence[Job]) -> None:
-        """Give a lane its work in ``block``, which it releases when done."""
+        """Give a lane its work in ``block``; the lane releases the block when it is done."""
         self._queues[lane].put((block, jobs))
 
     def _run(self, lane: int) -> None:
@@ -87,10 +95,11 @@ class Lanes:
                 digest.update(data, last=last)
                 count += len(data)
             self._hashed[lane] += count
-            self._release(block)
+            self._release(block)  # last: the pieces are views of the block's memory, which is overwritten after this
 
     def drain(self, check: Callable[[], None]) -> None:
-        """Wait until all that was posted is hashed; what ``check``, called twice a second, raises goes through."""
+        """Wait until all that was posted is hashed, calling ``check`` twice a second; its exceptions go through."""
+        # A lane works in order: when it meets the event, it has done all that was posted before.
         reached = [threading.Event() for _ in self._queues]
         for queue, event in zip(self._queues, reached, strict=True):
             queue.put(event)
@@ -99,7 +108,7 @@ class Lanes:
                 check()
 
     def close(self) -> None:
-        """End the lanes when they have worked off what they have."""
+        """End the threads after they have done what was posted."""
         for queue in self._queues:
             queue.put(None)
         for thread in self._threads:

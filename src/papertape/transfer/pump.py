@@ -124,7 +124,7 @@ class Pump:
     """
 
     def __init__(self, targets: Sequence[Target], block_size: int, ring: int, tell: Tell, stop: Stop) -> None:
-        self._ring = Ring(block_size, ring // block_size, len(targets))
+        self._ring = Ring(block_size=block_size, blocks=ring // block_size, writers=len(targets))
         self.writers = [Writer(target, self._ring, number, tell) for number, target in enumerate(targets)]
         self._stop = stop
         self._futures: list[Future[None]] = []

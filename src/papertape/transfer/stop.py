@@ -6,9 +6,9 @@ from papertape.errors import Interrupted
 
 
 class Stop:
-    """Asked once: come to an end at the next archive. Asked twice: stop at once.
+    """``soon`` after the first request: end at the next archive. ``now`` after the second one: stop at once.
 
-    Set from a signal handler, read by every thread: two plain flags need no lock.
+    A signal handler sets them and every thread reads them: two flags that only become true need no lock.
     """
 
     def __init__(self) -> None:
@@ -16,11 +16,11 @@ class Stop:
         self.now = False
 
     def ask(self) -> None:
-        """Ask once more."""
+        """Request to stop, once more."""
         self.now = self.soon
         self.soon = True
 
     def check(self) -> None:
-        """Raise Interrupted if the stop is to be at once."""
+        """Raise Interrupted if the transfer must stop at once."""
         if self.now:
             raise Interrupted("stopped at once; `papertape recover` finishes or undoes what was under way")
