@@ -346,6 +346,31 @@ def test_there_is_but_one_drive(torn: Lab) -> None:
     assert ran.code == 2
     assert ran.error.startswith("a copy is made from one drive to another, and this library has but one; ")
     assert "--from-disk" in ran.error
+    assert "archived on PAPR1001 and PAPR2002" in torn.ok("recopy", "PAPR2001", "--from-disk")
+    assert check_archived(torn) == 6
+
+
+def test_recopy_from_disk_reads_no_twin(torn: Lab) -> None:
+    take_away(torn, "PAPR1001")
+    ran = torn.run("recopy", "PAPR2001", "--from-disk")
+    assert ran.code == 0, ran
+    assert "copying" not in ran.err
+    assert re.search(r"^writing PAPR2002: \S+ MB$", ran.err, re.MULTILINE)
+    assert "dump 1 is archived on PAPR1001 and PAPR2002: 6 data sets, 8 files, 18 MB" in ran.out
+    assert check_archived(torn) == 6
+
+
+def test_recopy_from_disk_refuses_a_source_that_changed(torn: Lab) -> None:
+    source = Path(torn.rows("SELECT source FROM datasets ORDER BY source")[0][0].partition(":")[2])
+    before = source.stat()
+    try:
+        os.utime(source, ns=(1, 1))
+        ran = torn.run("recopy", "PAPR2001", "--from-disk")
+    finally:
+        os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert ran.code == 4
+    assert source.name in ran.error
+    assert torn.rows("SELECT state FROM volumes WHERE tag = 'PAPR2002'") == [("blank",)]
 
 
 def test_the_twin_is_not_good_either(torn: Lab) -> None:

@@ -15,21 +15,25 @@ from papertape.jobs.recopy import run_recopy
     short="Make a copy again that failed, was lost or sits aside.",
     examples="""
 papertape recopy PAPR2003
+papertape recopy PAPR2003 --from-disk
 papertape recopy PAPR2003 --json
 """,
 )
 @click.argument("volume")
-def recopy(app: App, volume: str) -> int:
-    """Make the copy on VOLUME again on a blank volume: block for block from the good twin, drive to drive, every byte
-    held against its digest on the way; then read the new copy back whole. Only then does the dump count as archived.
-    With --from-disk the good twin is not needed: the data sets are written once more, and the copy counts only if
-    every byte is as on the twin.
+@click.option("--from-disk", is_flag=True, help="Write the data sets from disk again; the good twin is not read.")
+def recopy(app: App, volume: str, from_disk: bool) -> int:
+    """Write the copy on VOLUME again, onto a blank volume, and verify it. After that the dump is archived.
 
-    VOLUME must be set aside, or retired (`papertape volumes retire`, for one that is lost). It stays so, and is not
-    needed. If this was cut off, the same command with the name of the volume that it wrote to begins anew on that one.
+    The blocks are copied from the good twin, from drive to drive, and every byte is checked against its digest. With
+    --from-disk the data sets are written from disk again, with one drive: the twin is not needed, and the copy counts
+    only if every byte is the same as on the twin.
+
+    VOLUME must be set aside, or retired (`papertape volumes retire`, for one that is lost). It does not have to be in
+    the library, and its state does not change. If recopy was interrupted, run `papertape recover`, then the command
+    that `papertape status` prints.
     """
     with open_context(app.config()) as context:
-        outcome = run_recopy(context, volume)
+        outcome = run_recopy(context, volume, from_disk=from_disk)
         tell(outcome, as_json=app.json)
         code = exit_code(outcome)
         return Interrupted.exit_code if context.stop.soon and not code else code
