@@ -102,14 +102,13 @@ class Note:
 class Ended:
     """A job ended; it is the last event of the job.
 
-    ``job`` is the name of the command (``dump``, ``verify`` …). ``dump`` and ``state`` say which dump it was about, if
-    it was one, and in what state that is now. ``error`` is what went wrong, None if nothing did.
+    ``job`` is the name of the command (``dump``, ``verify`` …). ``dumps`` are the dumps that it worked on, each with
+    its state at the end. ``errors`` is all that went wrong; it is empty if the job succeeded.
     """
 
     job: str
-    dump: DumpId | None = None
-    state: DumpState | None = None
-    error: BaseException | None = None
+    dumps: tuple[tuple[DumpId, DumpState], ...] = ()
+    errors: tuple[BaseException, ...] = ()
 
 
 Event = Phase | Began | Moved | Finished | RobotMoves | Waiting | Rejected | Found | Note | Ended

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from papertape.errors import ConfigError, PapertapeError
-from papertape.events import Note, Tell
+from papertape.errors import ConfigError, Interrupted, PapertapeError
+from papertape.events import Ended, Note, Tell
 from papertape.evidence import Verification
+from papertape.ids import DumpId
 from papertape.ledger import DumpRecord, Ledger, Owner, Patience
 from papertape.settings import CROSSED, Settings
-from papertape.states import LabKind, VolumeState
+from papertape.states import DumpState, LabKind, VolumeState
 from papertape.tape.library import Library, Session
 from papertape.transfer.stop import Stop
 
@@ -107,6 +109,42 @@ class Outcome:
     verifications: tuple[Verification, ...] = ()
     error: PapertapeError | None = None
     lacking: tuple[str, ...] = ()
+
+
+class Ending:
+    """Collects, while a job runs, how it ends."""
+
+    def __init__(self) -> None:
+        self.dumps: list[tuple[DumpId, DumpState]] = []
+        self.errors: list[BaseException] = []
+
+    def add(self, outcome: Outcome) -> Outcome:
+        """Add what became of one dump, and return it."""
+        if outcome.dump:
+            self.dumps.append((DumpId(outcome.dump), DumpState(outcome.state)))
+        self.fail(outcome.error)
+        return outcome
+
+    def fail(self, error: BaseException | None) -> None:
+        """Add what went wrong, if anything did."""
+        if error is not None:
+            self.errors.append(error)
+
+
+@contextmanager
+def ending(job: str, tell: Tell) -> Iterator[Ending]:
+    """Tell how ``job`` (the name of the command) ended when the block is left, whether it raises or not."""
+    end = Ending()
+    try:
+        yield end
+    except GeneratorExit:  # the block is in a generator, and its caller asks for nothing more
+        end.fail(Interrupted("ended before all was done"))
+        raise
+    except BaseException as error:
+        end.fail(error)
+        raise
+    finally:
+        tell(Ended(job=job, dumps=tuple(end.dumps), errors=tuple(end.errors)))
 
 
 def be_patient(context: Context) -> Context:

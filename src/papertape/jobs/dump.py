@@ -25,7 +25,7 @@ from papertape.errors import (
 )
 from papertape.events import Note
 from papertape.jobs.blank import check_writable
-from papertape.jobs.context import TAKEN, Context, Lost, Outcome, be_patient, conclude, run_in_session
+from papertape.jobs.context import TAKEN, Context, Lost, Outcome, be_patient, conclude, ending, run_in_session
 from papertape.jobs.heartbeat import heartbeat
 from papertape.jobs.prove import prove
 from papertape.ledger import Ledger
@@ -80,10 +80,11 @@ def run_dump(context: Context) -> Outcome:
     what the ledger, or the lab's database, has against it; later errors are in the outcome. However it ends, the lab's
     database is told.
     """
-    try:
-        return run_in_session(context, partial(_plan_and_run, context))
-    finally:
-        context.lab.settle()
+    with ending("dump", context.tell) as end:
+        try:
+            return end.add(run_in_session(context, partial(_plan_and_run, context)))
+        finally:
+            context.lab.settle()
 
 
 def _plan_and_run(context: Context, session: Session) -> Outcome:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from papertape.errors import NothingToDo, PapertapeError, VolumeError
-from papertape.jobs.context import Context
+from papertape.jobs.context import Context, ending
 from papertape.ledger import Imported, Ledger, Registered
 from papertape.tape.library import Library
 from papertape.transfer.stop import Stop
@@ -50,9 +50,12 @@ def import_volumes(
     if it does not tell. An error with one volume does not keep the others from their turn. Raises DriveError,
     ChangerError and HostError where nothing can be read at all, Interrupted.
     """
-    for surveyed in survey(context.library, tags, context.settings.spool, context.stop):
-        registered = Registered(capacity, context.settings.copies, copy_of(surveyed.volume))
-        yield _enter(context.ledger, surveyed, registered)
+    with ending("import", context.tell) as end:
+        for surveyed in survey(context.library, tags, context.settings.spool, context.stop):
+            registered = Registered(capacity, context.settings.copies, copy_of(surveyed.volume))
+            result = _enter(context.ledger, surveyed, registered)
+            end.fail(result.error)
+            yield result
 
 
 def survey(library: Library, tags: Sequence[str], spool: Path, stop: Stop) -> Iterator[Surveyed]:

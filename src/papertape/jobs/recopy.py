@@ -22,7 +22,7 @@ from papertape.errors import (
 )
 from papertape.evidence import Verification
 from papertape.jobs.blank import check_writable
-from papertape.jobs.context import Context, Outcome, add_notes, be_patient, conclude, run_in_session
+from papertape.jobs.context import Context, Outcome, add_notes, be_patient, conclude, ending, run_in_session
 from papertape.jobs.heartbeat import heartbeat
 from papertape.jobs.prove import judge
 from papertape.ledger import UNFINISHED, CopyRecord, DumpRecord, Ledger
@@ -96,14 +96,15 @@ def run_recopy(context: Context, tag: str, *, from_disk: bool = False) -> Outcom
 
     Raises, before anything is claimed, UserError, VolumeError and DriveError; later errors are in the outcome.
     """
-    drives = len(context.library.drives)
-    if drives < 2 and not from_disk:
-        remedy = "where its data sets are still on disk, --from-disk needs no other drive"
-        raise UserError(f"a copy is made from one drive to another, and this library has but one; {remedy}")
-    try:
-        return run_in_session(context, partial(_recopy, context, tag, from_disk), min(drives, 2))
-    finally:
-        context.lab.settle()
+    with ending("recopy", context.tell) as end:
+        drives = len(context.library.drives)
+        if drives < 2 and not from_disk:
+            remedy = "where its data sets are still on disk, --from-disk needs no other drive"
+            raise UserError(f"a copy is made from one drive to another, and this library has but one; {remedy}")
+        try:
+            return end.add(run_in_session(context, partial(_recopy, context, tag, from_disk), min(drives, 2)))
+        finally:
+            context.lab.settle()
 
 
 def _recopy(context: Context, tag: str, from_disk: bool, session: Session) -> Outcome:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from papertape.errors import ClaimLost, PapertapeError
 from papertape.events import Note
-from papertape.jobs.context import Context, Outcome, be_patient, conclude, run_in_session
+from papertape.jobs.context import Context, Outcome, be_patient, conclude, ending, run_in_session
 from papertape.jobs.owner import is_alive
 from papertape.jobs.prove import prove
 from papertape.ledger import UNFINISHED, DumpRecord
@@ -28,12 +28,13 @@ def recover(context: Context, *, undo: bool = False) -> list[Outcome]:
     The volumes of such a dump that lie in drives which nobody has reserved are brought home first, even if an operator
     has put one there since. Whatever else lies in drives stays there. The lab's database is told what became of all.
     """
-    left = context.ledger.orphans(is_alive) + context.ledger.undismissed(is_alive)
-    try:
-        outcomes = [_see_to(context, dump, undo=undo) for dump in sorted(left, key=lambda dump: dump.id)]
-    finally:
-        context.lab.settle()
-    return [outcome for outcome in outcomes if outcome is not None]
+    with ending("recover", context.tell) as end:
+        left = context.ledger.orphans(is_alive) + context.ledger.undismissed(is_alive)
+        try:
+            outcomes = [_see_to(context, dump, undo=undo) for dump in sorted(left, key=lambda dump: dump.id)]
+        finally:
+            context.lab.settle()
+        return [end.add(outcome) for outcome in outcomes if outcome is not None]
 
 
 def _see_to(context: Context, dump: DumpRecord, *, undo: bool) -> Outcome | None:

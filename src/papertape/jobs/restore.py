@@ -21,7 +21,7 @@ from papertape.errors import (
 )
 from papertape.events import Began, Finished, Found, Note, Phase
 from papertape.evidence import HeaderDamaged, Verification, WrongVolume
-from papertape.jobs.context import Context, be_patient
+from papertape.jobs.context import Context, be_patient, ending
 from papertape.jobs.restoreplan import Errand, Plan, Wish, make_extract, plan_restore
 from papertape.ledger import KeptCopy
 from papertape.states import Format
@@ -87,20 +87,21 @@ def _tell_absent(plan: Plan) -> VolumeMissing:
 
 
 def run_restore(
-    context: Context, wish: Wish, folder: Path, tell: Callable[[Plan], None], *, overwrite: bool = False
+    context: Context, wish: Wish, folder: Path, show_plan: Callable[[Plan], None], *, overwrite: bool = False
 ) -> Restored:
-    """Restore what ``wish`` names into ``folder``; ``tell`` hears of the plan before anything moves.
+    """Restore what ``wish`` names into ``folder``; ``show_plan`` gets the plan before anything moves.
 
     A block that cannot be read, or a digest that is wrong, is taken from the twin at once, and the volume is set aside.
     Raises like ``plan_restore``; HostError if the folder cannot be written, ChangerError, DriveError if no drive is
     left, Interrupted when asked to stop. Whatever it raises, the same call goes on where it stopped.
     """
-    with Destination(folder, overwrite=overwrite) as destination:
+    with ending("restore", context.tell) as end, Destination(folder, overwrite=overwrite) as destination:
         plan = plan_restore(context, wish, destination)
-        tell(plan)
+        show_plan(plan)
         restored = Restored(plan)
         if plan.errands:
             _Fetching(be_patient(context), destination, restored).run()
+        end.fail(restored.error)
         return restored
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from papertape.errors import UserError
+from papertape.errors import Interrupted, UserError, VerificationFailed
 from papertape.evidence import Verification
-from papertape.jobs.context import Context, be_patient
+from papertape.jobs.context import Context, be_patient, ending
 from papertape.ledger import Ledger
 from papertape.states import Format
 from papertape.tape.drive import Drive
@@ -48,13 +48,19 @@ def verify(context: Context, tags: Sequence[str]) -> Iterator[Verification]:
     dump; VolumeError, DriveError and ChangerError where a volume cannot be brought before a drive.
     """
     context = be_patient(context)
-    wanted = {tag: _look_up(context.ledger, tag) for tag in tags}
-    count = min(len(wanted), len(context.library.drives))
-    with context.library.reserve(max(count, 1)) as session:
-        rest = list(wanted)
-        while rest and not context.stop.soon:
-            yield from _verify_some(context, session, {tag: wanted[tag] for tag in rest[:count]})
-            rest = rest[count:]
+    with ending("verify", context.tell) as end:
+        wanted = {tag: _look_up(context.ledger, tag) for tag in tags}
+        count = min(len(wanted), len(context.library.drives))
+        with context.library.reserve(max(count, 1)) as session:
+            rest = list(wanted)
+            while rest and not context.stop.soon:
+                verifications = _verify_some(context, session, {tag: wanted[tag] for tag in rest[:count]})
+                if not all(verification.ok for verification in verifications):
+                    end.fail(VerificationFailed(verifications))
+                yield from verifications
+                rest = rest[count:]
+        if rest:
+            end.fail(Interrupted(f"interrupted: {len(wanted) - len(rest)} of {len(wanted)} volumes were read"))
 
 
 def _look_up(ledger: Ledger, tag: str) -> _Wanted:
