@@ -132,6 +132,10 @@ bench-ledger: $(READY)  ## planning a dump from a ledger in which a million data
 measure: $(READY)  ## how the code is cut into functions, calls, classes and comments (MEASURE_ARGS; see tools/measure.py)
 	$(BIN)/python tools/measure.py $(MEASURE_ARGS)
 
+.PHONY: commands
+commands: $(READY)  ## write docs/commands.md again, after a change to the help of a command
+	$(BIN)/python tools/commandpage.py >docs/commands.md
+
 .PHONY: clean
 clean:  ## remove the environments and every cache; data that a demo left stays
 	rm -rf .venv .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -7,11 +7,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import msgspec
 import pytest
 
-from papertape.cli.commands import papertape
+from commandlines import find_command_lines, find_fault
 from papertape.config import BridgeConfig, Document
 
 ROOT = Path(__file__).parents[1]
@@ -66,15 +65,9 @@ def test_a_test_is_there(test: str) -> None:
     assert is_there(ROOT, test)
 
 
-@pytest.mark.parametrize("line", sorted({text for text in quoted(PAGE.read_text()) if text.startswith("papertape ")}))
+@pytest.mark.parametrize("line", sorted(find_command_lines(PAGE.read_text())))
 def test_a_command_line_is_one(line: str) -> None:
-    command: click.Command = papertape
-    words = line.split()[1:]
-    while words and isinstance(command, click.Group):
-        assert words[0] in command.commands, line
-        command = command.commands[words.pop(0)]
-    options = {name for parameter in command.params for name in parameter.opts}
-    assert {word for word in words if word.startswith("--")} <= options, line
+    assert not find_fault(line)
 
 
 def test_a_setting_is_one() -> None:

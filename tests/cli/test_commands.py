@@ -7,7 +7,7 @@ import re
 import shlex
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,36 +15,21 @@ import click
 import msgspec
 import pytest
 
-from papertape.cli.commands import papertape
+from commandlines import find_command, list_paths
 from papertape.errors import EXIT_CODES
 
 from .rig import COMMAND, Lab, check_archived, check_at_rest, finish
 
-DOCS = list((Path(__file__).parents[2] / "docs").glob("*.md"))
+DOCS = [page for page in (Path(__file__).parents[2] / "docs").glob("*.md") if page.name != "commands.md"]
 README = Path(__file__).parents[2] / "README.md"
 
 
-def commands(group: click.Group = papertape, *path: str) -> Iterator[tuple[str, ...]]:
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from commands(command, *path, name)
-        yield (*path, name)
-
-
-def find(path: tuple[str, ...]) -> click.Command:
-    command: click.Command = papertape
-    for name in path:
-        assert isinstance(command, click.Group)
-        command = command.commands[name]
-    return command
-
-
-ALL = list(commands())
+ALL = list(list_paths())
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
 def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
-    command = find(path)
+    command = find_command(path)
     assert command.help
     assert command.short_help
     assert len(command.short_help) <= 60
@@ -53,15 +38,17 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
     assert any("--json" in parameter.opts for parameter in command.params)
 
 
-@pytest.mark.parametrize("path", [path for path in ALL if not isinstance(find(path), click.Group)], ids=" ".join)
+@pytest.mark.parametrize(
+    "path", [path for path in ALL if not isinstance(find_command(path), click.Group)], ids=" ".join
+)
 def test_every_example_is_a_command_line(path: tuple[str, ...]) -> None:
-    epilog = find(path).epilog or ""
+    epilog = find_command(path).epilog or ""
     examples = [line.strip() for line in epilog.splitlines() if line.strip().startswith("papertape")]
     assert examples
     for example in examples:
         name, *words = shlex.split(example.partition("|")[0])
         assert (name, *words[: len(path)]) == ("papertape", *path)
-        find(path).make_context(path[-1], words[len(path) :])
+        find_command(path).make_context(path[-1], words[len(path) :])
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
