@@ -8,15 +8,16 @@ from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from papertape.errors import HostError, UserError
 from papertape.ledger.patience import Patience
 from papertape.ledger.server import (
+    BRIEF_SECONDS,
     BUSY_SECONDS,
     alone,
     clear_unfinished,
@@ -54,6 +55,15 @@ class Database:
     def patient(self, patience: Patience | None) -> Database:
         """Return the same database with that patience, or with none."""
         return Database(self._engine, self.where, patience)
+
+    def brief(self) -> Database:
+        """Return the same database for a transaction that must not wait long for others, nor for a server that is away.
+
+        It has connections of its own, closed after each transaction: waiting too long raises HostError, and nothing
+        that another thread does here waits with it.
+        """
+        make = _sqlite_engine if self._engine.dialect.name == "sqlite" else make_server_engine
+        return Database(make(self._engine.url, brief=True), self.where)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -169,8 +179,10 @@ def _make(url: URL, path: Path, where: str) -> None:
             os.link(new, path)
 
 
-def _sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(url.set(query={"timeout": str(BUSY_SECONDS), **url.query}), max_overflow=-1)
+def _sqlite_engine(url: URL, *, brief: bool = False) -> Engine:
+    seconds = {"timeout": str(BUSY_SECONDS), **url.query, **({"timeout": str(BRIEF_SECONDS)} if brief else {})}
+    pool: dict[str, Any] = {"poolclass": NullPool} if brief else {"max_overflow": -1}
+    engine = create_engine(url.set(query=seconds), **pool)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

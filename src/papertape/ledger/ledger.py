@@ -195,8 +195,12 @@ class Ledger:
         return dump
 
     def heartbeat(self, dump: int, now: datetime) -> None:
-        """Say that the dump's process is alive; raises ClaimLost if the dump is not its any more: stop writing."""
-        self._database.patient(None).write(dumps.heartbeat, dump, self._owners.get(dump), now)
+        """Say that the dump's process is alive; raises ClaimLost if the dump is not its any more: stop writing.
+
+        Raises HostError where others keep the ledger locked for more than ``BRIEF_SECONDS``, LedgerAway (a HostError)
+        where its server is away, whatever the patience of this ledger.
+        """
+        self._database.brief().write(dumps.heartbeat, dump, self._owners.get(dump), now)
 
     def _step(self, dump: int, to: str, work: Callable[..., object], *arguments: Any, **named: Any) -> None:
         """Bring a dump that belongs to this ledger's process, or to nobody, to the state ``to``, once."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, select, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from papertape.errors import UserError
 from papertape.ledger.schema import METADATA
@@ -22,6 +22,8 @@ from papertape.sql.rows import MYSQL, connect_socket
 
 BUSY_SECONDS = 300
 """How long a transaction waits for another: longer than the largest takes; SQLite's ``?timeout=5`` says otherwise."""
+BRIEF_SECONDS = 5
+"""How long a transaction waits for another that must not be waited for: a heartbeat."""
 CONNECT_SECONDS = 10
 """How long to wait for a server that does not answer; ``?connect_timeout=60`` says otherwise."""
 IDLE_SECONDS = 600
@@ -29,25 +31,28 @@ IDLE_SECONDS = 600
 _LOCK = 0x7061706572
 
 
-def make_server_engine(url: URL) -> Engine:
-    """Return the engine for a ledger on a server; raises UserError for an option file that cannot be used."""
+def make_server_engine(url: URL, *, brief: bool = False) -> Engine:
+    """Return the engine for a ledger on a server; raises UserError for an option file that cannot be used.
+
+    With ``brief`` its transactions wait ``BRIEF_SECONDS`` for others at most, and no connection is kept.
+    """
     mysql = url.get_backend_name() in MYSQL
     if mysql:
         _check_option_file(url)
-    arguments = _mysql_arguments() if mysql else _postgresql_arguments()
+    arguments = _mysql_arguments(brief=brief) if mysql else _postgresql_arguments(brief=brief)
+    pool: dict[str, Any] = {"poolclass": NullPool} if brief else {"pool_pre_ping": True, "max_overflow": -1}
     given = {name: value for name, value in arguments.items() if name not in url.query}
     engine = create_engine(
         url,
         connect_args=given,
         isolation_level="READ COMMITTED",
-        pool_pre_ping=True,
-        max_overflow=-1,
         hide_parameters=True,
+        **pool,
     )
     if mysql and isinstance(path := url.query.get("unix_socket"), str):
         event.listen(engine, "do_connect", partial(connect_socket, path, CONNECT_SECONDS))
     if mysql and "read_timeout" in given:
-        event.listen(engine, "connect", _allow_long_answers)
+        event.listen(engine, "connect", partial(_allow_long_answers, 2 * (BRIEF_SECONDS if brief else BUSY_SECONDS)))
     return engine
 
 
@@ -56,9 +61,11 @@ def name_server(url: URL) -> str:
     return url.set(password=None, query={}).render_as_string()
 
 
-def _mysql_arguments() -> dict[str, Any]:
+def _mysql_arguments(*, brief: bool) -> dict[str, Any]:
+    seconds = BRIEF_SECONDS if brief else BUSY_SECONDS
     session = {
-        "innodb_lock_wait_timeout": BUSY_SECONDS,
+        "innodb_lock_wait_timeout": seconds,
+        **({"lock_wait_timeout": seconds} if brief else {}),  # for a table that is locked (LOCK TABLES, ALTER TABLE)
         "net_write_timeout": 3600,  # a plan may take its time over the rows that it gets
         "wait_timeout": IDLE_SECONDS,
     }
@@ -67,20 +74,20 @@ def _mysql_arguments() -> dict[str, Any]:
         "charset": "utf8mb4",
         "connect_timeout": CONNECT_SECONDS,
         "read_timeout": CONNECT_SECONDS,  # for the greeting, which the driver's connect_timeout does not cover
-        "write_timeout": 2 * BUSY_SECONDS,
+        "write_timeout": 2 * seconds,
         "sql_mode": "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",  # nothing is cut off to make it fit
         "init_command": f"SET {settings}",
     }
 
 
-def _allow_long_answers(connection: Any, _entry: ConnectionPoolEntry) -> None:
+def _allow_long_answers(seconds: int, connection: Any, _entry: ConnectionPoolEntry) -> None:
     """Once connected, wait for an answer for as long as a lock may take; a host that vanished says nothing more."""
-    connection._read_timeout = 2 * BUSY_SECONDS  # the driver has no other way to change it
+    connection._read_timeout = seconds  # the driver has no other way to change it
 
 
-def _postgresql_arguments() -> dict[str, Any]:
+def _postgresql_arguments(*, brief: bool) -> dict[str, Any]:
     session = {
-        "lock_timeout": f"{BUSY_SECONDS}s",
+        "lock_timeout": f"{BRIEF_SECONDS if brief else BUSY_SECONDS}s",
         "client_encoding": "UTF8",
     }
     return {
