@@ -3,23 +3,35 @@
 ::
 
     PapertapeError                                              exit 1
-    ├── UserError             mend the command or the config    exit 2
-    │   └── ConfigError       mend the config file              exit 2
+    ├── UserError             correct the command or the config exit 2
+    │   ├── ConfigError       correct the config file           exit 2
+    │   └── Obstacle          move away what is in the way      exit 2
     ├── NothingToDo           no data set is waiting            exit 3
-    ├── SourceError           drop that data set, go on         exit 4
+    ├── SourceError           reject that data set, continue    exit 4
+    ├── AllRejected           correct the sources, add them     exit 4
+    ├── NotReproduced         copy the twin, not the disk       exit 4
     ├── VolumeError           set the volume aside              exit 5
-    │   ├── VolumeMissing     it is not where it can be loaded  exit 5
+    │   ├── VolumeMissing     put it where a drive can get it   exit 5
     │   ├── VolumeNotBlank    nothing was written to it         exit 5
     │   ├── VolumeFull        it ended before its capacity      exit 5
     │   ├── WriteProtected    move the tab, or another volume   exit 5
-    │   └── FormatError       its bytes are not of the format   exit 5
+    │   └── FormatError       its bytes break the format        exit 5
+    ├── NoBlankVolume         register or insert a blank one    exit 5
+    ├── CopiesMissing         put one of them into a slot       exit 5
     ├── DriveError            take the drive out of service     exit 6
-    │   ├── DriveBusy         another process has it            exit 6
-    │   ├── BlockRefused      it takes shorter blocks only      exit 6
-    │   └── HostDiskFull      the virtual library's disk is full  exit 6
-    ├── ChangerError          stop, a human looks               exit 7
+    │   ├── DriveBusy         end the process that has it       exit 6
+    │   ├── BlockRefused      make `block_size` smaller         exit 6
+    │   └── HostDiskFull      make room for the virtual library exit 6
+    ├── TooFewDrives          use fewer volumes at once         exit 6
+    ├── ChangerError          stop, look into the library       exit 7
+    │   ├── InventoryUnknown  it does not say what lies where   exit 7
+    │   ├── MoveFailed        see where the cartridge is now    exit 7
+    │   │   └── SourceEmpty   nothing was moved                 exit 7
+    │   ├── LabelUnreadable   take that cartridge out by hand   exit 7
+    │   └── LibraryFull       take a cartridge out              exit 7
     ├── VerificationFailed    the volumes named are not good    exit 8
-    ├── RestoreFailed         no copy has what is named         exit 8
+    ├── RestoreFailed         no copy has the data sets named   exit 8
+    ├── CopyFailed            every copy of a dump failed       exit 1
     ├── HostError             the host's own disk or database   exit 1
     │   └── LedgerAway        the ledger's server is away       exit 1
     ├── ClaimLost             another process was faster        exit 1
@@ -27,7 +39,10 @@
     ├── EvidenceMissing       nothing proves that claim         exit 1
     └── Interrupted           run it again                      exit 130
 
-An error carries fields; its sentence is built from them and says what happened, where, and the remedy.
+An error carries fields, and each holds what its name says; the sentence is built from them and says what happened,
+where, and the remedy. Exceptions that are no ``PapertapeError`` never reach the operator: ``HeaderError`` and
+``ScanError`` of the volume format are of ``ValueError``, and where the volume is known they become findings, or a
+``FormatError``.
 """
 
 from __future__ import annotations
@@ -40,35 +55,44 @@ class PapertapeError(Exception):
     """The root of the tree; raised as itself by nothing."""
 
     exit_code: ClassVar[int] = 1
-    meaning: ClassVar[str] = "unexpected"
+    meaning: ClassVar[str] = "an unforeseen error, or the host's disk or database failed"
 
 
 class UserError(PapertapeError):
     """The command or the config asks for something that cannot be done."""
 
     exit_code = 2
-    meaning = "wrong command or config"
+    meaning = "the command or the config is wrong"
 
 
 class ConfigError(UserError):
     """The config file, or a value in it, is wrong."""
 
 
+class Obstacle(UserError):
+    """Something in the destination of a restore is in the way of the data set ``source``; ``reason`` is a clause."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"{source}: {reason}")
+        self.source = source
+        self.reason = reason
+
+
 class NothingToDo(PapertapeError):
     """There is no work of the kind asked for."""
 
     exit_code = 3
-    meaning = "nothing to do"
+    meaning = "there is nothing to do"
 
 
 class SourceError(PapertapeError):
-    """A data set cannot be archived as it is; the others go on.
+    """A data set cannot be archived as it is; the others are archived.
 
-    ``path`` is the source as shown to people, ``reason`` a clause without a full stop.
+    ``path`` is that of the data set or of the file in it, as shown to people, ``reason`` a clause without a full stop.
     """
 
     exit_code = 4
-    meaning = "some sources were rejected, the rest is archived"
+    meaning = "some data sets were rejected, the rest is archived"
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -76,14 +100,37 @@ class SourceError(PapertapeError):
         self.reason = reason
 
 
+class AllRejected(PapertapeError):
+    """Every data set of a dump was rejected: nothing was archived, and the volumes stay blank or held."""
+
+    exit_code = SourceError.exit_code
+    meaning = SourceError.meaning
+
+    def __init__(self, dump: int) -> None:
+        super().__init__(f"every data set of dump {dump} was rejected; its volumes are kept for the next dump")
+        self.dump = dump
+
+
+class NotReproduced(PapertapeError):
+    """Written again from disk, a dump is not byte for byte as it is on its twin; ``reason`` is a clause."""
+
+    exit_code = SourceError.exit_code
+    meaning = SourceError.meaning
+
+    def __init__(self, dump_uuid: str, reason: str) -> None:
+        super().__init__(f"dump {dump_uuid} cannot be written again from disk: {reason}; copy it from its twin")
+        self.dump_uuid = dump_uuid
+        self.reason = reason
+
+
 class VolumeError(PapertapeError):
-    """A volume cannot be used; it is set aside."""
+    """A volume cannot be used; it is set aside. ``volume_tag`` is None where the tag is not known."""
 
     exit_code = 5
-    meaning = "volume"
+    meaning = "a volume is missing or cannot be used"
 
-    def __init__(self, volume_tag: str, reason: str) -> None:
-        super().__init__(f"volume {volume_tag}: {reason}")
+    def __init__(self, volume_tag: str | None, reason: str) -> None:
+        super().__init__(f"volume {volume_tag or '(tag unknown)'}: {reason}")
         self.volume_tag = volume_tag
         self.reason = reason
 
@@ -108,11 +155,36 @@ class FormatError(VolumeError):
     """What lies on a volume breaks a rule of the volume format."""
 
 
+class NoBlankVolume(PapertapeError):
+    """There is no blank volume, or none that a drive can get, for ``copy`` (counted from 1)."""
+
+    exit_code = VolumeError.exit_code
+    meaning = VolumeError.meaning
+
+    def __init__(self, copy: int, reason: str) -> None:
+        super().__init__(f"no blank volume for copy {copy}: {reason}")
+        self.copy = copy
+        self.reason = reason
+
+
+class CopiesMissing(PapertapeError):
+    """One of several volumes is needed, and none of them is where a drive can get it."""
+
+    exit_code = VolumeError.exit_code
+    meaning = VolumeError.meaning
+
+    def __init__(self, volume_tags: Sequence[str], reason: str) -> None:
+        names = " or ".join(volume_tags)
+        super().__init__(f"{f'volume {names}' if names else 'no volume'}: {reason}")
+        self.volume_tags = tuple(volume_tags)
+        self.reason = reason
+
+
 class DriveError(PapertapeError):
     """A drive failed, or did not do what it was told; ``drive`` is its element number."""
 
     exit_code = 6
-    meaning = "drive"
+    meaning = "a drive is missing, busy or failed"
 
     def __init__(self, drive: int, reason: str) -> None:
         super().__init__(f"drive {drive}: {reason}")
@@ -132,24 +204,77 @@ class HostDiskFull(DriveError):
     """The disk below a virtual library is full: neither the cartridge nor its recording is to blame."""
 
 
+class TooFewDrives(PapertapeError):
+    """More drives are needed at once than there are; both are counts."""
+
+    exit_code = DriveError.exit_code
+    meaning = DriveError.meaning
+
+    def __init__(self, needed: int, available: int) -> None:
+        remedy = "use fewer volumes at once, or add a drive"
+        super().__init__(f"too few drives: {needed} needed at once, {available} available; {remedy}")
+        self.needed = needed
+        self.available = available
+
+
 class ChangerError(PapertapeError):
-    """A robot move failed; ``source`` and ``destination`` are elements as shown to people."""
+    """The changer failed; ``reason`` is a clause. Raised as one of its kinds only."""
 
     exit_code = 7
-    meaning = "changer"
+    meaning = "the changer failed, look into the library"
+
+    def __init__(self, sentence: str, reason: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+class InventoryUnknown(ChangerError):
+    """The changer does not say what lies where."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"asking the changer what lies where: {reason}", reason)
+
+
+class MoveFailed(ChangerError):
+    """A robot move failed; ``source`` and ``destination`` are elements as shown to people: "slot 3", "drive 0"."""
 
     def __init__(self, source: str, destination: str, reason: str) -> None:
-        super().__init__(f"moving a cartridge from {source} to {destination}: {reason}")
+        super().__init__(f"moving a cartridge from {source} to {destination}: {reason}", reason)
         self.source = source
         self.destination = destination
-        self.reason = reason
+
+
+class SourceEmpty(MoveFailed):
+    """There was no cartridge to be moved, and nothing was done."""
+
+    def __init__(self, source: str, destination: str) -> None:
+        super().__init__(source, destination, f"{source} is empty")
+
+
+class LabelUnreadable(ChangerError):
+    """The cartridge in ``element`` ("mail slot 13") has no label that the changer can read, so it is not moved."""
+
+    def __init__(self, element: str) -> None:
+        reason = "the cartridge has no readable label; take it out by hand"
+        super().__init__(f"{element}: {reason}", reason)
+        self.element = element
+
+
+class LibraryFull(ChangerError):
+    """No element of ``kind`` ("slot", "mail slot") is free for the volume; its tag is None if it cannot be read."""
+
+    def __init__(self, kind: str, volume_tag: str | None) -> None:
+        reason = f"no {kind} is free; take a cartridge out"
+        super().__init__(f"volume {volume_tag or 'without a readable label'} cannot be moved: {reason}", reason)
+        self.kind = kind
+        self.volume_tag = volume_tag
 
 
 class VerificationFailed(PapertapeError):
     """At least one volume did not read back as it was written; ``verifications`` are all results of the run."""
 
     exit_code = 8
-    meaning = "verification failed"
+    meaning = "a copy did not read back as it was written"
 
     def __init__(self, verifications: Sequence[Any]) -> None:
         bad = [item for item in verifications if not item.ok]
@@ -172,6 +297,10 @@ class RestoreFailed(PapertapeError):
         more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
         super().__init__(f"{source} could be had from no copy ({reason}){more}; what else could be had is restored")
         self.failed = tuple(failed)
+
+
+class CopyFailed(PapertapeError):
+    """Every copy of a dump failed while it was written; the first failure is its cause. Ends the reading side."""
 
 
 class HostError(PapertapeError):
@@ -219,11 +348,11 @@ class Interrupted(PapertapeError):
     """The operator asked to stop."""
 
     exit_code = 130
-    meaning = "interrupted"
+    meaning = "interrupted, run the command again"
 
 
 EXIT_CODES: tuple[tuple[int, str], ...] = (
-    (0, "all well"),
+    (0, "everything was done"),
     *sorted(
         (kind.exit_code, kind.meaning)
         for kind in (

@@ -112,7 +112,7 @@ def test_an_empty_library_is_said_and_costs_no_volume(waiting: Lab) -> None:
     for command in ("plan", "dump"):
         ran = waiting.run(command)
         assert ran.code == 5
-        assert "for copy 1: no blank one is in the library; put PAPR1001 or another blank one into a slot" in ran.error
+        assert "for copy 1: none is in the library; put PAPR1001 or another blank one into a slot" in ran.error
     assert waiting.states("volumes") == ["blank"] * 6
     (waiting.library / "library.json").write_text(full)
     assert "PAPR1001 and PAPR2001" in waiting.ok("dump")

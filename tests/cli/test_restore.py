@@ -335,7 +335,7 @@ def test_there_is_no_blank_volume(torn: Lab) -> None:
     take_away(torn, "PAPR1001")
     ran = torn.run("recopy", "PAPR2001")
     assert ran.code == 5
-    assert "the good twin, is not in the library" in ran.error
+    assert "holds the good copy, but is not in the library" in ran.error
 
 
 def test_there_is_but_one_drive(torn: Lab) -> None:

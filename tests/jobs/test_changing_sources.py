@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from papertape.errors import NothingToDo, SourceError
+from papertape.errors import AllRejected, NothingToDo
 from papertape.jobs.context import Outcome
 from papertape.jobs.deletable import OnDisk, find_deletable
 from stories import HOST, KIB, At, Lab, check_all_archived, check_archived, noise
@@ -250,7 +250,7 @@ def test_only_rejected_sources_archive_nothing_and_keep_the_volumes_for_the_next
         grow(path)
     grow(night[-1] / "header")
     outcome = lab.dump()
-    assert isinstance(outcome.error, SourceError)
+    assert isinstance(outcome.error, AllRejected)
     assert len(outcome.rejected) == 6
     assert set(lab.states().values()) == {"rejected"}
     with pytest.raises(NothingToDo):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from papertape import __version__
-from papertape.errors import DriveError, NothingToDo
+from papertape.errors import NothingToDo, TooFewDrives
 from papertape.events import Event, Phase, RobotMoves
 from papertape.jobs.register import register
 from papertape.ledger import CopyRecord
@@ -127,7 +127,7 @@ def test_any_number_of_copies_and_drives(new_lab: MakeLab, night: list[Path], co
 def test_with_too_few_drives_nothing_is_claimed(new_lab: MakeLab, night: list[Path]) -> None:
     lab = new_lab(drives=1)
     lab.add(*night)
-    with pytest.raises(DriveError, match="missing"):
+    with pytest.raises(TooFewDrives, match="2 needed at once, 1 available"):
         lab.dump()
     assert set(lab.states().values()) == {"waiting"}
     assert lab.ledger.dumps() == ()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from papertape.errors import Interrupted, VolumeError, VolumeNotBlank, WriteProtected
+from papertape.errors import Interrupted, NoBlankVolume, VolumeError, VolumeNotBlank, WriteProtected
 from papertape.tape.drive import Mark
 from papertape.tape.virtual.faults import Faults
 from papertape.transfer.stop import Stop
@@ -207,7 +207,7 @@ def test_a_held_dump_whose_drive_fails_stays_held(lab: Lab) -> None:
 def test_no_blank_volume_is_told_before_anything_is_claimed(lab: Lab) -> None:
     for number in range(1, 4):
         lab.ledger.retire(f"PAPR2{number:03}", "worn")
-    with pytest.raises(VolumeError, match="copy 2: none is blank"):
+    with pytest.raises(NoBlankVolume, match="copy 2: register one"):
         lab.dump()
     assert set(lab.states().values()) == {"waiting"}
 

@@ -10,14 +10,16 @@ import msgspec
 import pytest
 
 from papertape.errors import (
+    CopiesMissing,
     DriveError,
     Interrupted,
+    NoBlankVolume,
+    NotReproduced,
     PapertapeError,
     SourceError,
     UserError,
     VerificationFailed,
     VolumeError,
-    VolumeMissing,
     VolumeNotBlank,
 )
 from papertape.tape.virtual.faults import Faults
@@ -145,8 +147,8 @@ def test_from_disk_only_what_can_be_the_same(lost: Lab) -> None:
     lost.recopy(BAD)
     lost.ledger.retire(NEW, "lost, too")
     outcome = lost.recopy(NEW, from_disk=True)
-    assert isinstance(outcome.error, SourceError)
-    assert "take the copy from the twin" in str(outcome.error)
+    assert isinstance(outcome.error, NotReproduced)
+    assert "copy it from its twin" in str(outcome.error)
     assert not lost.tape_files("PAPR2003")
 
 
@@ -236,10 +238,10 @@ def test_what_cannot_be_done_is_told_and_changes_nothing(lab: Lab) -> None:
     lab.ledger.retire(BAD, "lost")
     lab.ledger.retire(NEW, "sold")
     lab.ledger.retire("PAPR2003", "sold")
-    with pytest.raises(VolumeError, match="none is blank"):
+    with pytest.raises(NoBlankVolume, match="register one with"):
         lab.recopy(BAD)
     lab.ledger.add_volumes([("PAPR2004", 2, 1000)], lab.ledger.volume(GOOD).registered_at)
-    with pytest.raises(VolumeMissing):
+    with pytest.raises(NoBlankVolume, match="none is in the library; put PAPR2004"):
         lab.recopy(BAD)
     assert lab.ledger.dumps()[0].state == "archived"
 
@@ -259,7 +261,7 @@ def test_a_volume_that_is_not_blank_is_not_written_to(lost: Lab) -> None:
 
 def test_a_good_twin_that_is_away_is_asked_for(lost: Lab) -> None:
     operate(lost.cartridge(GOOD), lambda record: record.update(barcode="OTHER001"))
-    with pytest.raises(VolumeMissing, match=GOOD):
+    with pytest.raises(CopiesMissing, match=GOOD):
         lost.recopy(BAD)
     assert lost.recopy(BAD, from_disk=True).error is None
 

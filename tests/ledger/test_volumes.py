@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ledger.samples import NOW, UUID, all_tags, archive, begin, fill, plan
-from papertape.errors import UserError, VolumeError
+from papertape.errors import NoBlankVolume, UserError
 from papertape.ledger import Ledger
 
 
@@ -49,7 +49,7 @@ def test_the_lowest_blank_tag_of_each_copy_is_free(ledger: Ledger) -> None:
 
 def test_a_copy_without_a_blank_volume_is_named(ledger: Ledger) -> None:
     ledger.add_volumes([("A1", 1, 5)], NOW)
-    with pytest.raises(VolumeError, match="copy 2: none is blank; add one with `papertape volumes add`"):
+    with pytest.raises(NoBlankVolume, match="copy 2: register one with `papertape volumes add`"):
         ledger.free_volumes(2, all_tags(ledger))
 
 
@@ -57,7 +57,7 @@ def test_a_retired_volume_is_not_free(ledger: Ledger) -> None:
     fill(ledger, pairs=1)
     ledger.retire("PAPR1001", "dropped")
     assert (ledger.volume("PAPR1001").state, ledger.volume("PAPR1001").reason) == ("retired", "dropped")
-    with pytest.raises(VolumeError):
+    with pytest.raises(NoBlankVolume):
         ledger.free_volumes(1, all_tags(ledger))
 
 

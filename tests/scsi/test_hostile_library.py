@@ -172,7 +172,7 @@ def test_a_cartridge_taken_out_before_the_dump_is_missed(shelf: Shelf) -> None:
     pair = shelf.pair()
     shelf.library.take_out(pair.slots[1])
     ran = shelf.refuse(VOLUME, pair[:2])
-    assert "volume for copy 2: no blank one is in the library; put " in ran.error
+    assert "no blank volume for copy 2: none is in the library; put " in ran.error
     shelf.library.put_in(pair.slots[1], pair.second)
     shelf.succeed(pair)
 
@@ -256,7 +256,7 @@ def test_two_cartridges_with_one_label_are_not_chosen_from(shelf: Shelf) -> None
     shelf.library.take_out(other)
     shelf.library.put_in(other, "TWIN", label=pair.first)
     both = [pair.second, "TWIN"]
-    assert "volume for copy 1: no blank one is in the library" in shelf.refuse(VOLUME, both).error
+    assert "no blank volume for copy 1: none is in the library" in shelf.refuse(VOLUME, both).error
     where = f"volume {pair.first}: in the library more than once, in slot {pair.slots[0]} and slot {other}"
     assert where in shelf.refuse(VOLUME, both, "library", "load", pair.first).error
     shelf.library.take_out(other)

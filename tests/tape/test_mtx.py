@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papertape.errors import ChangerError, PapertapeError, UserError
+from papertape.errors import ChangerError, InventoryUnknown, PapertapeError, UserError
 from papertape.tape.changer import Element, ElementKind, ElementStatus, Inventory
 from papertape.tape.scsi import mtx
-from papertape.tape.scsi.mtx import InventoryUnknown, Limits, MtxChanger, parse_status
+from papertape.tape.scsi.mtx import Limits, MtxChanger, parse_status
 from papertape.tape.scsi.sense import describe_sense, explain
 
 from .rigs import drive_at, mail, slot

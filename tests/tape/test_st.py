@@ -87,7 +87,7 @@ def test_one_enospc_is_early_warning_and_two_are_the_end() -> None:
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
 def test_a_refusal_to_write_is_the_tab(number: int) -> None:
-    with pytest.raises(WriteProtected, match="volume in drive 1: it is write-protected"):
+    with pytest.raises(WriteProtected, match=r"volume \(tag unknown\): it is write-protected \(drive 1\)"):
         drive(number).write_block(memoryview(b"x"))
 
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from papertape.errors import HostError, PapertapeError, UserError
-from papertape.transfer.destination import PREFIX, Destination, Obstacle, Restoration, Wanted
+from papertape.errors import HostError, Obstacle, PapertapeError, UserError
+from papertape.transfer.destination import PREFIX, Destination, Restoration, Wanted
 from papertape.volume.header import DIRECTORY, FILE, LINK, Attributes
 
 TIME = 1_500_000_000_123_456_789

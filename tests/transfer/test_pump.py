@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papertape.errors import DriveError, Interrupted
+from papertape.errors import CopyFailed, DriveError, Interrupted
 from papertape.events import tell_all
-from papertape.transfer.pump import CopyFailed, Pump, Target
+from papertape.transfer.pump import Pump, Target
 from papertape.transfer.stop import Stop
 
 from .tapes import FILEMARK, ForgetfulDrive, GatedDrive, MemoryDrive

@@ -171,7 +171,7 @@ def _describe(done: Restored) -> dict[str, object]:
         "bytes_read": done.read,
         "sick": [{"volume": volume, "reason": reason} for volume, reason in done.sick.items()],
         "failed": [{"source": source, "reason": reason} for source, reason in done.failed],
-        "in_the_way": [{"source": item.path, "reason": item.reason} for item in done.obstacles],
+        "in_the_way": [{"source": item.source, "reason": item.reason} for item in done.obstacles],
         "away": [_describe_errand(done.plan, errand) for errand in done.plan.absent],
     }
 

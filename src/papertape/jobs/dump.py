@@ -13,13 +13,13 @@ from pathlib import Path
 from uuid import uuid4
 
 from papertape.errors import (
+    AllRejected,
     BlockRefused,
     ClaimLost,
     HostDiskFull,
     Interrupted,
     NothingToDo,
     PapertapeError,
-    SourceError,
     VolumeError,
     VolumeMissing,
 )
@@ -224,7 +224,7 @@ class Dump:
             return next(iter(self._errors.values()))
         if self._stop.soon:
             return Interrupted("stopped before the first archive; `papertape dump` begins it again")
-        return SourceError("the whole dump", "every data set in it was rejected; the volumes are kept for the next one")
+        return AllRejected(self._dump)
 
     def _give_up(self, error: BaseException) -> None:
         """Free what was claimed: sick volumes go aside, volumes that were written to stay with this very dump."""

@@ -11,12 +11,12 @@ from itertools import groupby
 from operator import itemgetter
 
 from papertape.errors import (
+    CopiesMissing,
     Interrupted,
     PapertapeError,
     UserError,
     VerificationFailed,
     VolumeError,
-    VolumeMissing,
     VolumeNotBlank,
     WriteProtected,
 )
@@ -86,8 +86,8 @@ def _choose_source(ledger: Ledger, dump: DumpRecord, loadable: Collection[str], 
     good.sort(key=lambda copy: copy.verified_at is None)
     chosen = next((copy for copy in good if copy.volume in loadable), None)
     if chosen is None:
-        names = " or ".join(copy.volume for copy in good)
-        raise VolumeMissing(names, "the good twin, is not in the library; put it into a slot")
+        tags = [copy.volume for copy in good]
+        raise CopiesMissing(tags, "holds the good copy, but is not in the library; put it into a slot")
     return chosen
 
 

@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 
 from papertape.errors import (
+    CopiesMissing,
     DriveError,
     Interrupted,
+    Obstacle,
     PapertapeError,
     RestoreFailed,
     UserError,
     VolumeError,
-    VolumeMissing,
 )
 from papertape.events import Began, Finished, Found, Note, Phase
 from papertape.evidence import HeaderDamaged, Verification, WrongVolume
@@ -27,7 +28,7 @@ from papertape.ledger import KeptCopy
 from papertape.states import Format
 from papertape.tape.drive import Drive
 from papertape.tape.library import Session
-from papertape.transfer.destination import Destination, Obstacle
+from papertape.transfer.destination import Destination
 from papertape.transfer.drivepool import Crew, OutOfService
 from papertape.transfer.predecessor.restore import PredecessorExtract, restore_predecessor
 from papertape.transfer.restore import (
@@ -77,13 +78,13 @@ class Restored:
         return None
 
 
-def _tell_absent(plan: Plan) -> VolumeMissing:
+def _tell_absent(plan: Plan) -> CopiesMissing:
     errand = plan.absent[0]
-    names = " or ".join(copy.volume for copy in errand.copies) or f"of dump {errand.dump}"
+    tags = [copy.volume for copy in errand.copies]
     places = "; ".join(f"{copy.volume}: {plan.places[copy.volume]}" for copy in errand.copies)
     sets = sum(len(each.sets) for each in plan.absent)
     needed = f"needed for {sets} data set{'' if sets == 1 else 's'}"
-    return VolumeMissing(names, f"{needed}, and not where a drive can get it ({places}); put it into a slot")
+    return CopiesMissing(tags, f"{needed}, and not where a drive can get it ({places}); put it into a slot")
 
 
 def run_restore(

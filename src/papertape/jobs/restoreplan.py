@@ -8,11 +8,11 @@ from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
-from papertape.errors import NothingToDo, UserError
+from papertape.errors import NothingToDo, Obstacle, UserError
 from papertape.jobs.context import Context
 from papertape.ledger import Kept, KeptCopy, Ledger
 from papertape.states import Format, VolumeState
-from papertape.transfer.destination import Destination, Obstacle, Restoration, Wanted
+from papertape.transfer.destination import Destination, Restoration, Wanted
 from papertape.transfer.predecessor.restore import PredecessorExtract, holds_predecessor
 from papertape.transfer.restore import Extract, relative_name
 from papertape.volume.header import FILE

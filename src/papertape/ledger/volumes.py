@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, Row, insert, or_, select, update
 
-from papertape.errors import ClaimLost, UserError, VolumeError, VolumeMissing
+from papertape.errors import ClaimLost, NoBlankVolume, UserError
 from papertape.ledger.records import VolumeStatus
 from papertape.ledger.schema import COPIES, DUMPS, VOLUMES
 from papertape.plan import Volume
@@ -94,7 +94,7 @@ def free(connection: Connection, copies: int, loadable: Collection[str]) -> tupl
 def free_one(connection: Connection, copy: int, loadable: Collection[str]) -> Volume:
     """Return the lowest blank and ``loadable`` volume of one copy, with a fresh uuid.
 
-    Raises VolumeError if the copy has no blank one, VolumeMissing if none of them is loadable.
+    Raises NoBlankVolume if the copy has no blank one, or none that is loadable.
     """
     blank = connection.execute(
         select(VOLUMES.c.tag, VOLUMES.c.capacity)
@@ -102,11 +102,11 @@ def free_one(connection: Connection, copy: int, loadable: Collection[str]) -> Vo
         .order_by(VOLUMES.c.tag)
     ).all()
     if not blank:
-        raise VolumeError(f"for copy {copy}", "none is blank; add one with `papertape volumes add`")
+        raise NoBlankVolume(copy, "register one with `papertape volumes add`")
     row = next((row for row in blank if row.tag in loadable), None)
     if row is None:
         more = " or another blank one" if len(blank) > 1 else ""
-        raise VolumeMissing(f"for copy {copy}", f"no blank one is in the library; put {blank[0].tag}{more} into a slot")
+        raise NoBlankVolume(copy, f"none is in the library; put {blank[0].tag}{more} into a slot")
     return Volume(row.tag, str(uuid4()), copy, row.capacity)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from papertape.errors import ChangerError, VolumeError, VolumeMissing
+from papertape.errors import VolumeError, VolumeMissing
 
 TAG_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
 CLEANING_PREFIX = "CLN"
@@ -89,21 +89,14 @@ def _hint(inventory: Inventory) -> str:
     return f" (in {' and '.join(unread)} lies a cartridge without a readable label)" if unread else ""
 
 
-class SourceEmpty(ChangerError):
-    """There was no cartridge to be moved, and nothing was done."""
-
-    def __init__(self, source: Element, destination: Element) -> None:
-        super().__init__(str(source), str(destination), f"{source} is empty")
-
-
 class Changer(Protocol):
     """A robot with storage elements and drives."""
 
     def inventory(self) -> Inventory:
-        """Return what lies where, as the changer reports it now. Raises ChangerError."""
+        """Return what lies where, as the changer reports it now. Raises InventoryUnknown."""
 
     def move(self, source: Element, destination: Element) -> None:
         """Move the cartridge in ``source`` to the empty ``destination``.
 
-        Raises SourceEmpty if there was none before anything moved, and ChangerError; then nothing is known.
+        Raises SourceEmpty if there was none before anything moved, and MoveFailed; then nothing is known.
         """

@@ -9,7 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from papertape.errors import ChangerError, DriveError, UserError, VolumeError, VolumeMissing
+from papertape.errors import (
+    DriveError,
+    LabelUnreadable,
+    LibraryFull,
+    TooFewDrives,
+    UserError,
+    VolumeError,
+    VolumeMissing,
+)
 from papertape.events import Tell
 from papertape.tape.changer import CLEANING_PREFIX, Changer, Element, ElementKind, ElementStatus, Inventory, find_volume
 from papertape.tape.cleanup import afterwards, at_once, one_by_one, raise_first
@@ -89,25 +97,21 @@ class Library:
 
     def _readable(self, status: ElementStatus) -> str:
         if status.volume_tag is None:
-            raise ChangerError(
-                str(status.element), "a slot", "the cartridge has no readable label; take it out by hand"
-            )
+            raise LabelUnreadable(str(status.element))
         return status.volume_tag
 
     def _free(self, kind: ElementKind, volume_tag: str) -> Element:
         free = next((status.element for status in self.inventory().of(kind) if not status.full), None)
         if free is None:
-            raise ChangerError(
-                f"where {volume_tag} is", f"a {kind.value}", f"no {kind.value} is free; take a cartridge out"
-            )
+            raise LibraryFull(kind.value, volume_tag)
         return free
 
     @contextmanager
     def reserve(self, count: int = 1, numbers: Sequence[int] | None = None) -> Iterator[Session]:
         """Take ``count`` drives, or those with the given ``numbers``, for this session alone; wait if they are in use.
 
-        At the end whatever is in them is unloaded and brought home, whatever happened. Raises DriveError if the library
-        has not so many drives, HostError if the lock files cannot be used.
+        At the end whatever is in them is unloaded and brought home, whatever happened. Raises TooFewDrives,
+        DriveError for a number that the library does not have, HostError if the lock files cannot be used.
         """
         among, needed = check_drives(count, numbers, self.drives)
         with reserved(self._locks, among, needed, self._tell) as taken:
@@ -183,8 +187,7 @@ class Session:
             if volume_tags.count(tag) > 1:
                 raise VolumeError(tag, "named twice; the copies must lie on different volumes")
         if len(numbers) < len(volume_tags):
-            needed = f"{len(volume_tags)} volumes need as many drives, this session has {len(numbers)}"
-            raise DriveError(len(numbers), f"missing: {needed}")
+            raise TooFewDrives(len(volume_tags), len(numbers))
         for number in numbers:
             self._reserved(number)
             if numbers.count(number) > 1:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from papertape.errors import DriveError, HostError
+from papertape.errors import DriveError, HostError, TooFewDrives
 from papertape.events import Tell, Waiting
 from papertape.tape.locks import locked, try_lock
 
@@ -102,11 +102,10 @@ def _who_has(locks: Path, among: Sequence[int]) -> str:
 
 
 def check_drives(count: int, numbers: Sequence[int] | None, present: Sequence[int]) -> tuple[Sequence[int], int]:
-    """Return the drives to choose from and how many are needed. Raises DriveError if the library has not so many."""
+    """Return the drives to choose from and how many are needed. Raises TooFewDrives, DriveError."""
     if numbers is None:
         if count > len(present):
-            drives = "1 drive" if count == 1 else f"{count} drives"
-            raise DriveError(len(present), f"missing: this needs {drives}, the library has {len(present)}")
+            raise TooFewDrives(count, len(present))
         return present, count
     for number in numbers:
         if number not in present:

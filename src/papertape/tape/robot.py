@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from papertape.errors import ChangerError, HostError, PapertapeError, VolumeMissing
+from papertape.errors import (
+    ChangerError,
+    HostError,
+    InventoryUnknown,
+    LibraryFull,
+    MoveFailed,
+    PapertapeError,
+    SourceEmpty,
+    VolumeMissing,
+)
 from papertape.events import RobotMoves, Tell
 from papertape.tape.changer import (
     PUT_BACK,
@@ -15,7 +24,6 @@ from papertape.tape.changer import (
     ElementKind,
     ElementStatus,
     Inventory,
-    SourceEmpty,
     find_volume,
 )
 from papertape.tape.locks import locked
@@ -98,11 +106,11 @@ class Robot:
         """Return the inventory; if the changer does not tell, its error names what was put into ``drive`` last."""
         try:
             return self.inventory()
-        except ChangerError as error:
+        except InventoryUnknown as error:
             if drive not in self._fetched:
                 raise
             reason = f"{error.reason}; volume {self._fetched[drive]} was put into {drive_element(drive)}: look there"
-            raise ChangerError(error.source, error.destination, reason) from error
+            raise InventoryUnknown(reason) from error
 
     def _move(self, volume_tag: str | None, source: Element, destination: Element) -> None:
         self._tell(RobotMoves(volume=volume_tag or NO_LABEL, source=str(source), destination=str(destination)))
@@ -112,11 +120,11 @@ class Robot:
             if isinstance(error, SourceEmpty) and volume_tag and self._is_taken_out(volume_tag, source):
                 raise VolumeMissing(volume_tag, f"has been taken out of {source}; {PUT_BACK}") from error
             reason = f"{error.reason}; {self.where(volume_tag)}"
-            raise ChangerError(str(source), str(destination), reason) from error
+            raise MoveFailed(str(source), str(destination), reason) from error
         arrived = self.inventory().at(destination)
         if arrived is None or not arrived.full or arrived.volume_tag != volume_tag:
             reason = f"the changer reports success, but {self.where(volume_tag)}: look into the library"
-            raise ChangerError(str(source), str(destination), reason)
+            raise MoveFailed(str(source), str(destination), reason)
 
     def _is_taken_out(self, volume_tag: str, source: Element) -> bool:
         """Tell whether someone took the volume out: it is nowhere any more, and ``source`` was no drive."""
@@ -131,7 +139,7 @@ class Robot:
         if home in free:
             return home
         if not free:
-            raise ChangerError(str(status.element), "a slot", "no storage slot is free; take a cartridge out")
+            raise LibraryFull(ElementKind.STORAGE.value, status.volume_tag)
         claimed = {drive.home for drive in inventory.of(ElementKind.DRIVE)}
         return next((slot for slot in free if slot not in claimed), free[0])
 

@@ -249,11 +249,13 @@ class StDrive:
         return DriveError(self.number, self._sentence(error, "reading a block"))
 
     def _write_error(self, error: OSError, doing: str) -> DriveError | VolumeFull | WriteProtected:
-        tag = self._volume_tag or f"in drive {self.number}"
         if error.errno == errno.ENOSPC:
-            return VolumeFull(tag, f"the physical end of the tape was reached in drive {self.number}")
+            return VolumeFull(self._volume_tag, f"the physical end of the tape was reached in drive {self.number}")
         if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
-            return WriteProtected(tag, "it is write-protected; move the tab of the cartridge, or take another volume")
+            reason = (
+                f"it is write-protected (drive {self.number}); move the tab of the cartridge, or take another volume"
+            )
+            return WriteProtected(self._volume_tag, reason)
         return DriveError(self.number, self._sentence(error, doing))
 
     def _sentence(self, error: OSError, doing: str) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from papertape.errors import HostError, SourceError, UserError
+from papertape.errors import HostError, Obstacle, UserError
 from papertape.volume.header import DIRECTORY, FILE, LINK, Attributes
 from papertape.volume.names import quote
 
@@ -35,10 +35,6 @@ _MOST_SECONDS = 2**62
 _MOST_OWNER = 2**32 - 1
 SYNCED = 1024 * 1024
 """Bytes from which on a file is brought to the disk itself before it gets its name."""
-
-
-class Obstacle(SourceError):
-    """Something in the destination is in the way of a data set."""
 
 
 class Wanted(NamedTuple):

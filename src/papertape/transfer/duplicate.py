@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from papertape.errors import BlockRefused
+from papertape.errors import BlockRefused, CopyFailed
 from papertape.events import Phase, Tell
 from papertape.evidence import Verification, Written
 from papertape.tape.drive import Drive
-from papertape.transfer.pump import CopyFailed, Pump, Target
+from papertape.transfer.pump import Pump, Target
 from papertape.transfer.stop import Stop
 from papertape.transfer.verify import Reading, Untapped
 from papertape.transfer.write import make_record

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from papertape.errors import BlockRefused, DriveError, PapertapeError
+from papertape.errors import BlockRefused, CopyFailed, DriveError, PapertapeError
 from papertape.events import Finished, Moved, Tell
 from papertape.evidence import Written
 from papertape.tape.drive import Drive
@@ -25,10 +25,6 @@ class Target:
     volume: str
     drive: Drive
     label: bytes
-
-
-class CopyFailed(PapertapeError):
-    """Every copy has failed; the first failure is its cause."""
 
 
 class Writer:

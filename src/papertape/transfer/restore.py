@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from papertape.errors import DriveError, FormatError, Interrupted
+from papertape.errors import DriveError, FormatError, Interrupted, Obstacle
 from papertape.events import Tell
 from papertape.evidence import DigestMismatch, Finding, HeaderDamaged, ReadFailed, WrongVolume
 from papertape.tape.drive import Drive
 from papertape.transfer.blockahead import BlockAhead, Span, Unreadable
-from papertape.transfer.destination import NewFile, Obstacle, Restoration, Wanted
+from papertape.transfer.destination import NewFile, Restoration, Wanted
 from papertape.transfer.stop import Stop
 from papertape.volume.header import DIRECTORY, FILE, Attributes
 from papertape.volume.label import read_label

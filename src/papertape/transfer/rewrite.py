@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
 
-from papertape.errors import SourceError
+from papertape.errors import NotReproduced, SourceError
 from papertape.events import Tell
 from papertape.plan import Batch, DataSet
 from papertape.tape.drive import Drive
@@ -46,7 +46,7 @@ def check_reproducible(batch: Batch, expected: Expected, counts: tuple[int, int,
     for member in expected.members():
         content = would_be.pop(member.name, None) if member.dataset < 0 else None
         if content is not None and hashlib.sha256(content).hexdigest() != member.sha256:
-            raise SourceError(quote(member.name), "cannot be written again as it was: take the copy from the twin")
+            raise NotReproduced(expected.dump, f"its {quote(member.name)} would differ")
 
 
 def check_sources(batch: Batch, members_of: Callable[[DataSet], Iterator[Member]]) -> None:
@@ -96,10 +96,10 @@ def _compare(catalog: Catalog | None, expected: Expected, rejected: tuple[tuple[
     if rejected:
         raise SourceError(*rejected[0])
     if catalog is None:
-        raise SourceError("the whole dump", "was not written to its end")
+        raise NotReproduced(expected.dump, "it was not written to its end")
     for new, old in zip_longest(catalog.members(), expected.members()):
         if new != old:
             name = quote(new.name if new else old.name)
             raise SourceError(name, "is not what lies on the twin: it was changed, or another papertape wrote it")
     if catalog.tape_files != expected.tape_files:
-        raise SourceError("the whole dump", "has other headers than its twin")
+        raise NotReproduced(expected.dump, "its headers would differ")

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from papertape.errors import HostError
+from papertape.errors import CopyFailed, HostError
 from papertape.events import Note, Phase, Tell
 from papertape.evidence import Written
 from papertape.plan import Batch, DataSet
 from papertape.tape.drive import Drive
-from papertape.transfer.pump import CopyFailed, Pump, Target
+from papertape.transfer.pump import Pump, Target
 from papertape.transfer.recording import Recording
 from papertape.transfer.stop import Stop
 from papertape.volume.catalog import Catalog

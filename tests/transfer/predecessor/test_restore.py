@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.transfer.tapes import MemoryDrive
 
+from papertape.errors import Obstacle
 from papertape.events import tell_all
 from papertape.tape.drive import Mark
-from papertape.transfer.destination import Destination, Obstacle
+from papertape.transfer.destination import Destination
 from papertape.transfer.predecessor.restore import PredecessorExtract, holds_predecessor, restore_predecessor
 from papertape.transfer.restore import Passage
 from papertape.transfer.stop import Stop

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from papertape.errors import PapertapeError, RestoreFailed, VolumeMissing
+from papertape.errors import CopiesMissing, PapertapeError, RestoreFailed
 from papertape.jobs.context import Context
 from papertape.jobs.imports import Result, import_volumes
 from papertape.jobs.restoreplan import Wish
@@ -80,9 +80,7 @@ def _judge_rest(ledger: Ledger, wish: Wish, errors: dict[str, PapertapeError]) -
     return error or _tell_away(unknown, away[0].sets, sum(group.sets for group in away[1:]))
 
 
-def _tell_away(labels: Sequence[str], sets: int, others: int) -> VolumeMissing:
+def _tell_away(labels: Sequence[str], sets: int, others: int) -> CopiesMissing:
     more = f" (and others for {others} more)" if others else ""
     needed = f"by the lab's table needed for {sets} data set{'' if sets == 1 else 's'}{more}"
-    return VolumeMissing(
-        " or ".join(labels), f"{needed}, never read, and not where a drive can get it; put it into a slot"
-    )
+    return CopiesMissing(labels, f"{needed}, never read, and not where a drive can get it; put it into a slot")

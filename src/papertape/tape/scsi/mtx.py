@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from papertape.errors import ChangerError, PapertapeError, UserError
-from papertape.tape.changer import Element, ElementKind, ElementStatus, Inventory, SourceEmpty
+from papertape.errors import InventoryUnknown, MoveFailed, PapertapeError, SourceEmpty, UserError
+from papertape.tape.changer import Element, ElementKind, ElementStatus, Inventory
 from papertape.tape.scsi.sense import explain, means_no_changer
 
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -30,14 +30,6 @@ SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 GRACE_SECONDS = 5.0
 """How long a killed mtx is waited for: inside the kernel's driver it dies only when the changer answers."""
-
-
-class InventoryUnknown(ChangerError):
-    """The changer does not say what lies where; ``reason`` is a clause."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__("its place", "another", reason)
-        self.args = (f"asking the changer what lies where: {reason}",)
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,7 @@ _SLOT = re.compile(rf" *Storage Element {_N}(?P<mail> IMPORT/EXPORT)?:(?:Empty|(
 
 
 def parse_status(text: str) -> Inventory:
-    """Return the inventory that ``mtx status`` printed as ``text``; raises ChangerError if it is not one, or not whole.
+    """Return the inventory that ``mtx status`` printed as ``text``; raises InventoryUnknown if it is not whole.
 
     Volume tags come without the blanks around them, and as ASCII: anything else in them, and a backslash, is escaped as
     in Python. ``home`` is only a hint: where the changer does not know it, mtx names some empty slot.
@@ -183,10 +175,8 @@ class MtxChanger:
                 answer = self._run(lock, self._limits.move, *_command(source, destination))
                 if answer.code != 0:
                     raise answer.failure(self._device, source, destination)
-        except SourceEmpty:
-            raise
-        except ChangerError as error:
-            raise ChangerError(str(source), str(destination), error.reason) from error
+        except InventoryUnknown as error:
+            raise MoveFailed(str(source), str(destination), error.reason) from error
 
     def _look(self, lock: int) -> Inventory:
         answer = self._run(lock, self._limits.status, "status")
@@ -251,17 +241,18 @@ class MtxChanger:
 
 
 def _check(inventory: Inventory, source: Element, destination: Element) -> None:
-    """Raise ChangerError if the move cannot be made; mtx would take a slot's number for a mail slot's."""
+    """Raise MoveFailed if the move cannot be made; mtx would take a slot's number for a mail slot's."""
     for element in (source, destination):
         if inventory.at(element) is None:
-            raise InventoryUnknown(f"the library has no {element}")
+            raise MoveFailed(str(source), str(destination), f"the library has no {element}")
     full = {status.element for status in inventory.elements if status.full}
     if source not in full:
-        raise SourceEmpty(source, destination)
+        raise SourceEmpty(str(source), str(destination))
     if destination in full:
-        raise InventoryUnknown(f"{destination} is full")
+        raise MoveFailed(str(source), str(destination), f"{destination} is full")
     if source.kind is destination.kind is DRIVE:
-        raise InventoryUnknown("mtx cannot move from drive to drive: move it to a slot first")
+        reason = "mtx cannot move from drive to drive: move it to a slot first"
+        raise MoveFailed(str(source), str(destination), reason)
 
 
 def _command(source: Element, destination: Element) -> tuple[str, str, str]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, NamedTuple
 
-from papertape.errors import ChangerError, DriveError
+from papertape.errors import DriveError, InventoryUnknown, MoveFailed
 from papertape.tape.changer import Changer, Element, Inventory
 from papertape.tape.drive import Drive, DriveStatus, Mark
 from papertape.tape.library import DriveSource
@@ -204,10 +204,10 @@ class FaultyChanger:
 
     def inventory(self) -> Inventory:
         """See ``Changer.inventory``."""
-        self._faults.meet(Call("inventory", None), lambda reason: ChangerError("any element", "nowhere", reason))
+        self._faults.meet(Call("inventory", None), InventoryUnknown)
         return self._changer.inventory()
 
     def move(self, source: Element, destination: Element) -> None:
         """See ``Changer.move``."""
-        self._faults.meet(Call("move", None), lambda reason: ChangerError(str(source), str(destination), reason))
+        self._faults.meet(Call("move", None), lambda reason: MoveFailed(str(source), str(destination), reason))
         self._changer.move(source, destination)

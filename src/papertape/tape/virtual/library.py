@@ -18,8 +18,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from papertape.errors import ChangerError, UserError
-from papertape.tape.changer import TAG_PATTERN, Element, ElementKind, ElementStatus, Inventory, SourceEmpty
+from papertape.errors import MoveFailed, SourceEmpty, UserError
+from papertape.tape.changer import TAG_PATTERN, Element, ElementKind, ElementStatus, Inventory
 from papertape.tape.generations import GENERATIONS
 from papertape.tape.locks import locked
 from papertape.tape.virtual.cartridge import blank_cartridge, read_label
@@ -166,7 +166,7 @@ class VirtualChanger:
                     self._move(record, source, destination)
         except OSError as error:
             reason = f"the virtual library's files cannot be used: {error.strerror or error}"
-            raise ChangerError(str(source), str(destination), reason) from error
+            raise MoveFailed(str(source), str(destination), reason) from error
 
     def _status(self, record: LibraryRecord, element: Element) -> ElementStatus:
         name = record.cartridge_in(element)
@@ -184,13 +184,13 @@ class VirtualChanger:
         record.put(destination, record.take(source), home)
 
     def _check(self, record: LibraryRecord, source: Element, destination: Element) -> None:
-        """Raise ChangerError if the robot cannot do it."""
+        """Raise MoveFailed if the robot cannot do it."""
         reason = self._find_missing(record, source, destination)
         if not reason and record.cartridge_in(source) is None:
-            raise SourceEmpty(source, destination)
+            raise SourceEmpty(str(source), str(destination))
         reason = reason or self._find_obstacle(record, source, destination)
         if reason:
-            raise ChangerError(str(source), str(destination), reason)
+            raise MoveFailed(str(source), str(destination), reason)
 
     def _find_missing(self, record: LibraryRecord, *places: Element) -> str | None:
         """Say which of the elements is not there, None if all are."""

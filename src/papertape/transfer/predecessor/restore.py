@@ -15,7 +15,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Literal
 
-from papertape.errors import DriveError, Interrupted
+from papertape.errors import DriveError, Interrupted, Obstacle
 from papertape.events import Moved, Tell
 from papertape.evidence import (
     BlockSizeMismatch,
@@ -27,7 +27,7 @@ from papertape.evidence import (
     WrongVolume,
 )
 from papertape.tape.drive import Drive, Mark
-from papertape.transfer.destination import NewFile, Obstacle, Restoration, Wanted
+from papertape.transfer.destination import NewFile, Restoration, Wanted
 from papertape.transfer.predecessor.verify import ROOM, VISDATA
 from papertape.transfer.restore import Extracted, Lost, Passage
 from papertape.transfer.stop import Stop
