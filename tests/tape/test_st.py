@@ -79,7 +79,7 @@ def test_unloading_an_empty_drive_is_fine_and_a_sick_one_is_not() -> None:
 def test_one_enospc_is_early_warning_and_two_are_the_end() -> None:
     assert drive(errno.ENOSPC, 1).write_block(memoryview(b"x")) is True
     assert drive(errno.ENOSPC, 1).write_filemark(flush=False) is True
-    with pytest.raises(VolumeFull, match="volume in drive 1: the physical end"):
+    with pytest.raises(VolumeFull, match="the physical end of the tape was reached in drive 1"):
         drive(errno.ENOSPC).write_block(memoryview(b"x"))
     with pytest.raises(VolumeFull):
         drive(errno.ENOSPC).write_filemark(flush=True)
