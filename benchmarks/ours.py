@@ -40,7 +40,15 @@ def write(folder: Path, md5: int, ring: int, virtual: int) -> Answer:
     volumes = [Volume(tag, f"uuid-{tag}", copy, capacity) for copy, tag in enumerate(TAGS, 1)]
     batch = plan_batch("bench", datasets, volumes, archive_size=ARCHIVE_SIZE, block_size=MIB)
     with two_drives(folder, virtual=bool(virtual)) as drives, measured() as answer:
-        writing = write_volumes(batch, drives, folder / "spool", ring, datetime.now(UTC), tell_all(), Stop())
+        writing = write_volumes(
+            batch,
+            drives,
+            spool=folder / "spool",
+            ring=ring,
+            created=datetime.now(UTC),
+            tell=tell_all(),
+            stop=Stop(),
+        )
     if writing.rejected or writing.catalog is None or any(copy.error for copy in writing.copies):
         sys.exit(f"the writing failed: {writing}")
     (folder / "catalog.pickle").write_bytes(pickle.dumps(writing.catalog))

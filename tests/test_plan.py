@@ -147,7 +147,9 @@ def write(batch: Batch, folder: Path) -> Writing:
     virtual = VirtualLibrary(folder / "library")
     library = Library(virtual.changer, virtual.drives, folder / "locks", tell_all())
     with library.reserve(2) as session, session.mounted(tags) as drives:
-        return write_volumes(batch, drives, folder / "spool", 64 << 20, NOW, tell_all(), Stop())
+        return write_volumes(
+            batch, drives, spool=folder / "spool", ring=64 << 20, created=NOW, tell=tell_all(), stop=Stop()
+        )
 
 
 def check_estimate(folder: Path, paths: list[bytes], archive_size: int = 10**9, block_size: int = BLOCK) -> None:

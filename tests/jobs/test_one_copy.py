@@ -163,7 +163,7 @@ def close_lab(new_lab: MakeLab, night: list[Path]) -> Lab:
 def told_rest(states: list[str]) -> str:
     count = states.count("waiting")
     assert count
-    return "1 data set of it waits" if count == 1 else f"{count} data sets of it wait"
+    return "1 data set" if count == 1 else f"{count} data sets"
 
 
 def test_the_early_warning_ends_the_dump_at_that_archive_and_the_rest_waits(close_lab: Lab) -> None:
@@ -177,7 +177,7 @@ def test_the_early_warning_ends_the_dump_at_that_archive_and_the_rest_waits(clos
     assert 0 < states.count("archived") < 6
     assert states.count("archived") + states.count("waiting") == 6
     (said,) = notes.said
-    assert said.endswith(f"the end of the tape came before that of the plan; {told_rest(states)} for the next dump")
+    assert said.endswith(f"the tape ends earlier than planned; left for the next dump: {told_rest(states)}")
     assert "PAPR1001" in said or "PAPR2001" in said
     check_archived(lab)
     assert lab.dump().volumes == ("PAPR1002", "PAPR2002")
@@ -190,8 +190,7 @@ def test_the_early_warning_of_one_copy_ends_both_in_the_same_way(close_lab: Lab)
     notes = Notes()
     assert lab.dump(notes).error is None
     rest = told_rest(list(lab.states().values()))
-    ended = "PAPR2001: the end of the tape came before that of the plan"
-    assert notes.said == [f"{ended}; {rest} for the next dump"]
+    assert notes.said == [f"PAPR2001: the tape ends earlier than planned; left for the next dump: {rest}"]
     one, other = lab.tape_files("PAPR1001"), lab.tape_files("PAPR2001")
     assert [path.read_bytes() for path in one[1:]] == [path.read_bytes() for path in other[1:]]
 

@@ -12,10 +12,10 @@ from papertape.cli.output import say, tell_error, write
 from papertape.cli.progress import Tally, open_progress
 from papertape.cli.stopping import VERIFYING, stoppable
 from papertape.events import tell_all
-from papertape.jobs.imports import name_kind, survey
+from papertape.jobs.imports import inspect, name_kind
 from papertape.jobs.opening import open_library
+from papertape.transfer.inspect import Inspected
 from papertape.transfer.stop import Stop
-from papertape.transfer.survey import Surveyed
 from papertape.volume.label import Label
 from papertape.volume.plan import PLAN_CSV, read_planned
 from papertape.volume.recorded import Foreign, PredecessorVolume, Recorded, Torn, Whole
@@ -32,20 +32,20 @@ def show_tape(app: App, tag: str) -> int:
     code = 0
     with stoppable(stop, tally, VERIFYING), open_progress() as progress:
         library = open_library(config, tell_all(tally, progress))
-        for surveyed in survey(library, [tag], config.settings.spool, stop):
-            if surveyed.recorded is None and surveyed.error:
-                raise surveyed.error
-            if surveyed.recorded is not None:
-                (_print_json if app.json else _show)(surveyed, surveyed.recorded)
-            if surveyed.error:
-                tell_error(surveyed.error)
-                code = surveyed.error.exit_code
+        for inspected in inspect(library, [tag], config.settings.spool, stop):
+            if inspected.recorded is None and inspected.error:
+                raise inspected.error
+            if inspected.recorded is not None:
+                (_print_json if app.json else _show)(inspected, inspected.recorded)
+            if inspected.error:
+                tell_error(inspected.error)
+                code = inspected.error.exit_code
     return code
 
 
-def _print_json(surveyed: Surveyed, recorded: Recorded) -> None:
+def _print_json(inspected: Inspected, recorded: Recorded) -> None:
     """Print one object, the data sets row by row: there may be a million."""
-    head = {"volume": surveyed.volume, "kind": name_kind(surveyed), "bytes": surveyed.bytes, **_describe(recorded)}
+    head = {"volume": inspected.volume, "kind": name_kind(inspected), "bytes": inspected.bytes, **_describe(recorded)}
     write(msgspec.json.encode(head).decode()[:-1] + ',"datasets":[')
     for number, row in enumerate(_rows(recorded)):
         write((",\n " if number else "") + msgspec.json.encode(row).decode())
@@ -85,11 +85,11 @@ def _rows(recorded: Recorded) -> Iterator[dict[str, Any]]:
             yield {"source": old.source, "tape_file": old.tape_index + 1, "item": old.archive_index, "md5": old.md5}
 
 
-def _show(surveyed: Surveyed, recorded: Recorded) -> None:
-    say(*(f"{surveyed.volume}: {line}" for line in _sentences(recorded)))
+def _show(inspected: Inspected, recorded: Recorded) -> None:
+    say(*(f"{inspected.volume}: {line}" for line in _sentences(recorded)))
     for row in _rows(recorded):
         say(f"  {_line(row)}")
-    say(f"{show_size(surveyed.bytes)} of it were read")
+    say(f"{show_size(inspected.bytes)} of it were read")
 
 
 def _sentences(recorded: Recorded) -> Iterable[str]:

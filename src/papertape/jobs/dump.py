@@ -194,7 +194,15 @@ class Dump:
         with heartbeat(self._ledger, self._dump, tell, stop):
             while True:
                 try:
-                    return write_volumes(self._batch, drives, spool, self._settings.ring, datetime.now(UTC), tell, stop)
+                    return write_volumes(
+                        self._batch,
+                        drives,
+                        spool=spool,
+                        ring=self._settings.ring,
+                        created=datetime.now(UTC),
+                        tell=tell,
+                        stop=stop,
+                    )
                 except BlockRefused as error:
                     self._shorten_blocks(error)
                     for drive in drives:

@@ -11,8 +11,8 @@ from papertape.errors import NothingToDo, PapertapeError, VolumeError
 from papertape.jobs.context import Context, ending
 from papertape.ledger import Imported, Ledger, Registered
 from papertape.tape.library import Library
+from papertape.transfer.inspect import Inspected, inspect_volumes
 from papertape.transfer.stop import Stop
-from papertape.transfer.survey import Surveyed, survey_volumes
 from papertape.volume.recorded import Blank, Foreign, PredecessorVolume, Torn, Whole
 
 BLANK, FOREIGN, DUMP, TORN, PREDECESSOR = "blank", "foreign", "dump", "torn", "predecessor"
@@ -51,30 +51,30 @@ def import_volumes(
     ChangerError and HostError where nothing can be read at all, Interrupted.
     """
     with ending("import", context.tell) as end:
-        for surveyed in survey(context.library, tags, context.settings.spool, context.stop):
-            registered = Registered(capacity, context.settings.copies, copy_of(surveyed.volume))
-            result = _enter(context.ledger, surveyed, registered)
+        for inspected in inspect(context.library, tags, context.settings.spool, context.stop):
+            registered = Registered(capacity, context.settings.copies, copy_of(inspected.volume))
+            result = _enter(context.ledger, inspected, registered)
             end.fail(result.error)
             yield result
 
 
-def survey(library: Library, tags: Sequence[str], spool: Path, stop: Stop) -> Iterator[Surveyed]:
-    """Look at volumes, and yield what lies on each; no ledger is needed. Raises like ``survey_volumes``."""
+def inspect(library: Library, tags: Sequence[str], spool: Path, stop: Stop) -> Iterator[Inspected]:
+    """Look at volumes, and yield what lies on each; no ledger is needed. Raises like ``inspect_volumes``."""
     wanted = list(dict.fromkeys(tags))
     with library.reserve(max(min(len(wanted), len(library.drives)), 1)) as session:
-        yield from survey_volumes(session, wanted, spool, stop)
+        yield from inspect_volumes(session, wanted, spool, stop)
 
 
-def name_kind(surveyed: Surveyed) -> str:
+def name_kind(inspected: Inspected) -> str:
     """Return what a volume is, in one word; "" where that could not be told."""
     kinds = {Blank: BLANK, Foreign: FOREIGN, Whole: DUMP, Torn: TORN, PredecessorVolume: PREDECESSOR}
-    return kinds[type(surveyed.recorded)] if surveyed.recorded else ""
+    return kinds[type(inspected.recorded)] if inspected.recorded else ""
 
 
-def _enter(ledger: Ledger, surveyed: Surveyed, registered: Registered) -> Result:
-    tag, found = surveyed.volume, surveyed.recorded
+def _enter(ledger: Ledger, inspected: Inspected, registered: Registered) -> Result:
+    tag, found = inspected.volume, inspected.recorded
     imported: Imported | None = None
-    error = surveyed.error
+    error = inspected.error
     try:
         if isinstance(found, Whole | Torn | PredecessorVolume):
             imported = ledger.import_volume(tag, found, registered, datetime.now(UTC))
@@ -83,7 +83,7 @@ def _enter(ledger: Ledger, surveyed: Surveyed, registered: Registered) -> Result
             error = error or _look(ledger, tag, found)
     except VolumeError as contradiction:
         error = contradiction
-    return Result(tag, name_kind(surveyed), surveyed.bytes, imported, error)
+    return Result(tag, name_kind(inspected), inspected.bytes, imported, error)
 
 
 def _blame(tag: str, imported: Imported) -> VolumeError | None:

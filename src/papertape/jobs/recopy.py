@@ -31,8 +31,13 @@ from papertape.settings import CROSSED
 from papertape.states import Format, VolumeState
 from papertape.tape.drive import Drive
 from papertape.tape.library import Session
-from papertape.transfer.duplicate import Duplicate, duplicate_volume
-from papertape.transfer.rewrite import check_reproducible, check_sources, rewrite_volume
+from papertape.transfer.recopy import (
+    Recopied,
+    check_reproducible,
+    check_sources,
+    recopy_from_disk,
+    recopy_from_twin,
+)
 from papertape.transfer.verify import verify_volumes
 from papertape.volume.label import Identity
 from papertape.volume.members import Expected
@@ -146,7 +151,7 @@ class _Making:
             error = self._judge()
         return error
 
-    def _write(self, target: Drive, write: Callable[[], Duplicate]) -> Duplicate:
+    def _write(self, target: Drive, write: Callable[[], Recopied]) -> Recopied:
         """Claim the new volume, which must itself be blank, here and at the lab, and write it."""
         task = self._task
         self._context.stop.check()
@@ -181,15 +186,22 @@ class _Making:
     def _identity(self) -> Identity:
         return Identity(self._task.new.tag, self._task.new.uuid, self._task.new.copy)
 
-    def _duplicate(self, source: Drive, target: Drive) -> Duplicate:
+    def _duplicate(self, source: Drive, target: Drive) -> Recopied:
         """Copy the good twin."""
         expected, tag = self._ledger.expected(self._dump), self._task.source.volume if self._task.source else ""
         record = next(item for item in expected.volumes if item.tag == tag)
-        ring, stop = self._context.settings.ring, self._context.stop
-        drives = (source, target)
-        return duplicate_volume(expected, record, self._identity, drives, ring, datetime.now(UTC), self._tell, stop)
+        return recopy_from_twin(
+            expected,
+            (source, target),
+            source=record,
+            identity=self._identity,
+            ring=self._context.settings.ring,
+            created=datetime.now(UTC),
+            tell=self._tell,
+            stop=self._context.stop,
+        )
 
-    def _prepare_rewrite(self) -> Callable[[Drive], Duplicate]:
+    def _prepare_rewrite(self) -> Callable[[Drive], Recopied]:
         """Look whether the same bytes can be had from disk; return what writes them."""
         dump, expected = self._task.dump, self._ledger.expected(self._dump)
         if dump.created_at is None or expected.rejected:
@@ -197,31 +209,32 @@ class _Making:
         placed = self._ledger.datasets_of(self._dump)
         numbers = {dataset.source: number for _, number, dataset in placed}
         batch = _rebuild_batch(dump, expected, placed)
-        check_reproducible(batch, expected, (dump.datasets, dump.files, dump.size), dump.created_at)
+        check_reproducible(
+            batch, expected, created=dump.created_at, datasets=dump.datasets, files=dump.files, size=dump.size
+        )
         check_sources(batch, lambda dataset: self._ledger.dataset_members(self._dump, numbers[dataset.source]))
         return partial(self._rewrite, batch, expected, dump.created_at)
 
-    def _rewrite(self, batch: Batch, expected: Expected, created: datetime, target: Drive) -> Duplicate:
+    def _rewrite(self, batch: Batch, expected: Expected, created: datetime, target: Drive) -> Recopied:
         """Write the data sets from disk once more."""
         settings, stop = self._context.settings, self._context.stop
         spool = settings.spool / batch.dump
         try:
-            return rewrite_volume(
+            return recopy_from_disk(
                 batch,
                 expected,
-                expected.volumes,
-                self._identity,
                 target,
-                spool,
-                settings.ring,
-                created,
-                self._tell,
-                stop,
+                identity=self._identity,
+                spool=spool,
+                ring=settings.ring,
+                created=created,
+                tell=self._tell,
+                stop=stop,
             )
         finally:
             shutil.rmtree(spool, ignore_errors=True)
 
-    def _enter(self, copied: Duplicate) -> PapertapeError | None:
+    def _enter(self, copied: Recopied) -> PapertapeError | None:
         """Record how it was written; return why it is not whole."""
         now = datetime.now(UTC)
         if copied.written.error:
@@ -236,7 +249,7 @@ class _Making:
             self._ledger.record(copied.source, now)
         return error
 
-    def _blame_source(self, copied: Duplicate) -> PapertapeError:
+    def _blame_source(self, copied: Recopied) -> PapertapeError:
         if copied.source is None:
             return Interrupted("stopped while copying")
         self._verifications.append(copied.source)

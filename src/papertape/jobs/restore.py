@@ -29,13 +29,13 @@ from papertape.states import Format
 from papertape.tape.drive import Drive
 from papertape.tape.library import Session
 from papertape.transfer.destination import Destination
-from papertape.transfer.drivepool import Crew, OutOfService
+from papertape.transfer.drivepool import DrivePool, OutOfService
 from papertape.transfer.predecessor.restore import PredecessorExtract, restore_predecessor
 from papertape.transfer.restore import (
     Extract,
     Extractable,
     Extracted,
-    Passage,
+    Extraction,
     check_label,
     lay_out,
     restore_extracts,
@@ -145,8 +145,8 @@ class _Fetching:
         with library.reserve(count) as session:
             drives = self._empty(session)
             self._context.tell(Phase(name="restoring"))
-            self._crew = Crew(tasks, partial(self._work, session))
-            self._crew.run(drives)
+            self._pool = DrivePool(tasks, partial(self._work, session))
+            self._pool.run(drives)
 
     def _empty(self, session: Session) -> list[int]:
         """Unload all drives, since what lies in one may be wanted in another; return those that can be worked with."""
@@ -169,27 +169,27 @@ class _Fetching:
 
     def _work(self, session: Session, task: _Task, drive: int) -> Sequence[_Task]:
         """Take what can be had from the first copy; return what is left to be had from the others."""
-        passages: list[Passage] = []
+        extractions: list[Extraction] = []
         try:
             with session.mounted([task.copies[0].volume], [drive]) as (device,):
-                passages.append(self._read(task, device))
+                extractions.append(self._read(task, device))
         except Interrupted:
             raise Interrupted("stopped; the same command again goes on where this one stopped") from None
         except (VolumeError, DriveError) as error:
-            if not passages:
+            if not extractions:
                 return self._do_without(task, error)
-            raise OutOfService(error, self._settle(task, passages[0])) from error
-        return self._settle(task, passages[0])
+            raise OutOfService(error, self._settle(task, extractions[0])) from error
+        return self._settle(task, extractions[0])
 
     def _do_without(self, task: _Task, error: VolumeError | DriveError) -> Sequence[_Task]:
         """The copy did not come before the drive: try it on another one, or take the other copy."""
-        if isinstance(error, DriveError) and not task.struck and not self._crew.is_alone:
+        if isinstance(error, DriveError) and not task.struck and not self._pool.is_alone:
             self._context.tell(Note(sentence=f"{error}; that drive is left out"))
             raise OutOfService(error, [replace(task, struck=True)])
         self._context.tell(Note(sentence=str(error)))
         return self._turn_to_twin(task, task.extracts, {extract.source: str(error) for extract in task.extracts})
 
-    def _read(self, task: _Task, device: Drive) -> Passage:
+    def _read(self, task: _Task, device: Drive) -> Extraction:
         """Read what is wanted from the copy in the drive, and record what is wrong with it."""
         tell, volume, started = self._context.tell, task.copies[0].volume, datetime.now(UTC)
         with self._lock:
@@ -197,69 +197,69 @@ class _Fetching:
         size = sum(item.stop - item.begin for item in task.extracts if isinstance(item, Extract))
         tell(Began(volume=volume, drive=device.number, total=size))
         try:
-            passage = self._pass(task, task.copies[0], device)
+            extraction = self._pass(task, task.copies[0], device)
         finally:
             tell(Finished(volume=volume, drive=device.number))
-        if passage.is_blind and not task.struck and not self._crew.is_alone:
-            raise DriveError(device.number, f"reads nothing of {volume} ({passage.findings[-1].sentence()})")
-        self._record(volume, device, passage, started)
-        return passage
+        if extraction.is_blind and not task.struck and not self._pool.is_alone:
+            raise DriveError(device.number, f"reads nothing of {volume} ({extraction.findings[-1].sentence()})")
+        self._record(volume, device, extraction, started)
+        return extraction
 
-    def _pass(self, task: _Task, copy: KeptCopy, device: Drive) -> Passage:
+    def _pass(self, task: _Task, copy: KeptCopy, device: Drive) -> Extraction:
         context = self._context
         if task.is_predecessor:
             wanted = [item for item in task.extracts if isinstance(item, PredecessorExtract)]
             return restore_predecessor(
-                copy.volume, self._ledger.dump(task.dump).uuid, wanted, device, context.tell, context.stop
+                copy.volume, self._ledger.dump(task.dump).uuid, wanted, device, tell=context.tell, stop=context.stop
             )
         extracts = [item for item in task.extracts if isinstance(item, Extract)]
         wrong = check_label(device, copy.volume, copy.uuid)
         is_postponed = isinstance(wrong, HeaderDamaged) and len(task.copies) > 1 and not task.is_desperate
         if is_postponed or isinstance(wrong, WrongVolume):
-            return Passage([], [wrong] if wrong else [], is_postponed=is_postponed)
+            return Extraction([], [wrong] if wrong else [], is_postponed=is_postponed)
         expected = self._ledger.expected(task.dump)
         record = next((item for item in expected.volumes if item.tag == copy.volume), None)
         if record is None:
             raise VolumeError(copy.volume, "is not known well enough; `papertape volumes import` reads its label")
         layout = lay_out(copy.volume, expected.block_size, record.label, expected.tape_files)
         memory = context.settings.ring // len(context.library.drives)
-        passage = restore_extracts(layout, extracts, device, memory, context.tell, context.stop)
-        passage.findings[:0] = [wrong] if wrong else []
-        passage.bytes += 0 if passage.is_blind else record.label.size
-        return passage
+        extraction = restore_extracts(layout, extracts, device, memory=memory, tell=context.tell, stop=context.stop)
+        extraction.findings[:0] = [wrong] if wrong else []
+        extraction.bytes += 0 if extraction.is_blind else record.label.size
+        return extraction
 
-    def _record(self, volume: str, device: Drive, passage: Passage, started: datetime) -> None:
+    def _record(self, volume: str, device: Drive, extraction: Extraction, started: datetime) -> None:
         """Set a volume aside on which something was wrong."""
         with self._lock:
-            self._restored.locates += passage.locates
-            self._restored.read += passage.bytes
-        if not passage.findings:
+            self._restored.locates += extraction.locates
+            self._restored.read += extraction.bytes
+        if not extraction.findings:
             return
-        for finding in passage.findings:
+        for finding in extraction.findings:
             self._context.tell(Found(volume=volume, sentence=finding.sentence()))
         ended = datetime.now(UTC)
-        files = sum(extracted.files for extracted in passage.extracted)
+        files = sum(extracted.files for extracted in extraction.extracted)
         seconds = (ended - started).total_seconds()
-        found = tuple(passage.findings)
+        found = tuple(extraction.findings)
         self._ledger.record(
-            Verification(volume, device.number, device.serial, files, passage.bytes, seconds, started, ended, found),
+            Verification(volume, device.number, device.serial, files, extraction.bytes, seconds, started, ended, found),
             ended,
         )
-        self._note_sick(volume, passage.findings[0].sentence())
+        self._note_sick(volume, extraction.findings[0].sentence())
 
     def _note_sick(self, volume: str, sentence: str) -> None:
         with self._lock:
             self._restored.sick.setdefault(volume, sentence)
 
-    def _settle(self, task: _Task, passage: Passage) -> Sequence[_Task]:
+    def _settle(self, task: _Task, extraction: Extraction) -> Sequence[_Task]:
         """Give what is whole its name; return what has to come from the twin."""
-        if not passage.extracted:
-            why = dict.fromkeys((extract.source for extract in task.extracts), passage.findings[-1].sentence())
-            behind = task.copies[:1] if passage.is_postponed else ()
-            task = replace(task, copies=task.copies + behind, is_desperate=task.is_desperate or passage.is_postponed)
+        if not extraction.extracted:
+            why = dict.fromkeys((extract.source for extract in task.extracts), extraction.findings[-1].sentence())
+            behind = task.copies[:1] if extraction.is_postponed else ()
+            task = replace(task, copies=task.copies + behind, is_desperate=task.is_desperate or extraction.is_postponed)
             return self._turn_to_twin(task, task.extracts, why)
         left, why = [], {}
-        for extracted in passage.extracted:
+        for extracted in extraction.extracted:
             extract = extracted.extract
             with self._lock:
                 self._restored.files += extracted.files

@@ -50,7 +50,7 @@ class BlockAhead:
     """
 
     def __init__(
-        self, drive: Drive, spans: Sequence[Span], block_size: int, memory: int, volume: str, tell: Tell
+        self, drive: Drive, spans: Sequence[Span], *, block_size: int, memory: int, volume: str, tell: Tell
     ) -> None:
         self.locates = 0
         self.bytes = 0

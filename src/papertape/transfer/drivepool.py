@@ -20,7 +20,7 @@ class OutOfService(Exception, Generic[T]):
         self.tasks = tasks
 
 
-class Crew(Generic[T]):
+class DrivePool(Generic[T]):
     """A worker a drive, and the tasks that are left.
 
     ``work`` does a task on a drive and returns what there is to do next because of it. OutOfService ends that worker

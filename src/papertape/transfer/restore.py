@@ -99,7 +99,7 @@ class Extracted(NamedTuple):
 
 
 @dataclass
-class Passage:
+class Extraction:
     """What reading from one volume came to; ``bytes`` and ``locates`` are the drive's work.
 
     ``is_postponed`` says that its label cannot be read, and that other copies are to be tried first.
@@ -163,24 +163,26 @@ def lay_out(volume: str, block_size: int, label: TapeFile, tape_files: Sequence[
 
 
 def restore_extracts(
-    layout: Layout, extracts: Sequence[Extract], drive: Drive, memory: int, tell: Tell, stop: Stop
-) -> Passage:
+    layout: Layout, extracts: Sequence[Extract], drive: Drive, *, memory: int, tell: Tell, stop: Stop
+) -> Extraction:
     """Restore ``extracts``, in tape order, from the volume in ``drive``; return what became of each.
 
     ``memory`` bounds the blocks read ahead, in bytes. Raises Interrupted when asked to stop, HostError if the disk
     cannot be written.
     """
     spans = _merge([_span(layout, extract) for extract in extracts])
-    passage = Passage()
-    with BlockAhead(drive, spans, layout.block_size, memory, layout.volume, tell) as ahead:
+    extraction = Extraction()
+    with BlockAhead(
+        drive, spans, block_size=layout.block_size, memory=memory, volume=layout.volume, tell=tell
+    ) as ahead:
         for extract in extracts:
             if stop.soon:
                 raise Interrupted("stopped; the same command again goes on where this one stopped")
             way = _Way(layout, extract, ahead, stop)
-            passage.extracted.append(way.run())
-            passage.findings += way.findings[: MOST_FINDINGS - len(passage.findings)]
-            passage.bytes, passage.locates = ahead.bytes, ahead.locates
-    return passage
+            extraction.extracted.append(way.run())
+            extraction.findings += way.findings[: MOST_FINDINGS - len(extraction.findings)]
+            extraction.bytes, extraction.locates = ahead.bytes, ahead.locates
+    return extraction
 
 
 def _span(layout: Layout, extract: Extract) -> Span:

@@ -166,6 +166,7 @@ class Reading(VolumeReading):
         drive: Drive,
         tell: Tell,
         stop: Stop,
+        *,
         tap: Tap | None = None,
     ) -> None:
         total = record.label.size + sum(tape_file.size for tape_file in expected.tape_files)

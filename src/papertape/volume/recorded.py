@@ -30,7 +30,7 @@ class Whole:
     """A volume of papertape's with the catalog at its end; ``record`` is its label as the ledger has it.
 
     ``remade`` says that this is a copy made again, which the catalog does not know. The catalog's files lie in the
-    folder that the survey was given. ``version`` is that of the program that wrote the dump.
+    folder that the inspect was given. ``version`` is that of the program that wrote the dump.
     """
 
     label: Label

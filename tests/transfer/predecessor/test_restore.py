@@ -18,7 +18,7 @@ from papertape.events import tell_all
 from papertape.tape.drive import Mark
 from papertape.transfer.destination import Destination
 from papertape.transfer.predecessor.restore import PredecessorExtract, holds_predecessor, restore_predecessor
-from papertape.transfer.restore import Passage
+from papertape.transfer.restore import Extraction
 from papertape.transfer.stop import Stop
 from papertape.volume.predecessor.catalog import PredecessorCatalog, parse_predecessor_catalog
 from predecessor import (
@@ -70,14 +70,14 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Volume:
     return make_volume(tmp_path_factory.mktemp("predecessor"))
 
 
-def restore(tape: Sequence[bytes | Mark], volume: Volume, extracts: list[PredecessorExtract]) -> Passage:
+def restore(tape: Sequence[bytes | Mark], volume: Volume, extracts: list[PredecessorExtract]) -> Extraction:
     drive = MemoryDrive(0)
     drive.tape = list(tape)
-    passage = restore_predecessor(TAG, volume.catalog.sha256, extracts, drive, tell_all(), Stop())
+    extraction = restore_predecessor(TAG, volume.catalog.sha256, extracts, drive, tell=tell_all(), stop=Stop())
     for extract in extracts:
         if not extract.lost and not extract.obstacle:
             extract.end()
-    return passage
+    return extraction
 
 
 def back(to: Path, source: Source) -> Path:
@@ -106,8 +106,8 @@ def test_everything_comes_back(tmp_path: Path, form: Form) -> None:
     volume = make_volume(tmp_path, form)
     with Destination(tmp_path / "back") as destination:
         extracts = volume.extracts(destination)
-        passage = restore(lay_out(volume.tape_files), volume, extracts)
-        assert (passage.findings, [extract.lost for extract in extracts]) == ([], [False] * 24)
+        extraction = restore(lay_out(volume.tape_files), volume, extracts)
+        assert (extraction.findings, [extract.lost for extract in extracts]) == ([], [False] * 24)
         check_back(tmp_path / "back", *volume.sources)
         assert all(holds_predecessor(extract) for extract in volume.extracts(destination))
     assert sum(extract.files for extract in extracts) == 24 * 5
@@ -119,10 +119,10 @@ def test_of_an_archive_only_what_is_needed_is_read(volume: Volume, tmp_path: Pat
         Destination(tmp_path / "back") as destination,
     ):
         (extract,) = volume.extracts(destination, 16)
-        passage = restore_predecessor(TAG, volume.catalog.sha256, [extract], drive, tell_all(), Stop())
+        extraction = restore_predecessor(TAG, volume.catalog.sha256, [extract], drive, tell=tell_all(), stop=Stop())
         extract.end()
-    assert (passage.findings, passage.locates) == ([], 1)
-    assert passage.bytes < len(volume.tape_files[0]) + len(volume.tape_files[5])
+    assert (extraction.findings, extraction.locates) == ([], 1)
+    assert extraction.bytes < len(volume.tape_files[0]) + len(volume.tape_files[5])
     check_back(tmp_path / "back", volume.sources[16])
 
 
@@ -141,10 +141,10 @@ def test_a_byte_that_flips_in_a_visdata_never_bears_the_name(
     to = tmp_path_factory.mktemp("back")
     with Destination(to) as destination:
         extracts = volume.extracts(destination)
-        passage = restore(tape, volume, extracts)
+        extraction = restore(tape, volume, extracts)
     lost = [extract.name for extract in extracts if extract.lost]
     assert lost == [source.name]
-    assert passage.findings[0].member == source.name.decode()
+    assert extraction.findings[0].member == source.name.decode()
     assert not back(to, source).exists()
     check_back(to, *[each for each in volume.sources if each != source])
 
@@ -181,8 +181,8 @@ def test_each_lost_data_set_has_the_finding_that_cost_it(volume: Volume, tmp_pat
     drive.tape = tape[: tape.index(Mark.FILEMARK, tape.index(Mark.FILEMARK) + 1) + 1]  # one archive of six
     with Destination(tmp_path / "back") as destination:
         extracts = volume.extracts(destination, 0, 1, 4)
-        passage = restore_predecessor(TAG, volume.catalog.sha256, extracts, drive, tell_all(), Stop())
-    found = [item.lost and (item.lost.finding.kind, item.lost.finding.member) for item in passage.extracted]
+        extraction = restore_predecessor(TAG, volume.catalog.sha256, extracts, drive, tell=tell_all(), stop=Stop())
+    found = [item.lost and (item.lost.finding.kind, item.lost.finding.member) for item in extraction.extracted]
     names = [source.name.decode() for source in volume.sources]
     assert found == [None, ("DigestMismatch", names[1]), ("FileMissing", names[4])]
 
@@ -192,8 +192,8 @@ def test_the_catalog_of_another_dump_ends_it(volume: Volume, tmp_path: Path) -> 
     other[30] ^= 1
     with Destination(tmp_path / "back") as destination:
         extracts = volume.extracts(destination, 3)
-        passage = restore(lay_out([bytes(other), *volume.tape_files[1:]]), volume, extracts)
-    assert [finding.kind for finding in passage.findings] == ["WrongVolume"]
+        extraction = restore(lay_out([bytes(other), *volume.tape_files[1:]]), volume, extracts)
+    assert [finding.kind for finding in extraction.findings] == ["WrongVolume"]
     assert extracts[0].lost
 
 
@@ -215,7 +215,7 @@ def test_a_volume_of_600_data_sets_comes_back(old_volume: OldVolume, tmp_path: P
     volume = Volume([], tape_files, parse_predecessor_catalog(tape_files[0], TAG))
     with Destination(tmp_path / "back") as destination:
         extracts = volume.extracts(destination)
-        passage = restore(lay_out(tape_files), volume, extracts)
-        assert (passage.findings, sum(extract.lost for extract in extracts)) == ([], 0)
+        extraction = restore(lay_out(tape_files), volume, extracts)
+        assert (extraction.findings, sum(extract.lost for extract in extracts)) == ([], 0)
         assert all(holds_predecessor(extract) for extract in volume.extracts(destination))
     assert len(list((tmp_path / "back").rglob("visdata"))) == 600

@@ -29,7 +29,7 @@ from papertape.evidence import (
 from papertape.tape.drive import Drive, Mark
 from papertape.transfer.destination import NewFile, Restoration, Wanted
 from papertape.transfer.predecessor.verify import ROOM, VISDATA
-from papertape.transfer.restore import Extracted, Lost, Passage
+from papertape.transfer.restore import Extracted, Extraction, Lost
 from papertape.transfer.stop import Stop
 from papertape.volume.header import DIRECTORY, FILE, LINK
 from papertape.volume.layout import MAXIMUM_BLOCK
@@ -88,8 +88,8 @@ def holds_predecessor(extract: PredecessorExtract) -> bool:
 
 
 def restore_predecessor(
-    volume: str, digest: str, extracts: Sequence[PredecessorExtract], drive: Drive, tell: Tell, stop: Stop
-) -> Passage:
+    volume: str, digest: str, extracts: Sequence[PredecessorExtract], drive: Drive, *, tell: Tell, stop: Stop
+) -> Extraction:
     """Restore ``extracts``, ordered by tape file, from the rewound volume in ``drive``; each says what became of it.
 
     ``digest`` is that of the catalog that the volume must have. Raises Interrupted, HostError.
@@ -102,8 +102,8 @@ def restore_predecessor(
     for item in extracts:
         cause = item.cause or way.ended_by or FileMissing(volume, item.tape_file, member=item.source)
         lost = Lost(cause, item.again) if item.lost and not item.obstacle else None
-        way.passage.extracted.append(Extracted(item, lost, item.obstacle, item.files, item.size))
-    return way.passage
+        way.extraction.extracted.append(Extracted(item, lost, item.obstacle, item.files, item.size))
+    return way.extraction
 
 
 class _Over(Exception):
@@ -111,10 +111,10 @@ class _Over(Exception):
 
 
 class _Way:
-    """The way over a volume; ``passage`` is the result, ``ended_by`` the finding after which nothing more was read."""
+    """The reading of one volume; ``ended_by`` is the finding after which nothing more was read from it."""
 
     def __init__(self, volume: str, drive: Drive, tell: Tell, stop: Stop) -> None:
-        self.passage = Passage()
+        self.extraction = Extraction()
         self.ended_by: Finding | None = None
         self._volume, self._drive = volume, drive
         self._tell, self._stop = tell, stop
@@ -136,10 +136,10 @@ class _Way:
         if self._stop.soon:
             raise Interrupted("stopped; the same command again goes on where this one stopped")
         if tape_file > self._tape_file:
-            self.passage.locates += 1
+            self.extraction.locates += 1
             self._space(tape_file - self._tape_file)
             self._tape_file = tape_file
-        archive = _Archive(self._volume, tape_file, extracts, self.passage.findings)
+        archive = _Archive(self._volume, tape_file, extracts, self.extraction.findings)
         try:
             while not archive.is_over:
                 block = self._read(ROOM)
@@ -167,12 +167,12 @@ class _Way:
             self._end(ReadFailed(self._volume, self._tape_file, found=str(error)))
         if isinstance(size, Mark):
             return size
-        self.passage.bytes += size
+        self.extraction.bytes += size
         self._tell(Moved(volume=self._volume, drive=self._drive.number, count=size))
         return self._buffer[:size]
 
     def _end(self, finding: Finding) -> None:
-        self.passage.findings.append(finding)
+        self.extraction.findings.append(finding)
         self.ended_by = finding
         raise _Over
 

@@ -44,7 +44,7 @@ def first_name(block: memoryview) -> bytes | None:
     return None
 
 
-class Unpacking:
+class Unpacker:
     """One tape file of papertape's own; its members go to files of these very names in ``folder`` (None: nowhere).
 
     ``members`` maps the names to the most bytes of each. What a header says is checked before anything is stored.

@@ -17,7 +17,7 @@ from papertape.errors import ChangerError, DriveError, FormatError, HostError, P
 from papertape.tape.drive import Drive, Mark
 from papertape.tape.library import Session
 from papertape.transfer.stop import Stop
-from papertape.transfer.unpacking import CATALOG_MEMBERS, LABEL_MEMBERS, PLAN_MEMBERS, Unpacking, first_name
+from papertape.transfer.unpack import CATALOG_MEMBERS, LABEL_MEMBERS, PLAN_MEMBERS, Unpacker, first_name
 from papertape.volume.catalog import CATALOG_JSON, Catalog
 from papertape.volume.catalogcheck import load_catalog
 from papertape.volume.label import README, Label, read_label
@@ -44,8 +44,8 @@ from papertape.volume.recorded import (
 _SUMS_END = re.compile(rb"\\?[0-9a-f]{64}  [^\n]+\n\Z")
 
 
-class Surveyed(NamedTuple):
-    """What the survey of one volume came to; ``bytes`` were read from it.
+class Inspected(NamedTuple):
+    """The inspection of one volume came to; ``bytes`` were read from it.
 
     ``recorded`` is None where it could not be told what lies on it; then ``error`` says why. With both, it was told,
     and the cartridge could not be put away.
@@ -57,7 +57,7 @@ class Surveyed(NamedTuple):
     error: PapertapeError | None
 
 
-def survey_volumes(session: Session, tags: Sequence[str], spool: Path, stop: Stop) -> Iterator[Surveyed]:
+def inspect_volumes(session: Session, tags: Sequence[str], spool: Path, stop: Stop) -> Iterator[Inspected]:
     """Look at all volumes, one thread a drive of the session, and yield each result as it comes.
 
     The files of a result lie in a folder of ``spool`` until the next one is asked for. Asked to stop, and after the
@@ -67,14 +67,14 @@ def survey_volumes(session: Session, tags: Sequence[str], spool: Path, stop: Sto
     for drive in session.drives:
         session.unload(drive)  # so that no thread has to take a volume out of another one's drive
     waiting = deque(tags)
-    running: dict[Future[Surveyed], tuple[int, Path]] = {}
+    running: dict[Future[Inspected], tuple[int, Path]] = {}
 
     def begin(drive: int) -> None:
         if waiting and not stop.soon:
             tag = waiting.popleft()
-            running[threads.submit(_survey, session, drive, tag, folder / tag, stop)] = (drive, folder / tag)
+            running[threads.submit(_inspect, session, drive, tag, folder / tag, stop)] = (drive, folder / tag)
 
-    with _spooling(spool) as folder, ThreadPoolExecutor(len(session.drives), thread_name_prefix="survey") as threads:
+    with _spooling(spool) as folder, ThreadPoolExecutor(len(session.drives), thread_name_prefix="inspect") as threads:
         for drive in session.drives:
             begin(drive)
         while running:
@@ -83,9 +83,9 @@ def survey_volumes(session: Session, tags: Sequence[str], spool: Path, stop: Sto
                 waiting.clear()
             for future in done:
                 drive, own = running.pop(future)
-                surveyed = future.result()
+                inspected = future.result()
                 begin(drive)
-                yield surveyed
+                yield inspected
                 shutil.rmtree(own, ignore_errors=True)
 
 
@@ -94,7 +94,7 @@ def _spooling(spool: Path) -> Iterator[Path]:
     """Give the block a folder of its own."""
     try:
         spool.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.mkdtemp(prefix="survey-", dir=spool)
+        folder = tempfile.mkdtemp(prefix="inspect-", dir=spool)
     except OSError as error:
         raise HostError(str(spool), f"cannot keep catalogs there ({error.strerror}): make room for them") from error
     try:
@@ -103,21 +103,21 @@ def _spooling(spool: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _survey(session: Session, drive: int, tag: str, folder: Path, stop: Stop) -> Surveyed:
-    survey: Survey | None = None
+def _inspect(session: Session, drive: int, tag: str, folder: Path, stop: Stop) -> Inspected:
+    inspection: Inspection | None = None
     recorded: Recorded | None = None
     error: PapertapeError | None = None
     try:
         with session.mounted([tag], [drive]) as (mounted,):
-            survey = Survey(tag, mounted, folder, stop)
-            recorded = survey.run()
+            inspection = Inspection(tag, mounted, folder, stop)
+            recorded = inspection.run()
     except PapertapeError as failure:
         stop.check()
         error = failure
-    return Surveyed(tag, survey.bytes if survey else 0, recorded, error)
+    return Inspected(tag, inspection.bytes if inspection else 0, recorded, error)
 
 
-class Survey:
+class Inspection:
     """One volume, rewound, looked at in ``drive``; ``folder`` is a new one. ``bytes`` counts what was read."""
 
     def __init__(self, tag: str, drive: Drive, folder: Path, stop: Stop) -> None:
@@ -169,10 +169,10 @@ class Survey:
         block = self._read() if end.go_to_last() else Mark.END_OF_DATA
         if isinstance(block, Mark) or first_name(block) != CATALOG_JSON.encode():
             return self._read_torn(label, record, end)
-        unpacking = Unpacking(self._tag, CATALOG, CATALOG_MEMBERS, self._folder)
-        if not self._unpack(unpacking, block, label.block_size):
+        unpacker = Unpacker(self._tag, CATALOG, CATALOG_MEMBERS, self._folder)
+        if not self._unpack(unpacker, block, label.block_size):
             return self._read_torn(label, record, end)
-        return self._check_catalog(label, record, unpacking, end)
+        return self._check_catalog(label, record, unpacker, end)
 
     def _make_folder(self) -> None:
         try:
@@ -186,41 +186,41 @@ class Survey:
         if label.volume_tag != self._tag:
             reason = f"its label is that of volume {label.volume_tag[:64]}: the wrong cartridge lies under this tag"
             raise FormatError(self._tag, reason)
-        unpacking = Unpacking(self._tag, LABEL, LABEL_MEMBERS, None)
-        if len(first) != label.block_size or not self._unpack_label(unpacking, first):
+        unpacker = Unpacker(self._tag, LABEL, LABEL_MEMBERS, None)
+        if len(first) != label.block_size or not self._unpack_label(unpacker, first):
             raise FormatError(self._tag, "its label is not one whole block")
-        tape_file, members = unpacking.listed(0)
+        tape_file, members = unpacker.listed(0)
         return label, VolumeRecord(self._tag, label.volume_uuid, label.copy, "", tape_file, members)
 
-    def _unpack_label(self, unpacking: Unpacking, first: memoryview) -> bool:
+    def _unpack_label(self, unpacker: Unpacker, first: memoryview) -> bool:
         """Unpack the label; a dump may have been cut off right behind it, before there was a filemark."""
         try:
-            return self._unpack(unpacking, first, len(first))
+            return self._unpack(unpacker, first, len(first))
         except DriveError:
             self._drive.space(Mark.END_OF_DATA)
             if self._drive.position() != 1:
                 raise
-            return unpacking.complete
+            return unpacker.complete
 
-    def _unpack(self, unpacking: Unpacking, block: memoryview | Mark, block_size: int) -> bool:
+    def _unpack(self, unpacker: Unpacker, block: memoryview | Mark, block_size: int) -> bool:
         """Unpack a tape file of which ``block`` was read already, up to its filemark; return whether it was whole."""
-        with closing(unpacking):
+        with closing(unpacker):
             while not isinstance(block, Mark):
                 if len(block) != block_size:
                     reason = f"a block has {len(block)} bytes, and its label says {block_size}"
                     raise FormatError(self._tag, reason)
-                unpacking.feed(block)
+                unpacker.feed(block)
                 block = self._read()
-        return block is Mark.FILEMARK and unpacking.complete
+        return block is Mark.FILEMARK and unpacker.complete
 
-    def _check_catalog(self, label: Label, record: VolumeRecord, unpacking: Unpacking, end: _End) -> Whole:
+    def _check_catalog(self, label: Label, record: VolumeRecord, unpacker: Unpacker, end: _End) -> Whole:
         document = load_catalog(self._folder, self._tag)
         number = len(document.tape_files) + 1
         if end.tape_files not in {None, number + 1}:
             reason = f"it has {end.tape_files} tape files, and its catalog knows {number + 1}"
             raise FormatError(self._tag, reason)
         remade = is_remade(label, record, document)
-        tape_file, own = unpacking.listed(number)
+        tape_file, own = unpacker.listed(number)
         catalog = Catalog.of_document(document, tape_file, own, self._folder)
         serials = {volume.uuid: volume.drive_serial for volume in catalog.volumes}
         record = replace(record, drive_serial=serials.get(record.uuid, ""))
@@ -243,11 +243,11 @@ class Survey:
 
     def _read_plan(self, label: Label) -> PlanDocument | None:
         """Return what the dump was about to write; None if that cannot be read."""
-        unpacking = Unpacking(self._tag, PLAN, PLAN_MEMBERS, self._folder)
+        unpacker = Unpacker(self._tag, PLAN, PLAN_MEMBERS, self._folder)
         try:
             self._drive.rewind()
             self._drive.space(1)
-            if not self._unpack(unpacking, self._read(), label.block_size):
+            if not self._unpack(unpacker, self._read(), label.block_size):
                 return None
             plan = parse_plan((self._folder / PLAN_JSON).read_bytes(), self._tag)
             for _ in read_planned(self._folder / PLAN_CSV):

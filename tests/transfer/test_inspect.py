@@ -1,4 +1,4 @@
-"""Surveys of hostile volumes: a finding in one sentence, in bounded memory and time, and nothing outside the folder."""
+"""Inspections of hostile volumes: one sentence, bounded memory and time, and no file outside the folder."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from catalogs import NAMES, NOW, Files, edit_json, edit_row, header, pack, unpack
 from papertape.errors import DriveError, FormatError, PapertapeError
 from papertape.tape.drive import DriveStatus, Mark
+from papertape.transfer.inspect import Inspection
 from papertape.transfer.stop import Stop
-from papertape.transfer.survey import Survey
 from papertape.volume.label import Identity, compose_label
 from papertape.volume.recorded import Blank, Foreign, Recorded, Torn, Whole
 from papertape.volume.tapefile import compose
@@ -104,12 +104,12 @@ class Tape:
 
 
 def look(tape: list[bytes | Mark], tag: str = TAG) -> Recorded:
-    """Survey a tape; whatever comes of it, nothing but the catalog's or the plan's files may be in the folder."""
+    """Inspection a tape; whatever comes of it, nothing but the catalog's or the plan's files may be in the folder."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "inner"
         drive: Any = Tape(tape)
         try:
-            found = Survey(tag, drive, folder, Stop()).run()
+            found = Inspection(tag, drive, folder, Stop()).run()
             if isinstance(found, Whole):
                 assert list(found.catalog.members())
         finally:
@@ -142,9 +142,9 @@ def test_a_volume_says_what_it_is_in_a_few_blocks(volume: list[bytes]) -> None:
 
 def test_the_same_from_a_drive(volume: list[bytes], tmp_path: Path) -> None:
     with mounted(tmp_path / "library", **{TAG: lay_out(volume)}) as (drive,):
-        survey = Survey(TAG, drive, tmp_path / "folder", Stop())
-        assert isinstance(survey.run(), Whole)
-        assert survey.bytes == len(volume[0]) + len(volume[-1])
+        inspect = Inspection(TAG, drive, tmp_path / "folder", Stop())
+        assert isinstance(inspect.run(), Whole)
+        assert inspect.bytes == len(volume[0]) + len(volume[-1])
 
 
 def test_nothing_and_someone_elses(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_nothing_and_someone_elses(tmp_path: Path) -> None:
     for first in (b"x", bytes(BLOCK), b"\xff" * 4 * 1024**2, Mark.FILEMARK):
         assert isinstance(look([first, Mark.FILEMARK]), Foreign)
     with mounted(tmp_path / "library", AAA001=[], AAA002=[b"x" * 3]) as drives:
-        found = [Survey("AAA001", drive, tmp_path / "folder", Stop()).run() for drive in drives]
+        found = [Inspection("AAA001", drive, tmp_path / "folder", Stop()).run() for drive in drives]
     assert [type(each) for each in found] == [Blank, Foreign]
 
 
@@ -221,20 +221,20 @@ def test_a_header_that_promises_too_much_is_refused_before_anything_is_stored(
 def test_a_catalog_that_goes_on_behind_its_end(volume: list[bytes]) -> None:
     drive: Any = Tape([*lay_out(volume)[:-1], *[bytes(BLOCK)] * 100_000, Mark.FILEMARK])
     with tempfile.TemporaryDirectory() as name:
-        survey = Survey(TAG, drive, Path(name) / "inner", Stop())
+        inspect = Inspection(TAG, drive, Path(name) / "inner", Stop())
         with pytest.raises(FormatError, match="goes on behind its end"):
-            survey.run()
-        assert survey.bytes < len(volume[0]) + len(volume[-1]) + 2 * BLOCK
+            inspect.run()
+        assert inspect.bytes < len(volume[0]) + len(volume[-1]) + 2 * BLOCK
 
 
 def test_a_label_of_gigabytes(volume: list[bytes]) -> None:
     block = header(b"README.txt", 10**10).ljust(BLOCK, b"\0")
     drive: Any = Tape([block, *[bytes(BLOCK)] * 150_000, Mark.FILEMARK])
     with tempfile.TemporaryDirectory() as name:
-        survey = Survey(TAG, drive, Path(name) / "inner", Stop())
+        inspect = Inspection(TAG, drive, Path(name) / "inner", Stop())
         with pytest.raises(FormatError, match=r"no whole volume\.json"):
-            survey.run()
-        assert survey.bytes == BLOCK
+            inspect.run()
+        assert inspect.bytes == BLOCK
     long = volume[0] + bytes(BLOCK)
     assert "goes on behind its end" in refused(lay_out([long, *volume[1:]]))
 
