@@ -23,7 +23,7 @@ from bench import memory_folder
 
 from papertape.events import tell_all
 from papertape.jobs.context import Context
-from papertape.jobs.dump import run_dump
+from papertape.jobs.dump import dump
 from papertape.jobs.register import register
 from papertape.jobs.restore import Wish, run_restore
 from papertape.ledger import Ledger, Owner, open_ledger
@@ -110,7 +110,7 @@ def fill(folder: Path, model: Model) -> list[Path]:
     with opened(folder) as ledger:
         ledger.add_volumes([(TAG, 1, capacity)], datetime.now(UTC))
         list(register(ledger, HOST, [os.fsencode(path) for path in paths], {}))
-        outcome = run_dump(make_context(folder, ledger, model, None))
+        (outcome,) = dump(make_context(folder, ledger, model, None))
         assert outcome.error is None, outcome.error
         assert outcome.datasets == model.sets, outcome
     return paths

@@ -18,10 +18,9 @@ from papertape.errors import NothingToDo
 from papertape.events import Event, Moved, Phase, Tell, tell_all
 from papertape.evidence import Verification
 from papertape.jobs.context import Context, NoLab, Outcome, find_lacking
-from papertape.jobs.dump import plan_next, run_dump
+from papertape.jobs.dump import dump, plan_next, recover
 from papertape.jobs.imports import Result, import_volumes
-from papertape.jobs.recopy import run_recopy
-from papertape.jobs.recover import recover
+from papertape.jobs.recopy import recopy
 from papertape.jobs.register import Registered, register
 from papertape.jobs.restore import Restored, Wish, run_restore
 from papertape.jobs.verify import verify
@@ -100,7 +99,7 @@ class Lab:
         return Library(faults.changer(virtual.changer), drives, self.folder / "library" / "locks", tell)
 
     def dump(self, tell: Tell | None = None, stop: Stop | None = None, faults: Faults | None = None) -> Outcome:
-        return run_dump(self.context(tell, stop, faults))
+        return dump(self.context(tell, stop, faults))[-1]
 
     def plan(self) -> Batch:
         """What the next dump would do."""
@@ -118,7 +117,7 @@ class Lab:
         *,
         from_disk: bool = False,
     ) -> Outcome:
-        return run_recopy(self.context(tell, stop, faults), tag, from_disk=from_disk)
+        return recopy(self.context(tell, stop, faults), tag, from_disk=from_disk)
 
     def restore(
         self,
@@ -260,9 +259,9 @@ def check_archived(lab: Lab) -> None:
     archived = {dump.id: dump for dump in lab.ledger.dumps() if dump.state == DumpState.ARCHIVED}
     for found in lab.ledger.find("*"):
         assert (found.state == "archived") == (found.dump in archived and found.tape_file is not None), found
-    for dump in archived.values():
-        assert len(dump.copies) == lab.settings.copies
-        for copy in dump.copies:
+    for record in archived.values():
+        assert len(record.copies) == lab.settings.copies
+        for copy in record.copies:
             assert copy.written_at is not None, copy
             assert copy.flushed_at is not None, copy
             assert copy.verified_at is not None, copy

@@ -9,8 +9,8 @@ import pytest
 
 from papertape.errors import Interrupted, RestoreFailed, UserError, VerificationFailed
 from papertape.events import Ended, Event, Moved, Note, tell_all
+from papertape.jobs.dump import recover
 from papertape.jobs.imports import import_volumes
-from papertape.jobs.recover import recover
 from papertape.jobs.verify import verify
 from papertape.states import DumpState
 from papertape.transfer.stop import Stop

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from papertape.jobs.recover import recover
 from sqlalchemy import create_engine, make_url, text
 
 from papertape.errors import ClaimLost, Interrupted
 from papertape.events import Event, Finished, Moved, Note, Phase, tell_all
 from papertape.jobs import heartbeat as module
 from papertape.jobs.heartbeat import heartbeat
-from papertape.jobs.recover import recover
 from papertape.ledger import database, server
 from papertape.transfer.stop import Stop
 from stories import BLOCK, Lab, check_all_archived

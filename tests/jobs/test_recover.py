@@ -18,9 +18,8 @@ import pytest
 from papertape.errors import ChangerError, VerificationFailed
 from papertape.events import Event, Phase
 from papertape.jobs.context import Outcome
-from papertape.jobs.dump import run_dump
+from papertape.jobs.dump import dump, recover
 from papertape.jobs.owner import _started, identify_process, is_alive
-from papertape.jobs.recover import recover
 from papertape.ledger import DumpRecord, Owner
 from papertape.tape.changer import Element, ElementKind
 from papertape.tape.virtual.faults import Faults
@@ -257,7 +256,7 @@ def test_a_recover_while_the_dump_is_alive_leaves_it_alone(lab: Lab) -> None:
     found: list[list[Outcome]] = []
     alive = dataclasses.replace(lab.context(), owner=identify_process())
     tell = At("verifying", lambda: found.append(recover(alive)))
-    outcome = run_dump(lab.context(tell, owner=identify_process()))
+    outcome = dump(lab.context(tell, owner=identify_process()))[-1]
     assert (outcome.state, found) == ("archived", [[]])
 
 

@@ -23,7 +23,7 @@ from papertape.cli.status import show_deletable
 from papertape.config import Config
 from papertape.errors import SourceError, UserError
 from papertape.jobs.deletable import find_deletable
-from papertape.jobs.dump import run_dump
+from papertape.jobs.dump import dump
 from papertape.jobs.register import read_md5sums, register
 from papertape.transfer.source import scan
 from papertape.trial.testdata import DATA, MD5SUMS, Built, Sizes, build_testdata
@@ -169,7 +169,7 @@ def demo(app: App, folder: str | None, source: str | None) -> int:
     md5s = {} if source else read_md5sums(target / NIGHT / MD5SUMS)
     _register(app, config, paths, md5s)
     with open_context(config) as context:
-        outcome = run_dump(context)
+        (outcome,) = dump(context)
     tell(outcome, as_json=app.json)
     if not app.json:
         with open_ledger(config) as ledger:

@@ -15,10 +15,10 @@ from papertape.cli.verify import show as show_verification
 from papertape.config import Config
 from papertape.errors import Interrupted, NothingToDo, SourceError
 from papertape.events import tell_all
+from papertape.jobs import dump as job
 from papertape.jobs.context import Context, Outcome
-from papertape.jobs.dump import plan_next, run_dump
+from papertape.jobs.dump import plan_next
 from papertape.jobs.opening import open_library
-from papertape.jobs.recover import recover as see_to_orphans
 from papertape.plan import Batch
 from papertape.settings import MOUNTS
 from papertape.states import DumpState
@@ -98,20 +98,18 @@ def dump(app: App, dry_run: bool, mount: str | None, until_done: bool) -> int:
 
 
 def _run_all(context: Context, *, until_done: bool) -> Iterator[Outcome]:
-    """Run what is to be run; raises NothingToDo if that is nothing at all."""
-    left_over = see_to_orphans(context)
-    yield from left_over
-    done = bool(left_over)
+    """Dump once, or until nothing waits; raises NothingToDo if there was nothing to do at all."""
+    done = False
     while not context.stop.soon:
         try:
-            outcome = run_dump(context)
+            outcomes = job.dump(context)
         except NothingToDo:
             if done:
                 return
             raise
-        yield outcome
+        yield from outcomes
         done = True
-        if outcome.error or not until_done:
+        if outcomes[-1].error or not until_done:
             return
 
 
@@ -143,7 +141,7 @@ def recover(app: App, undo: bool) -> int:
     """
     code = 0
     with open_context(app.config()) as context:
-        outcomes = see_to_orphans(context, undo=undo)
+        outcomes = job.recover(context, undo=undo)
     for outcome in outcomes:
         code = _worse(code, outcome)
         if not app.json:

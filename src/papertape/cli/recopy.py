@@ -7,7 +7,7 @@ import click
 from papertape.cli.app import App, command, open_context
 from papertape.cli.dump import exit_code, tell
 from papertape.errors import Interrupted
-from papertape.jobs.recopy import run_recopy
+from papertape.jobs import recopy as job
 
 
 @command(
@@ -33,7 +33,7 @@ def recopy(app: App, volume: str, from_disk: bool) -> int:
     that `papertape status` prints.
     """
     with open_context(app.config()) as context:
-        outcome = run_recopy(context, volume, from_disk=from_disk)
+        outcome = job.recopy(context, volume, from_disk=from_disk)
         tell(outcome, as_json=app.json)
         code = exit_code(outcome)
         return Interrupted.exit_code if context.stop.soon and not code else code

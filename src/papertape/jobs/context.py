@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
@@ -13,9 +13,9 @@ from papertape.events import Ended, Note, Tell
 from papertape.evidence import Verification
 from papertape.ids import DumpId
 from papertape.ledger import DumpRecord, Ledger, Owner, Patience
-from papertape.settings import CROSSED, Settings
+from papertape.settings import Settings
 from papertape.states import DumpState, LabKind, VolumeState
-from papertape.tape.library import Library, Session
+from papertape.tape.library import Library
 from papertape.transfer.stop import Stop
 
 TAKEN = "the lab's database says that it is taken, or is not to be used any more"
@@ -161,56 +161,8 @@ def be_patient(context: Context) -> Context:
     return replace(context, ledger=context.ledger.patient(patience), lab=context.lab.patient(patience))
 
 
-def conclude(
-    ledger: Ledger,
-    dump: int,
-    rejected: tuple[tuple[str, str], ...],
-    verifications: tuple[Verification, ...] = (),
-    error: PapertapeError | None = None,
-) -> Outcome:
-    """Return what the ledger says became of a dump."""
-    record = ledger.dump(dump)
-    volumes = tuple(copy.volume for copy in record.copies)
-    counts = (record.datasets, record.files, record.size)
-    lacking = find_lacking(ledger, record)
-    return Outcome(dump, record.uuid, record.state, volumes, *counts, rejected, verifications, error, lacking)
-
-
 def find_lacking(ledger: Ledger, dump: DumpRecord) -> tuple[str, ...]:
     """Return the volumes of an incomplete dump whose copies are not good."""
     if not dump.is_incomplete:
         return ()
     return tuple(copy.volume for copy in dump.copies if ledger.volume(copy.volume).state != VolumeState.CLAIMED)
-
-
-def run_in_session(context: Context, work: Callable[[Session], Outcome], drives: int | None = None) -> Outcome:
-    """Return what ``work`` came to with ``drives`` drives; by default one for each copy, and one more to cross to.
-
-    Where only putting the cartridges away failed, that is the outcome's error, or a note on it: what was done is done.
-    """
-    outcome: Outcome | None = None
-    try:
-        with context.library.reserve(drives or _count_drives(context)) as session:
-            outcome = work(session)
-        be_patient(context).ledger.dismiss(outcome.dump)  # its volumes are home
-    except PapertapeError as error:
-        if outcome is None:
-            raise
-        return replace(outcome, error=add_notes(outcome.error, error))
-    return outcome
-
-
-def add_notes(error: PapertapeError | None, later: PapertapeError) -> PapertapeError:
-    """Return the first of two errors, and note on it what failed later, in putting the cartridges away."""
-    if error is None:
-        return later
-    for line in (str(later), *getattr(later, "__notes__", ())):
-        error.add_note(f"then, in putting the cartridges away: {line}")
-    return error
-
-
-def _count_drives(context: Context) -> int:
-    """Return how many drives a dump takes: a single copy is read back on another drive, too, if the library has one."""
-    copies = context.settings.copies
-    lonely = copies == 1 and context.settings.mount == CROSSED
-    return min(2, len(context.library.drives)) or 1 if lonely else copies

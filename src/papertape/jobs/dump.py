@@ -1,15 +1,17 @@
-"""The story: plan, write a pair at once, unload, verify both at once, record."""
+"""The story of a dump, whole: from the data sets that wait to the data sets that are archived.
+
+``dump`` names its eight steps, and they follow here in that order. ``recover`` is the first of them, and also a command
+of its own.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from itertools import chain
-from pathlib import Path
 from uuid import uuid4
 
 from papertape.errors import (
@@ -20,24 +22,241 @@ from papertape.errors import (
     Interrupted,
     NothingToDo,
     PapertapeError,
+    VerificationFailed,
     VolumeError,
     VolumeMissing,
 )
 from papertape.events import Note
+from papertape.evidence import Verification
+from papertape.ids import DumpId
 from papertape.jobs.blank import check_writable
-from papertape.jobs.context import TAKEN, Context, Lost, Outcome, be_patient, conclude, ending, run_in_session
+from papertape.jobs.context import TAKEN, Context, Outcome, be_patient, ending, find_lacking
 from papertape.jobs.heartbeat import heartbeat
-from papertape.jobs.prove import prove
-from papertape.ledger import Ledger
-from papertape.plan import Batch, DataSet, plan_batch
-from papertape.settings import IN_PLACE, Settings
+from papertape.jobs.owner import is_alive
+from papertape.ledger import UNFINISHED, CopyRecord, DumpRecord, Ledger
+from papertape.plan import Batch, plan_batch
+from papertape.settings import CROSSED, IN_PLACE, Settings
+from papertape.states import DumpState, VolumeState
 from papertape.tape.drive import Drive
 from papertape.tape.library import Library, Session
-from papertape.transfer.write import Writing, write_volumes
+from papertape.transfer.verify import verify_volumes
+from papertape.transfer.write import write_volumes
 from papertape.volume.layout import MINIMUM_BLOCK
 
 ATTEMPTS = 5
-"""How often a plan is made anew because another process was faster with its claims."""
+"""How many plans are made before a dump gives way to other processes that claim the same data sets."""
+UNWRITTEN = (DumpState.PLANNED, DumpState.WRITING)
+UNPROVEN = (DumpState.WRITTEN, DumpState.VERIFYING)
+
+
+def dump(context: Context) -> list[Outcome]:
+    """Write what waits to one volume per copy, from one read of the disk, and prove it.
+
+    Returns what became of each dump that was recovered first, oldest first, and then of this one. Raises, before
+    anything is claimed, NothingToDo (unless something was recovered), VolumeError (no blank volume), DriveError (not
+    enough drives) and what the ledger or the lab's database reports. Later errors are in the outcome.
+    """
+    run = Run(context)
+    with run.ending("dump") as outcomes:
+        outcomes.extend(recover_all(context))  # 1. Recover.
+        with run.drives(count_drives(context)) as session:  # 2. Reserve.
+            claimed = claim_next(context, run)  # 3. Plan. 4. Claim.
+            if claimed:
+                with run.failures():
+                    with releasing(run, claimed), session.mounted(claimed.tags, keep=claimed.stays) as drives:
+                        write(run, claimed, drives)  # 5. Write. 6. Unload, when this block ends.
+                    prove(run, session)  # 7. Verify. 8. Record.
+    return outcomes
+
+
+class Run:
+    """One dump on its way: what its steps found. ``dump`` is None until everything is claimed.
+
+    ``errors`` are those of copies that could not be written, by volume tag; ``rejected`` are sources with reasons.
+    """
+
+    def __init__(self, context: Context, dump: DumpId | None = None) -> None:
+        # Tapes are under way: from the claim on, a ledger that is away is waited for.
+        self.context = be_patient(context)
+        self.dump = dump
+        self.rejected: tuple[tuple[str, str], ...] = ()
+        self.errors: dict[str, PapertapeError] = {}
+        self.verifications: list[Verification] = []
+        self.error: PapertapeError | None = None
+
+    @property
+    def claimed_dump(self) -> DumpId:
+        """The id of the dump, for the steps after the claim."""
+        if self.dump is None:
+            raise RuntimeError("this step comes after the claim")
+        return self.dump
+
+    @contextlib.contextmanager
+    def ending(self, job: str) -> Iterator[list[Outcome]]:
+        """Give a list of outcomes, add this run's at the end of the block, and tell how ``job`` ended, however it ends.
+
+        NothingToDo is raised only if the list has no outcome of something that was recovered. The lab's database is
+        brought up to date in any case.
+        """
+        outcomes: list[Outcome] = []
+        with ending(job, self.context.tell) as end:
+            try:
+                yield outcomes
+                outcomes.append(self.outcome())
+            except NothingToDo:
+                if not outcomes:
+                    raise
+            finally:
+                self.context.lab.settle()
+                for outcome in outcomes:
+                    end.add(outcome)
+
+    @contextlib.contextmanager
+    def drives(self, count: int) -> Iterator[Session]:
+        """Reserve ``count`` drives for the block; at its end their cartridges are home.
+
+        An error before the claim is raised. After it, an error ends up in the outcome: the ledger says how far the dump
+        came, and a cartridge that cannot be put away does not change that.
+        """
+        try:
+            with self.context.library.reserve(count) as session:
+                yield session
+            if self.dump is not None:
+                self.context.ledger.dismiss(self.dump)  # only now: while volumes are in drives, the dump has an owner
+        except PapertapeError as error:
+            if self.dump is None:
+                raise
+            self.fail(error)
+
+    @contextlib.contextmanager
+    def failures(self) -> Iterator[None]:
+        """Keep an error that ends the block as the reason why the dump is not archived."""
+        try:
+            yield
+        except PapertapeError as error:
+            self.fail(error)
+
+    def fail(self, error: PapertapeError) -> None:
+        """Keep ``error``; the first one counts, later ones are notes on it."""
+        if self.error is None:
+            self.error = error
+            return
+        for line in (str(error), *getattr(error, "__notes__", ())):
+            self.error.add_note(f"then, in putting the cartridges away: {line}")
+
+    def outcome(self) -> Outcome:
+        """Return what the ledger says became of the dump, and what this run found."""
+        if self.dump is None:
+            return Outcome(0, "", DumpState.ABANDONED, (), 0, 0, 0, self.rejected)
+        record = self.context.ledger.dump(self.dump)
+        return Outcome(
+            dump=record.id,
+            uuid=record.uuid,
+            state=record.state,
+            volumes=tuple(copy.volume for copy in record.copies),
+            datasets=record.datasets,
+            files=record.files,
+            size=record.size,
+            rejected=self.rejected,
+            verifications=tuple(self.verifications),
+            error=self.error,
+            lacking=find_lacking(self.context.ledger, record),
+        )
+
+
+def count_drives(context: Context) -> int:
+    """Return how many drives a dump takes: one per copy, and for a single copy another one to read it back."""
+    copies = context.settings.copies
+    crosses_alone = copies == 1 and context.settings.mount == CROSSED and len(context.library.drives) > 1
+    return 2 if crosses_alone else copies
+
+
+# 1. Recover.
+
+
+def recover(context: Context, *, undo: bool = False) -> list[Outcome]:
+    """Finish or undo every dump whose process is dead, oldest first; return what became of each.
+
+    A dump that was still being written is undone: its data sets wait again, and its volumes stay with it for the next
+    dump, which starts it again. A dump that was written is read back and committed; with ``undo`` it is given up
+    instead, and its volumes are set aside. If a copy was being made again, the good copies are kept and that one is
+    still missing. A dump that had ended before its volumes were home is returned only if a cartridge had to be brought
+    home. An error with one dump does not stop the others.
+
+    First the volumes of such a dump are brought home from drives that nobody has reserved, even if an operator loaded
+    one there since. Other cartridges in drives stay. At the end the lab's database is brought up to date.
+    """
+    with ending("recover", context.tell) as end:
+        try:
+            return [end.add(outcome) for outcome in recover_all(context, undo=undo)]
+        finally:
+            context.lab.settle()
+
+
+def recover_all(context: Context, *, undo: bool = False) -> list[Outcome]:
+    """Do what ``recover`` does as the first step of another job, which tells how it ended."""
+    outcomes = []
+    left = context.ledger.orphans(is_alive) + context.ledger.undismissed(is_alive)
+    for record in sorted(left, key=lambda record: record.id):
+        run, brought_home = Run(context, DumpId(record.id)), False
+        try:
+            run.context.ledger.take_over(record, context.owner, datetime.now(UTC))
+        except ClaimLost as error:
+            context.tell(Note(sentence=str(error)))
+            continue
+        with run.failures():
+            brought_home = _recover_one(run, record, undo=undo)
+        if run.error or brought_home or record.state in {*UNWRITTEN, *UNPROVEN}:
+            outcomes.append(run.outcome())
+    return outcomes
+
+
+def _recover_one(run: Run, record: DumpRecord, *, undo: bool) -> bool:
+    """Put one dead process's dump in order; return whether cartridges had to be brought home."""
+    ledger, process = run.context.ledger, f"process {record.owner.pid}" if record.owner else "a process"
+    unfinished = {copy.volume: copy.error for copy in record.copies if copy.error == UNFINISHED}
+    cut_off_in_recopy = record.state in UNPROVEN and bool(unfinished)
+    try:
+        home = run.context.library.bring_home([copy.volume for copy in record.copies])
+        if home:
+            run.context.tell(Note(sentence=f"brought home what {process} had left in drives: {' and '.join(home)}"))
+    finally:  # the ledger is put in order even if the robot is stuck
+        if cut_off_in_recopy:
+            ledger.leave_incomplete(record.id, f"{process} died while it copied", unfinished)
+        elif record.state in UNWRITTEN:
+            ledger.hold(record.id, f"{process} died while it wrote")
+        elif record.state in UNPROVEN and undo and not record.ended_at:
+            # A dump that was archived before (`ended_at`) is never given up: its tapes may be all that there is of it.
+            touched = [copy.volume for copy in record.copies]
+            ledger.fail(record.id, "given up before it was verified", datetime.now(UTC), touched=touched)
+    if ledger.dump(record.id).state in UNPROVEN and not cut_off_in_recopy:
+        with run.drives(count_drives(run.context)) as session, run.failures():
+            prove(run, session)
+    else:
+        ledger.dismiss(record.id)
+    return bool(home)
+
+
+# 3. Plan. 4. Claim.
+
+
+@dataclass
+class Claimed:
+    """What a dump has claimed, and how far it came with it.
+
+    ``resumed`` says that an earlier process began to write this very dump to these volumes.
+    """
+
+    batch: Batch
+    resumed: bool
+    stays: bool
+    is_touched: bool = False
+    is_written: bool = False
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags of its volumes, by copy number."""
+        return [volume.tag for volume in self.batch.volumes]
 
 
 def plan_next(ledger: Ledger, library: Library, settings: Settings) -> tuple[Batch, bool]:
@@ -48,211 +267,230 @@ def plan_next(ledger: Ledger, library: Library, settings: Settings) -> tuple[Bat
     """
     with contextlib.closing(ledger.pending(settings.host)) as waiting:
         first = next(waiting, None)
-        if first is not None:
-            return _plan(ledger, library, settings, chain([first], waiting))
-    with contextlib.closing(ledger.pending()) as elsewhere:
-        other = next(elsewhere, None)
-    if other is None:
-        raise NothingToDo("no data set is waiting; register some with `papertape add`")
-    raise NothingToDo(
-        f"no data set of host {settings.host} is waiting, others are: {other.source}; they are that host's"
-    )
-
-
-def _plan(ledger: Ledger, library: Library, settings: Settings, waiting: Iterable[DataSet]) -> tuple[Batch, bool]:
-    loadable = library.loadable()
-    # one whose volumes are away keeps them, and this will be another dump
-    held = next((it for it in ledger.held() if loadable.issuperset(volume.tag for volume in it.volumes)), None)
-    batch = plan_batch(
-        held.uuid if held else str(uuid4()),
-        waiting,
-        held.volumes if held else ledger.free_volumes(settings.copies, loadable),
-        archive_size=settings.archive_size,
-        block_size=settings.block_size,
-    )
+        if first is None:
+            raise _nothing_waits(ledger, settings.host)
+        loadable = library.loadable()
+        # A held dump whose volumes are not in the library keeps them, and this becomes another dump.
+        held = next((it for it in ledger.held() if loadable.issuperset(volume.tag for volume in it.volumes)), None)
+        batch = plan_batch(
+            held.uuid if held else str(uuid4()),
+            chain([first], waiting),
+            held.volumes if held else ledger.free_volumes(settings.copies, loadable),
+            archive_size=settings.archive_size,
+            block_size=settings.block_size,
+        )
     return batch, held is not None
 
 
-def run_dump(context: Context) -> Outcome:
-    """Fill one set of twins with what waits, and prove it; the outcome tells what became of it.
+def _nothing_waits(ledger: Ledger, host: str) -> NothingToDo:
+    with contextlib.closing(ledger.pending()) as elsewhere:
+        other = next(elsewhere, None)
+    if other is None:
+        return NothingToDo("no data set is waiting; register some with `papertape add`")
+    return NothingToDo(f"no data set of host {host} is waiting, others are: {other.source}; they are that host's")
 
-    Raises, before anything is claimed, NothingToDo, VolumeError (no blank volume), DriveError (not enough drives) and
-    what the ledger, or the lab's database, has against it; later errors are in the outcome. However it ends, the lab's
-    database is told.
+
+def claim_next(context: Context, run: Run) -> Claimed | None:
+    """Plan and claim in the ledger and at the lab; None if every data set that waits is refused.
+
+    Claims are conditional updates in one transaction: if another process was faster, nothing is claimed, and this plans
+    again. Raises NothingToDo if that happens too often.
     """
-    with ending("dump", context.tell) as end:
-        try:
-            return end.add(run_in_session(context, partial(_plan_and_run, context)))
-        finally:
-            context.lab.settle()
-
-
-def _plan_and_run(context: Context, session: Session) -> Outcome:
     for _ in range(ATTEMPTS):
         batch, resumed = plan_next(context.ledger, context.library, context.settings)
+        run.rejected = tuple((dataset.source, reason) for dataset, reason in batch.refused)
+        if not batch.archives:
+            context.ledger.reject(batch.refused)
+            return None
         try:
-            return _claim(context, session, batch, resumed=resumed)
+            run.dump = _claim(run.context, batch, resumed=resumed)
         except ClaimLost as error:
             context.tell(Note(sentence=f"planning again: {error}"))
-    raise NothingToDo("other processes take what waits as fast as it is planned; run again later")
+        else:
+            return Claimed(batch, resumed, context.settings.mount == IN_PLACE, is_touched=resumed)
+    raise NothingToDo("other processes claim what waits as fast as it is planned; run this again later")
 
 
-def _claim(context: Context, session: Session, batch: Batch, *, resumed: bool) -> Outcome:
-    if not batch.archives:
-        context.ledger.reject(batch.refused)
-        return Outcome(0, "", "abandoned", (), 0, 0, 0, _refusals(batch), ())
-    context = be_patient(context)
-    dump = context.ledger.begin(batch, context.owner, datetime.now(UTC))
-    _claim_at_the_lab(context, dump, batch, resumed=resumed)
-    return Dump(context, session, dump, batch, resumed=resumed).run()
+def _claim(context: Context, batch: Batch, *, resumed: bool) -> DumpId:
+    """Claim a batch in the ledger, then at the lab; if the lab refuses, nothing stays claimed. Raises ClaimLost."""
+    ledger, now = context.ledger, datetime.now(UTC)
+    dump = DumpId(ledger.begin(batch, context.owner, now))
 
+    def undo(reason: str) -> None:
+        if resumed:  # an earlier process wrote to its volumes: they are not blank
+            ledger.hold(dump, reason)
+        else:
+            ledger.abandon(dump, reason, now)
 
-def _claim_at_the_lab(context: Context, dump: int, batch: Batch, *, resumed: bool) -> None:
-    """Take the lab's rows as well; if that cannot be, nothing stays claimed. Raises ClaimLost if others have some."""
     try:
         lost = context.lab.claim(dump)
     except BaseException as error:
-        _undo(context, dump, str(error) or type(error).__name__, resumed=resumed)
+        undo(str(error) or type(error).__name__)
         raise
-    if lost.sources or lost.volumes:
-        _drop(context, dump, batch, lost, resumed=resumed)
-        more = f" and {len(lost.sources) - 1} more" if len(lost.sources) > 1 else ""
-        what = " and ".join(lost.volumes) or f"{lost.sources[0]}{more}"
-        raise ClaimLost(what, "not to be had in the lab's database")
-
-
-def _undo(context: Context, dump: int, reason: str, *, resumed: bool) -> None:
-    """Let go of all; a dump that was begun before keeps its volumes, which are not blank."""
-    if resumed:
-        context.ledger.hold(dump, reason)
-    else:
-        context.ledger.abandon(dump, reason, datetime.now(UTC))
-
-
-def _drop(context: Context, dump: int, batch: Batch, lost: Lost, *, resumed: bool) -> None:
-    """Let go of all, and keep what the lab gives to others out of the next plan."""
+    if not lost.sources and not lost.volumes:
+        return dump
+    # The lab has given some of it to others: they must not be in the next plan.
     if lost.volumes and resumed:
         tags = [volume.tag for volume in batch.volumes]
-        now = datetime.now(UTC)
-        context.ledger.fail(dump, TAKEN, now, aside=dict.fromkeys(lost.volumes, TAKEN), touched=tags)
+        ledger.fail(dump, TAKEN, now, aside=dict.fromkeys(lost.volumes, TAKEN), touched=tags)
+    else:
+        undo(TAKEN)
+        for tag in lost.volumes:
+            ledger.set_aside(tag, TAKEN)
+        taken = frozenset(lost.sources)
+        ledger.reject([(item, TAKEN) for item in chain.from_iterable(batch.archives) if item.source in taken])
+    more = f" and {len(lost.sources) - 1} more" if len(lost.sources) > 1 else ""
+    raise ClaimLost(" and ".join(lost.volumes) or f"{lost.sources[0]}{more}", "not to be had in the lab's database")
+
+
+# 5. Write.
+
+
+def write(run: Run, claimed: Claimed, drives: Sequence[Drive]) -> None:
+    """Write every copy at once to the volumes in ``drives``, and record catalog and evidence: ``written``.
+
+    Raises VolumeNotBlank and WriteProtected before anything is written; an error if no copy is left to be verified.
+    """
+    context, dump = run.context, run.claimed_dump
+    for drive, volume in zip(drives, claimed.batch.volumes, strict=True):
+        check_writable(drive, volume, resumed=claimed.resumed)
+    context.stop.check()
+    context.ledger.start_writing(dump)
+    claimed.is_touched = True
+    writing = None
+    with heartbeat(context.ledger, dump, context.tell, context.stop):
+        while writing is None:
+            try:
+                writing = write_volumes(
+                    claimed.batch,
+                    drives,
+                    spool=context.settings.spool / claimed.batch.dump,
+                    ring=context.settings.ring,
+                    created=datetime.now(UTC),
+                    tell=context.tell,
+                    stop=context.stop,
+                )
+            except BlockRefused as error:  # nothing was written; shorter blocks need no more room
+                shorter = 1 << (claimed.batch.block_size - 1).bit_length() - 1
+                if shorter < MINIMUM_BLOCK:
+                    raise
+                remedy = f"writing blocks of {shorter} bytes; set block_size to that in the config"
+                context.tell(Note(sentence=f"{error}: {remedy}"))
+                claimed.batch = replace(claimed.batch, block_size=shorter)
+                for drive in drives:
+                    drive.rewind()
+    run.rejected += writing.rejected
+    run.errors = {copy.volume: copy.error for copy in writing.copies if copy.error}
+    if len(run.errors) == len(writing.copies):
+        raise next(iter(run.errors.values()))
+    if writing.catalog is None:
+        if context.stop.soon:
+            raise Interrupted("stopped before the first archive; `papertape dump` begins it again")
+        raise AllRejected(dump)
+    context.ledger.written(dump, writing.catalog, writing.copies, datetime.now(UTC))
+    claimed.is_written = True
+
+
+@contextlib.contextmanager
+def releasing(run: Run, claimed: Claimed) -> Iterator[None]:
+    """Release what was claimed if the block ends before the dump is written.
+
+    Sick volumes go aside, and volumes that were written to stay with this very dump.
+    """
+    ledger, dump = run.context.ledger, run.claimed_dump
+    try:
+        yield
+    except BaseException as error:
+        if not claimed.is_written:
+            now, reason = datetime.now(UTC), str(error) or type(error).__name__
+            aside = {
+                tag: f"writing failed: {why}" for tag, why in run.errors.items() if not isinstance(why, HostDiskFull)
+            }
+            if isinstance(error, VolumeError) and not isinstance(error, VolumeMissing):
+                aside |= {tag: error.reason for tag in claimed.tags if tag == error.volume_tag and tag not in aside}
+            if aside:
+                ledger.fail(dump, reason, now, aside=aside, touched=claimed.tags if claimed.is_touched else ())
+            elif claimed.is_touched:
+                ledger.hold(dump, reason)
+            else:
+                ledger.abandon(dump, reason, now)
+            # What this dump rejected must not be in the next one; `written` does this where there is a catalog.
+            reasons = dict(run.rejected)
+            sets = chain.from_iterable(claimed.batch.archives)
+            ledger.reject([(item, reasons[item.source]) for item in sets if item.source in reasons])
+        raise
+    finally:
+        shutil.rmtree(run.context.settings.spool / claimed.batch.dump, ignore_errors=True)
+
+
+# 7. Verify. 8. Record.
+
+
+def prove(run: Run, session: Session) -> None:
+    """Read every whole copy of a written dump back, all at once, and record what that proves.
+
+    An error that keeps the copies from being read (a robot that is stuck, an interruption) leaves the dump to
+    ``recover``.
+    """
+    context, dump = run.context, run.claimed_dump
+    context.ledger.start_verifying(dump, context.owner, datetime.now(UTC))
+    copies = context.ledger.dump(dump).copies
+    sick = _find_sick(context.ledger, copies)
+    whole = [copy for copy in copies if copy.volume not in sick]
+    tags = [copy.volume for copy in whole]
+    with session.mounted(tags, choose_drives(session.drives, whole, context.settings.mount)) as drives:
+        with heartbeat(context.ledger, dump, context.tell, context.stop):
+            expected = context.ledger.expected(dump)
+            run.verifications += verify_volumes(expected, tags, drives, context.tell, context.stop)
+        judge(run)  # before the cartridges move: a robot that is stuck later takes nothing back
+
+
+def choose_drives(drives: Sequence[int], copies: Sequence[CopyRecord], mount: str) -> list[int]:
+    """Return the drive on which each copy is read: another than wrote it for a crossed mount, else the same.
+
+    Where that is impossible, as with one drive, any drive will do.
+    """
+    wrote = [copy.write_drive for copy in copies]
+    for shift in range(len(drives)):
+        turned = [*drives[shift:], *drives[:shift]][: len(copies)]
+        if all((drive != other) is (mount == CROSSED) for drive, other in zip(turned, wrote, strict=True)):
+            return turned
+    return list(drives[: len(copies)])
+
+
+def judge(run: Run) -> None:
+    """Commit the dump if every copy is good; else set the bad volumes aside, and keep the reason in ``run.error``.
+
+    With a good copy the dump keeps it, and its data sets, and is incomplete: the other copies are made again. Without
+    one the data sets wait for another dump, unless the dump was archived before: then only tapes may still hold them.
+    """
+    ledger, dump, now = run.context.ledger, run.claimed_dump, datetime.now(UTC)
+    record = ledger.dump(dump)
+    bad = _find_sick(ledger, record.copies)
+    for item in run.verifications:
+        if not item.ok:
+            bad[item.volume] = f"verification failed: {item.findings[0].sentence()}"
+    if not bad:
+        ledger.commit(dump, run.verifications, now)
         return
-    _undo(context, dump, TAKEN, resumed=resumed)
-    for tag in lost.volumes:
-        context.ledger.set_aside(tag, TAKEN)
-    datasets = chain.from_iterable(batch.archives)
-    context.ledger.reject([(item, TAKEN) for item in datasets if item.source in frozenset(lost.sources)])
+    tag, reason = next(iter(bad.items()))
+    if all(item.ok for item in run.verifications):
+        run.error = run.errors.get(tag) or VolumeError(tag, reason)
+    else:
+        run.error = VerificationFailed(run.verifications)
+    if record.ended_at or any(item.ok for item in run.verifications):
+        ledger.leave_incomplete(dump, str(run.error), bad)
+    else:
+        ledger.fail(dump, str(run.error), now, aside=bad)
+    for item in run.verifications:  # after the dump is over: a process that dies here leaves nothing half judged
+        ledger.record(item, now)
 
 
-def _refusals(batch: Batch) -> tuple[tuple[str, str], ...]:
-    return tuple((dataset.source, reason) for dataset, reason in batch.refused)
-
-
-class Dump:
-    """One dump from its claim to its end; whatever goes wrong, the ledger says so, nothing stays claimed in vain."""
-
-    def __init__(self, context: Context, session: Session, dump: int, batch: Batch, *, resumed: bool) -> None:
-        self._context = context
-        self._ledger, self._settings, self._stop = context.ledger, context.settings, context.stop
-        self._session = session
-        self._dump = dump
-        self._batch = batch
-        self._tags = [volume.tag for volume in batch.volumes]
-        self._resumed = resumed
-        self._touched = resumed
-        self._written = False
-        self._errors: dict[str, PapertapeError] = {}
-        self._rejected = _refusals(batch)
-
-    def run(self) -> Outcome:
-        """Write, prove, and tell what became of it."""
-        try:
-            self._write()
-        except PapertapeError as error:
-            return conclude(self._ledger, self._dump, self._rejected, error=error)
-        return prove(self._context, self._session, self._dump, self._rejected, self._errors)
-
-    def _write(self) -> None:
-        """Write all copies at once; the drives are left as the reading wants them, the ledger in any case in order."""
-        spool = self._settings.spool / self._batch.dump
-        try:
-            with self._session.mounted(self._tags, keep=self._settings.mount == IN_PLACE) as drives:
-                for drive, volume in zip(drives, self._batch.volumes, strict=True):
-                    check_writable(drive, volume, resumed=self._resumed)
-                self._record(self._transfer(drives, spool))
-        except BaseException as error:
-            if not self._written:
-                self._give_up(error)
-            raise
-        finally:
-            shutil.rmtree(spool, ignore_errors=True)
-
-    def _transfer(self, drives: Sequence[Drive], spool: Path) -> Writing:
-        self._stop.check()
-        self._ledger.start_writing(self._dump)
-        self._touched = True
-        tell, stop = self._context.tell, self._stop
-        with heartbeat(self._ledger, self._dump, tell, stop):
-            while True:
-                try:
-                    return write_volumes(
-                        self._batch,
-                        drives,
-                        spool=spool,
-                        ring=self._settings.ring,
-                        created=datetime.now(UTC),
-                        tell=tell,
-                        stop=stop,
-                    )
-                except BlockRefused as error:
-                    self._shorten_blocks(error)
-                    for drive in drives:
-                        drive.rewind()
-
-    def _shorten_blocks(self, error: BlockRefused) -> None:
-        """Plan with the next smaller power of two, which needs no more room; raises ``error`` if there is none."""
-        smaller = 1 << (self._batch.block_size - 1).bit_length() - 1
-        if smaller < MINIMUM_BLOCK:
-            raise error
-        self._context.tell(
-            Note(sentence=f"{error}: writing blocks of {smaller} bytes; set block_size to that in the config")
-        )
-        self._batch = replace(self._batch, block_size=smaller)
-
-    def _record(self, writing: Writing) -> None:
-        """Enter what was written; raise what is in the way if there is nothing to be proven."""
-        self._rejected += writing.rejected
-        self._errors = {copy.volume: copy.error for copy in writing.copies if copy.error}
-        if writing.catalog is None or len(self._errors) == len(writing.copies):
-            raise self._why_nothing()
-        self._ledger.written(self._dump, writing.catalog, writing.copies, datetime.now(UTC))
-        self._written = True
-
-    def _why_nothing(self) -> PapertapeError:
-        if len(self._errors) == len(self._tags):
-            return next(iter(self._errors.values()))
-        if self._stop.soon:
-            return Interrupted("stopped before the first archive; `papertape dump` begins it again")
-        return AllRejected(self._dump)
-
-    def _give_up(self, error: BaseException) -> None:
-        """Free what was claimed: sick volumes go aside, volumes that were written to stay with this very dump."""
-        now, reason = datetime.now(UTC), str(error) or type(error).__name__
-        aside = {
-            tag: f"writing failed: {why}" for tag, why in self._errors.items() if not isinstance(why, HostDiskFull)
-        }
-        if isinstance(error, VolumeError) and not isinstance(error, VolumeMissing) and error.volume_tag in self._tags:
-            aside.setdefault(error.volume_tag, error.reason)
-        if aside:
-            touched = self._tags if self._touched else ()
-            self._ledger.fail(self._dump, reason, now, aside=aside, touched=touched)
-        elif self._touched:
-            self._ledger.hold(self._dump, reason)
-        else:
-            self._ledger.abandon(self._dump, reason, now)
-        self._reject()
-
-    def _reject(self) -> None:
-        """Keep out of the next dump what this one found wrong; `written` does it where there is a catalog."""
-        reasons = dict(self._rejected)
-        datasets = (dataset for archive in self._batch.archives for dataset in archive)
-        self._ledger.reject([(item, reasons[item.source]) for item in datasets if item.source in reasons])
+def _find_sick(ledger: Ledger, copies: Sequence[CopyRecord]) -> dict[str, str]:
+    """Return the volumes whose copies are not to be read back, each with the reason."""
+    sick = {copy.volume: f"could not be written: {copy.error}" for copy in copies if copy.error}
+    for copy in copies:
+        volume = ledger.volume(copy.volume)
+        if volume.state != VolumeState.CLAIMED:
+            sick.setdefault(volume.tag, volume.reason)
+    return sick
