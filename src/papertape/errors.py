@@ -50,6 +50,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from papertape.words import be, enumerate_names
+
 
 class PapertapeError(Exception):
     """The root of the tree; raised as itself by nothing."""
@@ -174,7 +176,7 @@ class CopiesMissing(PapertapeError):
     meaning = VolumeError.meaning
 
     def __init__(self, volume_tags: Sequence[str], reason: str) -> None:
-        names = " or ".join(volume_tags)
+        names = enumerate_names(volume_tags, "or")
         super().__init__(f"{f'volume {names}' if names else 'no volume'}: {reason}")
         self.volume_tags = tuple(volume_tags)
         self.reason = reason
@@ -279,10 +281,8 @@ class VerificationFailed(PapertapeError):
     def __init__(self, verifications: Sequence[Any]) -> None:
         bad = [item for item in verifications if not item.ok]
         worst = "; ".join(f"{item.volume}: {item.findings[0].sentence()}" for item in bad if item.findings)
-        names = " and ".join(item.volume for item in bad)
-        super().__init__(
-            f"{names} did not read back as written and {'is' if len(bad) == 1 else 'are'} set aside ({worst})"
-        )
+        names = enumerate_names(item.volume for item in bad)
+        super().__init__(f"{names} did not read back as written and {be(len(bad))} set aside ({worst})")
         self.verifications = tuple(verifications)
 
 

@@ -1,4 +1,4 @@
-"""Numbers and lists in words for people."""
+"""Numbers, sizes, times and lists in words for people; no other module writes them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,22 @@ def show_size(size: float) -> str:
     return f"{size:.0f} {UNITS[unit]}" if unit == 0 or size >= 100 else f"{size:.3g} {UNITS[unit]}"
 
 
+def show_rate(rate: float) -> str:
+    """Return a rate in bytes per second, with a unit in powers of ten: 158 MB/s."""
+    return f"{show_size(rate)}/s"
+
+
+def show_block(size: int) -> str:
+    """Return a block's or a ring's size in bytes as it is written in the config: 1MiB, 256KiB, 65537."""
+    if size % 2**20 == 0:
+        return f"{size // 2**20}MiB"
+    return f"{size // 2**10}KiB" if size % 2**10 == 0 else str(size)
+
+
 def show_seconds(seconds: float) -> str:
-    """Return a time span: 0.4 s, 41 s, 3 min 20 s, 4 h 20 min."""
+    """Return a time span: 12 ms, 0.4 s, 41 s, 3 min 20 s, 4 h 20 min."""
+    if 0 < seconds < 0.0995:
+        return f"{seconds * 1000:.3g} ms"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -42,14 +56,21 @@ def show_seconds(seconds: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 file, 1,200 files."""
+    """Return a number with its noun, which has a regular plural: 1 file, 1,200 files."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def enumerate_names(names: Iterable[str]) -> str:
-    """Return names as a sentence lists them: a, b and c."""
+def be(number: int) -> str:
+    """Return the verb after a number of things: is, are."""
+    return "is" if number == 1 else "are"
+
+
+def enumerate_names(names: Iterable[str], word: str = "and", *, most: int | None = None) -> str:
+    """Return names as a sentence lists them: a, b and c; a, b and 7 more, if ``most`` is 2; "" if there are none."""
     listed = list(names)
-    return " and ".join(filter(None, [", ".join(listed[:-1]), *listed[-1:]]))
+    if most is not None and len(listed) > most:
+        listed[most:] = [f"{len(listed) - most} more"]
+    return f" {word} ".join(filter(None, [", ".join(listed[:-1]), *listed[-1:]]))
 
 
 def show_table(rows: Sequence[Sequence[object]]) -> list[str]:

@@ -66,7 +66,7 @@ def tape_files_of(other: Lab) -> list[object]:
 
 
 FOREIGN = [
-    (put_random_bytes, "it holds 10240 bytes of someone else's data"),
+    (put_random_bytes, "it holds 10,240 bytes of someone else's data"),
     (put_one_byte, "it holds 1 byte of someone else's data"),
     (put_a_foreign_tar, "a tar archive of someone else's"),
     (put_a_filemark, "a filemark"),

@@ -124,7 +124,7 @@ def _show_plan(app: App, plan: Plan, unread: list[Unread]) -> None:
         say(*_describe_plan(plan))
         for group in unread:
             sets = count(group.sets, "data set")
-            say(f"to be imported first: {' or '.join(group.labels)}, with {sets} by the lab's table")
+            say(f"to be imported first: {enumerate_names(group.labels, 'or')}, with {sets} by the lab's table")
         for errand in plan.errands:
             for item in errand.sets:
                 say(f"  {item.source}  {show_size(item.size)}, tape file {item.tape_file}, offset {item.begin}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from papertape.doctor.findings import Check, Devices, SetUp, fault, guarded, ok, problem, show_block, skipped, warning
+from papertape.doctor.findings import Check, Devices, SetUp, fault, guarded, ok, problem, skipped, warning
 from papertape.errors import DriveError, Interrupted, PapertapeError, UserError, VolumeError, VolumeMissing
 from papertape.tape.changer import ElementKind, find_volume
 from papertape.tape.cleanup import afterwards, one_by_one
@@ -17,6 +17,7 @@ from papertape.tape.reservation import reserved
 from papertape.tape.robot import Robot, drive_element
 from papertape.tape.scsi.blocklimits import ask_drive_limit, takes_block
 from papertape.transfer.stop import Stop
+from papertape.words import show_block
 
 READY_SECONDS = 180.0
 """How long a cartridge may take to become ready: loading takes some 20 s, with a rewind of a whole tape some 100 s."""

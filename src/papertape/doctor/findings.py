@@ -120,30 +120,3 @@ def exit_code(checks: Iterable[Check]) -> int:
     """Return the exit code of the worst problem, 0 if there is none."""
     codes = {check.code for check in checks if check.verdict is Verdict.PROBLEM}
     return next((code for code in SEVERITY if code in codes), max(codes, default=0))
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 file, 1,200 files."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def show_speed(speed: float) -> str:
-    """Return bytes a second in words: 158 MB/s."""
-    return f"{speed / 1e6:,.0f} MB/s" if speed >= 10e6 else f"{speed / 1e6:.1f} MB/s"
-
-
-def show_amount(size: float) -> str:
-    """Return bytes in words, in powers of ten: 2.5 GB, 64 MB."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB"
-
-
-def show_block(size: int) -> str:
-    """Return a block's size as it is written in the config: 1MiB, 256KiB, 65536."""
-    if size % 2**20 == 0:
-        return f"{size // 2**20}MiB"
-    return f"{size // 2**10}KiB" if size % 2**10 == 0 else str(size)
-
-
-def show_duration(seconds: float) -> str:
-    """Return a short time in words: 2.1 s, 0.4 ms."""
-    return f"{seconds:.1f} s" if seconds >= 0.1 else f"{seconds * 1000:.1f} ms"

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from papertape.doctor.findings import Check, SetUp, count, ok, problem, show_amount, show_block, skipped, warning
+from papertape.doctor.findings import Check, SetUp, ok, problem, skipped, warning
 from papertape.errors import HostError, PapertapeError
 from papertape.tape.scsi.hostfacts import ask_version, find_available_memory, find_program
+from papertape.words import count, show_block, show_size
 
 MEMORY_BESIDE = 256 * 1024 * 1024
 """What papertape takes besides the ring, and what others should still find, in bytes."""
@@ -51,7 +52,7 @@ def check_memory(setup: SetUp) -> Iterator[Check]:
     if free is None:
         yield skipped("memory", "the kernel does not say how much memory is free")
         return
-    sentence = f"{show_amount(free)} are free, and `ring` is {show_block(ring)}"
+    sentence = f"{show_size(free)} are free, and `ring` is {show_block(ring)}"
     if free < ring:
         remedy = f"set `ring` in the config to {show_block(_half(free))} or less, or end other programs"
         yield problem("memory", sentence, remedy)
@@ -78,9 +79,9 @@ def check_spool(setup: SetUp) -> Iterator[Check]:
         sentence = f"{spool} cannot be written to ({error.strerror or error})"
         yield problem("spool", sentence, "mend its permissions, or name another `spool` in the config", HOST)
         return
-    sentence = f"{spool} can be written to, {show_amount(room)} are free"
+    sentence = f"{spool} can be written to, {show_size(room)} are free"
     if room < SPOOL_ROOM:
-        yield warning("spool", f"{sentence}, and a million files take some {show_amount(300e6)}", "make room there")
+        yield warning("spool", f"{sentence}, and a million files take some {show_size(300e6)}", "make room there")
     else:
         yield ok("spool", sentence)
 

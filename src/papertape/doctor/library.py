@@ -13,10 +13,8 @@ from papertape.doctor.findings import (
     Check,
     Devices,
     SetUp,
-    count,
     ok,
     problem,
-    show_block,
     skipped,
     warning,
 )
@@ -37,6 +35,7 @@ from papertape.tape.scsi.hostfacts import (
     read_options,
     read_product,
 )
+from papertape.words import be, count, enumerate_names, show_block
 
 DRIVE, STORAGE, IMPORT_EXPORT = ElementKind.DRIVE, ElementKind.STORAGE, ElementKind.IMPORT_EXPORT
 LISTED = 6
@@ -103,9 +102,7 @@ def _tags(statuses: Sequence[ElementStatus]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = [f"{len(names) - LISTED} more"] if len(names) > LISTED else []
-    listed = [*names[:LISTED], *more]
-    return " and ".join(filter(None, (", ".join(listed[:-1]), *listed[-1:])))
+    return enumerate_names(names, most=LISTED)
 
 
 def check_volumes(setup: SetUp, devices: Devices) -> Iterator[Check]:
@@ -121,7 +118,7 @@ def check_volumes(setup: SetUp, devices: Devices) -> Iterator[Check]:
     new = sorted(tag for tag in tags if tag and tag not in known and tag.startswith(setup.prefixes))
     if new:
         remedy = f"register those that are blank: `papertape volumes add {' '.join(new[:LISTED])}`"
-        yield warning("volumes", f"{_listed(new)} {'are' if len(new) > 1 else 'is'} not registered", remedy)
+        yield warning("volumes", f"{_listed(new)} {be(len(new))} not registered", remedy)
     lacking = [f"{copy} ({prefix})" for copy, prefix in enumerate(setup.prefixes, 1) if copy not in blank]
     if lacking:
         remedy = "put one into a slot, and register it with `papertape volumes add`"

@@ -17,10 +17,6 @@ from papertape.doctor.findings import (
     SetUp,
     ok,
     problem,
-    show_amount,
-    show_block,
-    show_duration,
-    show_speed,
     warning,
 )
 from papertape.errors import BlockRefused, DriveError, UserError, VolumeFull, VolumeNotBlank, WriteProtected
@@ -31,6 +27,7 @@ from papertape.tape.scsi.blocklimits import wipe
 from papertape.tape.scsi.hostfacts import find_generation, read_product
 from papertape.transfer.stop import Stop
 from papertape.volume.layout import MAXIMUM_BLOCK, MINIMUM_BLOCK
+from papertape.words import show_block, show_rate, show_seconds, show_size
 
 MARKER = b"papertape doctor scratch: whatever is on this tape may be overwritten by papertape doctor\n"
 """What the first block of a scratch volume begins with."""
@@ -242,16 +239,16 @@ def _judge(
         sentence = f"{volume_tag} does not read back as it was written, from object {measured.wrong} on"
         yield problem(name, sentence, "take the drive out of service, or try another cartridge", DriveError.exit_code)
         return
-    speeds = f"writes {show_speed(measured.write_speed)} and reads {show_speed(measured.read_speed)}"
-    amount = f"{show_amount(measured.blocks * block)} in blocks of {show_block(block)}, read back the same"
+    speeds = f"writes {show_rate(measured.write_speed)} and reads {show_rate(measured.read_speed)}"
+    amount = f"{show_size(measured.blocks * block)} in blocks of {show_block(block)}, read back the same"
     sentence = f"it {speeds} ({amount})"
     if generation and measured.write_speed < generation.slowest_speed:
-        slow = f"{generation.name} streams from {show_speed(generation.slowest_speed)} on"
+        slow = f"{generation.name} streams from {show_rate(generation.slowest_speed)} on"
         yield warning(name, f"{sentence}; {slow}", "look at its cable and adapter, or take a larger `block_size`")
     else:
         yield ok(name, sentence)
     if measured.flushed is not None and measured.immediate is not None:
-        flushed, immediate = show_duration(measured.flushed), show_duration(measured.immediate)
+        flushed, immediate = show_seconds(measured.flushed), show_seconds(measured.immediate)
         yield ok(name, f"a filemark that is waited for takes {flushed}, one that is not {immediate}")
 
 

@@ -11,13 +11,14 @@ from itertools import islice
 from pathlib import Path
 from threading import Lock
 
-from papertape.doctor.findings import Check, Devices, SetUp, ok, show_amount, show_speed, skipped, warning
+from papertape.doctor.findings import Check, Devices, SetUp, ok, skipped, warning
 from papertape.errors import SourceError, UserError
 from papertape.tape.generations import GENERATIONS, Generation
 from papertape.tape.scsi.hostfacts import find_generation, read_product
 from papertape.transfer.readahead import READERS
 from papertape.transfer.source import walk
 from papertape.transfer.stop import Stop
+from papertape.words import show_rate, show_seconds, show_size
 
 NAME = "source"
 MOST_BYTES = 2 * 10**9
@@ -39,7 +40,7 @@ def check_source(setup: SetUp, folder: Path | None) -> Iterator[Check]:
     size, seconds = read_files(files, setup.stop)
     speed = size / max(seconds, 1e-6)
     where = str(folder) if folder else "the data sets that wait"
-    sentence = f"{where}: {show_speed(speed)} from disk ({show_amount(size)} in {seconds:.1f} s)"
+    sentence = f"{where}: {show_rate(speed)} from disk ({show_size(size)} in {show_seconds(seconds)})"
     if size < FEWEST_BYTES and seconds < FEWEST_SECONDS:
         yield skipped(NAME, f"{sentence}, too little to tell; name a folder with more data with --source")
         return
@@ -112,8 +113,8 @@ def judge(sentence: str, speed: float, generations: Sequence[Generation]) -> Che
     unknown = "; which LTO generation the drives are cannot be told" if table else ""
     if not slow:
         most = max(generations, key=lambda generation: generation.slowest_speed)
-        enough = f"that keeps {most.name} streaming, which takes {show_speed(most.slowest_speed)} at the least"
+        enough = f"that keeps {most.name} streaming, which takes {show_rate(most.slowest_speed)} at the least"
         return ok(NAME, f"{sentence}; {enough}{unknown}")
-    needs = ", ".join(f"{one.name} {show_speed(one.slowest_speed)}" for one in dict.fromkeys(slow))
+    needs = ", ".join(f"{one.name} {show_rate(one.slowest_speed)}" for one in dict.fromkeys(slow))
     remedy = "a drive that waits stops and repositions: dump from a faster disk, or make `ring` larger"
     return warning(NAME, f"{sentence}; too slow to keep streaming: {needs} at the least{unknown}", remedy)

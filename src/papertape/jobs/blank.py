@@ -7,6 +7,7 @@ from papertape.plan import Volume
 from papertape.tape.drive import Drive, Mark
 from papertape.volume.label import Label, read_label
 from papertape.volume.layout import MAXIMUM_BLOCK
+from papertape.words import count
 
 
 def check_writable(drive: Drive, volume: Volume, *, resumed: bool) -> None:
@@ -56,4 +57,4 @@ def _describe(first: int | Mark, buffer: memoryview) -> str:
         return f"papertape's volume {label.volume_tag} of {label.created:%Y-%m-%d}"
     if bytes(buffer[257:262]) == b"ustar":
         return "a tar archive of someone else's"
-    return f"{first} byte{'' if first == 1 else 's'} of someone else's data"
+    return f"{count(first, 'byte')} of someone else's data"

@@ -42,6 +42,7 @@ from papertape.tape.library import Library, Session
 from papertape.transfer.verify import verify_volumes
 from papertape.transfer.write import write_volumes
 from papertape.volume.layout import MINIMUM_BLOCK
+from papertape.words import enumerate_names
 
 ATTEMPTS = 5
 """How many plans are made before a dump gives way to other processes that claim the same data sets."""
@@ -219,7 +220,7 @@ def _recover_one(run: Run, record: DumpRecord, *, undo: bool) -> bool:
     try:
         home = run.context.library.bring_home([copy.volume for copy in record.copies])
         if home:
-            run.context.tell(Note(sentence=f"brought home what {process} had left in drives: {' and '.join(home)}"))
+            run.context.tell(Note(sentence=f"brought home what {process} had left in drives: {enumerate_names(home)}"))
     finally:  # the ledger is put in order even if the robot is stuck
         if cut_off_in_recopy:
             ledger.leave_incomplete(record.id, f"{process} died while it copied", unfinished)
@@ -339,8 +340,8 @@ def _claim(context: Context, batch: Batch, *, resumed: bool) -> DumpId:
             ledger.set_aside(tag, TAKEN)
         taken = frozenset(lost.sources)
         ledger.reject([(item, TAKEN) for item in chain.from_iterable(batch.archives) if item.source in taken])
-    more = f" and {len(lost.sources) - 1} more" if len(lost.sources) > 1 else ""
-    raise ClaimLost(" and ".join(lost.volumes) or f"{lost.sources[0]}{more}", "not to be had in the lab's database")
+    what = enumerate_names(lost.volumes) or enumerate_names(lost.sources, most=1)
+    raise ClaimLost(what, "not to be had in the lab's database")
 
 
 # 5. Write.

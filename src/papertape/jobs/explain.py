@@ -14,6 +14,7 @@ from papertape.volume.members import VolumeRecord
 from papertape.volume.names import unquote
 from papertape.volume.predecessor.recipe import PredecessorSet, PredecessorStep, write_predecessor_recipe
 from papertape.volume.recipe import Digest, DriveOrigin, Origin, Piece, Step, Subject, write_recipe
+from papertape.words import enumerate_names
 
 
 def explain(ledger: Ledger, tag: str, pattern: str | None, origin: Origin) -> Iterator[str]:
@@ -78,7 +79,7 @@ def _describe(ledger: Ledger, dump: DumpRecord, tag: str) -> tuple[str, ...]:
     """Return what is to be known of a volume before it is read: where else its data are, and whether it is good."""
     volume, *others = (ledger.volume(name) for name in (tag, *(copy.volume for copy in dump.copies)))
     twins = [other.tag for other in others if other.tag != tag and other.state == VolumeState.ARCHIVED]
-    notes = [f"The same data are on {' and '.join(twins)}."] if twins else []
+    notes = [f"The same data are on {enumerate_names(twins)}."] if twins else []
     if volume.state != VolumeState.ARCHIVED:
         notes.append(f"The ledger says that {tag} is {volume.state}{': ' if volume.reason else ''}{volume.reason}.")
     return tuple(notes)

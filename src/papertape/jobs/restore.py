@@ -40,6 +40,7 @@ from papertape.transfer.restore import (
     lay_out,
     restore_extracts,
 )
+from papertape.words import count
 
 __all__ = ["Errand", "Plan", "Restored", "Wish", "plan_only", "run_restore"]
 
@@ -83,7 +84,7 @@ def _tell_absent(plan: Plan) -> CopiesMissing:
     tags = [copy.volume for copy in errand.copies]
     places = "; ".join(f"{copy.volume}: {plan.places[copy.volume]}" for copy in errand.copies)
     sets = sum(len(each.sets) for each in plan.absent)
-    needed = f"needed for {sets} data set{'' if sets == 1 else 's'}"
+    needed = f"needed for {count(sets, 'data set')}"
     return CopiesMissing(tags, f"{needed}, and not where a drive can get it ({places}); put it into a slot")
 
 

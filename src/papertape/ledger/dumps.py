@@ -16,6 +16,7 @@ from papertape.ledger.records import CopyRecord, DumpRecord, Held, Owner
 from papertape.ledger.schema import COPIES, DUMPS, VOLUMES
 from papertape.plan import Batch, Volume
 from papertape.states import DumpState
+from papertape.words import enumerate_names
 
 OPEN = (DumpState.PLANNED, DumpState.WRITING, DumpState.WRITTEN, DumpState.VERIFYING)
 OVER = (DumpState.ARCHIVED, DumpState.INCOMPLETE, DumpState.FAILED, DumpState.ABANDONED)
@@ -112,7 +113,9 @@ def _claim_volumes(connection: Connection, batch: Sequence[Volume], dump: int) -
     claimed = volumes.of_dump(connection, dump)
     left_out = {volume.tag for volume in claimed} - {volume.tag for volume in batch}
     if left_out:
-        raise ClaimLost(f"dump {dump}", f"holds {' and '.join(sorted(left_out))} too; plan with the volumes it holds")
+        raise ClaimLost(
+            f"dump {dump}", f"holds {enumerate_names(sorted(left_out))} too; plan with the volumes it holds"
+        )
     connection.execute(delete(COPIES).where(COPIES.c.dump_id == dump))
     rows = [{"dump_id": dump, "volume_id": volume.id, "copy": volume.copy} for volume in claimed]
     if rows:

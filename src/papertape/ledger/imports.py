@@ -20,6 +20,7 @@ from papertape.volume.members import DataSetRecord, VolumeRecord
 from papertape.volume.plan import PLAN_CSV, read_planned
 from papertape.volume.predecessor.catalog import PredecessorCatalog
 from papertape.volume.recorded import PredecessorVolume, Torn, Whole, program_version
+from papertape.words import enumerate_names
 
 UNKNOWN_KIND = "unknown"
 """The kind of a data set of the predecessor's: nothing but its archive says whether it is a file or a directory."""
@@ -271,7 +272,7 @@ class Import:
             self._connection.execute(update(DUMPS).where(DUMPS.c.id == dump).values(reason=""))
             proof.say_archived(self._connection, dump)
             return
-        lacking = " and ".join(row.tag for row in rows if row not in good) or "another volume"
+        lacking = enumerate_names(row.tag for row in rows if row not in good) or "another volume"
         reason = f"imported, and lacks a good copy on {lacking}"
         self._connection.execute(update(DUMPS).where(DUMPS.c.id == dump).values(reason=reason))
 

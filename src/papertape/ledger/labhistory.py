@@ -19,6 +19,7 @@ from papertape.ledger.schema import COPIES, DATASETS, DUMPS, HISTORY, VOLUMES, s
 from papertape.ledger.search import conditions_on, match_sources, read_glob
 from papertape.sql.rows import stream
 from papertape.states import Format
+from papertape.words import enumerate_names
 
 _ROW = HISTORY.c
 _COLUMNS = [_ROW[name] for name in Listed._fields]
@@ -113,7 +114,7 @@ def _judge(item: Listed, on_tape: Iterable[_OnTape], seen: frozenset[str], known
     there = [place for place in on_tape if place.tag in item.labels]
     if there:
         return Heard(Listing.ON_TAPE, _compare(item, there[0]))
-    lacking = " and ".join(label for label in item.labels if label in seen)
+    lacking = enumerate_names(label for label in item.labels if label in seen)
     reason = f"the ledger knows what lies on {lacking}, and this is not there" if lacking else ""
     if seen.issuperset(item.labels):
         return Heard(Listing.DISPUTED, reason)

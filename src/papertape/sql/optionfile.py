@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from papertape.errors import UserError
+from papertape.words import enumerate_names
 
 GROUP = "client"
 NEEDED = ("user", "password", "host", "database")
@@ -90,7 +91,7 @@ def _read(path: Path) -> tuple[str, int]:
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder; name an option file with a group [{GROUP}]") from None
     except FileNotFoundError:
-        raise UserError(f"{path}: no such option file; make it, with {_enumerate(NEEDED)} in [{GROUP}]") from None
+        raise UserError(f"{path}: no such option file; make it, with {enumerate_names(NEEDED)} in [{GROUP}]") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); mend its permissions or its owner") from None
     return _decode(path, content), status.st_mode
@@ -98,7 +99,7 @@ def _read(path: Path) -> tuple[str, int]:
 
 def _decode(path: Path, content: bytes) -> str:
     if not content.strip():
-        raise UserError(f"{path}: is empty; write {_enumerate(NEEDED)} in [{GROUP}]")
+        raise UserError(f"{path}: is empty; write {enumerate_names(NEEDED)} in [{GROUP}]")
     if len(content) > LARGEST:
         raise UserError(f"{path}: has more than {LARGEST} bytes, which no option file has; name another")
     try:
@@ -159,7 +160,7 @@ def _credentials(path: Path, options: dict[str, _Option]) -> Credentials:
     needed = [name for name in NEEDED if name != "host" or "socket" not in options]
     lacking = [name for name in needed if not (options[name].value if name in options else "")]
     if lacking:
-        raise UserError(f"{path}: [{GROUP}] lacks {_enumerate(lacking)}; add it")
+        raise UserError(f"{path}: [{GROUP}] lacks {enumerate_names(lacking)}; add it")
     values = {name: options[name].value for name in (*NEEDED, "socket") if name in options}
     values.setdefault("host", "localhost")
     return Credentials(**values, port=_port(path, options.get("port")))
@@ -171,7 +172,3 @@ def _port(path: Path, option: _Option | None) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", option.value, re.ASCII) or not 0 < int(option.value) < 2**16:
         raise UserError(f"{path}: line {option.line}: the port is no number from 1 to 65535; mend it")
     return int(option.value)
-
-
-def _enumerate(names: list[str] | tuple[str, ...]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

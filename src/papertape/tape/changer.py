@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from papertape.errors import VolumeError, VolumeMissing
+from papertape.words import enumerate_names
 
 TAG_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
 CLEANING_PREFIX = "CLN"
@@ -78,7 +79,7 @@ def find_volume(inventory: Inventory, volume_tag: str) -> ElementStatus:
     if not found:
         raise VolumeMissing(volume_tag, f"not in the library{_hint(inventory)}; {PUT_BACK}")
     if len(found) > 1:
-        places = " and ".join(str(status.element) for status in found)
+        places = enumerate_names(str(status.element) for status in found)
         raise VolumeMissing(volume_tag, f"in the library more than once, in {places}; take the wrong one out")
     return found[0]
 
@@ -86,7 +87,7 @@ def find_volume(inventory: Inventory, volume_tag: str) -> ElementStatus:
 def _hint(inventory: Inventory) -> str:
     """Say where it may be all the same: in an element whose cartridge cannot be told."""
     unread = [str(status.element) for status in inventory.elements if status.full and not status.volume_tag]
-    return f" (in {' and '.join(unread)} lies a cartridge without a readable label)" if unread else ""
+    return f" (in {enumerate_names(unread)} lies a cartridge without a readable label)" if unread else ""
 
 
 class Changer(Protocol):

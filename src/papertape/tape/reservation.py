@@ -12,6 +12,7 @@ from pathlib import Path
 from papertape.errors import DriveError, HostError, TooFewDrives
 from papertape.events import Tell, Waiting
 from papertape.tape.locks import locked, try_lock
+from papertape.words import be, enumerate_names
 
 POLL_SECONDS = 0.1
 
@@ -23,7 +24,7 @@ def lock_path(locks: Path, drive: int) -> Path:
 
 def listed(numbers: Sequence[int]) -> str:
     """Return drive numbers in words: "drive 0 and drive 1"."""
-    return " and ".join(f"drive {number}" for number in numbers)
+    return enumerate_names(f"drive {number}" for number in numbers)
 
 
 def owner(locks: Path, drive: int) -> str:
@@ -96,9 +97,7 @@ def _take(locks: Path, number: int, attempt: ExitStack) -> bool:
 def _who_has(locks: Path, among: Sequence[int]) -> str:
     busy = [number for number in among if is_reserved(locks, number)] or list(among)
     owners = {owner(locks, number): [n for n in busy if owner(locks, n) == owner(locks, number)] for number in busy}
-    return " and ".join(
-        f"{listed(numbers)} {'is' if len(numbers) == 1 else 'are'} in use by {name}" for name, numbers in owners.items()
-    )
+    return enumerate_names(f"{listed(numbers)} {be(len(numbers))} in use by {name}" for name, numbers in owners.items())
 
 
 def check_drives(count: int, numbers: Sequence[int] | None, present: Sequence[int]) -> tuple[Sequence[int], int]:

@@ -27,6 +27,7 @@ from papertape.tape.changer import (
     find_volume,
 )
 from papertape.tape.locks import locked
+from papertape.words import enumerate_names
 
 NO_LABEL = "without a readable label"
 
@@ -72,7 +73,7 @@ class Robot:
         with self._alone():
             found = self.inventory().find(volume_tag)
             if len(found) != 1:
-                where = " and ".join(str(status.element) for status in found) or "nowhere in the library"
+                where = enumerate_names(str(status.element) for status in found) or "nowhere in the library"
                 raise VolumeMissing(volume_tag, f"is {where}; it must be in one place to be moved")
             if found[0].element.kind is ElementKind.DRIVE:
                 remedy = f"unload it first ('papertape library unload {found[0].element.number}')"
@@ -86,7 +87,7 @@ class Robot:
         except PapertapeError as error:
             name = f"volume {volume_tag}" if volume_tag else "it"
             return f"where {name} is now is unknown, because the changer does not tell ({error})"
-        places = " and ".join(str(status.element) for status in found) or "in no element that the changer can see"
+        places = enumerate_names(str(status.element) for status in found) or "in no element that the changer can see"
         return f"volume {volume_tag} is now in {places}" if found else f"volume {volume_tag or NO_LABEL} is {places}"
 
     def is_full(self, drive: int) -> bool:

@@ -40,6 +40,7 @@ from papertape.volume.recorded import (
     is_remade,
     program_version,
 )
+from papertape.words import count
 
 _SUMS_END = re.compile(rb"\\?[0-9a-f]{64}  [^\n]+\n\Z")
 
@@ -311,4 +312,4 @@ def _ends_archive(block: memoryview) -> bool:
 def _describe(first: memoryview) -> str:
     if bytes(first[257:262]) == b"ustar":
         return "a tar archive of someone else's"
-    return f"{len(first)} bytes of someone else's data"
+    return f"{count(len(first), 'byte')} of someone else's data"

@@ -28,6 +28,7 @@ from typing import NamedTuple
 from papertape.errors import HostError, UserError
 from papertape.events import Phase, Tell
 from papertape.volume.sums import sums_line
+from papertape.words import show_size
 
 MD5SUMS, DATA = "md5sums.txt", "data"
 VISDATA = b"visdata"
@@ -160,7 +161,7 @@ def _check_room(folder: Path, needed: int) -> None:
         place = place.parent
     free = shutil.disk_usage(place).free
     if free < needed:
-        amounts = f"needs {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free"
+        amounts = f"needs {show_size(needed)}, and {show_size(free)} are free"
         raise UserError(f"{folder}: the test data {amounts}; make room, or build less")
 
 

@@ -189,7 +189,7 @@ def test_another_job_number_inside_is_noted(tmp_path: Path) -> None:
     verification = verify(lay_out(make_volume(tmp_path, 4, Form(job="000999888")).tape_files), None, tell)
     assert (verification.ok, verification.files) == (True, 4)
     (note,) = tell.notes
-    assert note.startswith(f"{TAG}: tape file 1 bears the job number 000999888 inside, its catalog {JOB}")
+    assert note.startswith(f"{TAG}: tape file 1 has the job number 000999888 inside, its catalog {JOB}")
 
 
 def test_the_oldest_dumps_with_directories_above_the_data_sets(tmp_path: Path) -> None:

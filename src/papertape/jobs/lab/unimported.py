@@ -13,6 +13,7 @@ from papertape.jobs.context import Context
 from papertape.jobs.imports import Result, import_volumes
 from papertape.jobs.restoreplan import Wish
 from papertape.ledger import Ledger, Listed, match_sources
+from papertape.words import count, enumerate_names
 
 
 class Unread(NamedTuple):
@@ -73,7 +74,7 @@ def _judge_rest(ledger: Ledger, wish: Wish, errors: dict[str, PapertapeError]) -
     away = [group for group in left if not known.issuperset(group.labels)]
     if not away:
         reason = "the lab's table says that it is on {}, and it is not there"
-        failed = [(item.source, reason.format(" and ".join(item.labels))) for item in _find(ledger, wish)]
+        failed = [(item.source, reason.format(enumerate_names(item.labels))) for item in _find(ledger, wish)]
         return RestoreFailed(failed)
     unknown = [label for label in away[0].labels if label not in known]
     error = next((errors[label] for label in unknown if label in errors), None)
@@ -82,5 +83,5 @@ def _judge_rest(ledger: Ledger, wish: Wish, errors: dict[str, PapertapeError]) -
 
 def _tell_away(labels: Sequence[str], sets: int, others: int) -> CopiesMissing:
     more = f" (and others for {others} more)" if others else ""
-    needed = f"by the lab's table needed for {sets} data set{'' if sets == 1 else 's'}{more}"
+    needed = f"by the lab's table needed for {count(sets, 'data set')}{more}"
     return CopiesMissing(labels, f"{needed}, never read, and not where a drive can get it; put it into a slot")

@@ -51,6 +51,7 @@ from papertape.volume.predecessor.catalog import (
     read_predecessor_heading,
 )
 from papertape.volume.tapefile import MemberData, ScanError
+from papertape.words import enumerate_names
 
 PIECE = 1024 * 1024
 """Bytes that are read before they are looked at: with 10 KiB at a time two threads would wait for each other."""
@@ -375,8 +376,8 @@ class ArchiveReading:
         others = [job for job in self._scanner.jobs if job != self._job]
         if others:
             self._reading.note(
-                f"tape file {self._number} bears the job number {' and '.join(others)} inside, its catalog {self._job};"
-                " such volumes are known, and nothing is wrong with it"
+                f"tape file {self._number} has the job number {enumerate_names(others)} inside, its catalog {self._job}"
+                "; such volumes are known, and nothing is wrong with it"
             )
 
 
