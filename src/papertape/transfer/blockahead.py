@@ -1,9 +1,10 @@
-"""Blocks of chosen places on a tape, read ahead of their use by a thread of their own, so that the drive streams."""
+"""Blocks of chosen places on a tape, read ahead by a thread of their own, so that the drive keeps streaming."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from itertools import chain
 from queue import SimpleQueue
 from typing import NamedTuple, Self
 
@@ -12,31 +13,31 @@ from papertape.events import Moved, Tell
 from papertape.tape.drive import Drive, Mark
 
 READ_ON = 512 * 1024 * 1024
-"""Bytes between two places up to which reading on is quicker than a LOCATE: to stop, turn back and start again takes a
-drive some three seconds, in which it reads as much."""
+"""Bytes between two places up to which reading on is faster than a LOCATE: a drive needs some three seconds to stop,
+turn back and start again, and reads as much in that time."""
 MOST_HOLES = 50
-"""Blocks that cannot be read after which the rest of a volume is given up: other copies are better."""
+"""Unreadable blocks after which the rest of a volume is not tried: other copies are better."""
 FEWEST_BUFFERS = 4
 
 
 class Span(NamedTuple):
-    """Logical objects on a tape from ``start`` up to, and not with, ``stop``."""
+    """Logical objects on a tape from ``start`` up to ``stop``, which is excluded."""
 
     start: int
     stop: int
 
 
 class Unreadable(NamedTuple):
-    """What stands in the place of a block that could not be read."""
+    """Stands in the place of a block that could not be read; ``reason`` is a clause."""
 
     reason: str
 
 
-_OUTSIDE = Unreadable("it lies outside of what was to be read")
+_OUTSIDE = Unreadable("it lies outside of the spans to be read")
 
 
 class _Item(NamedTuple):
-    """What was found at ``address``, and the memory that it lies in."""
+    """The block found at ``address``, and the ``buffer`` that it is a part of."""
 
     address: int
     found: memoryview | Unreadable
@@ -46,7 +47,10 @@ class _Item(NamedTuple):
 class BlockAhead:
     """Reads ``spans`` (in order, not overlapping) of the tape in ``drive``; a context manager: no thread outlives it.
 
-    ``memory`` bounds the blocks that are waiting, in bytes. ``locates`` and ``bytes`` count what the drive had to do.
+    ``memory`` bounds the blocks that are waiting, in bytes. ``locates`` and ``bytes`` count the drive's work.
+
+    Threads: the reading thread fills buffers, the caller's thread gets blocks. Each buffer belongs to one of them, or
+    to one of the two queues between them; so nothing needs a lock.
     """
 
     def __init__(
@@ -61,7 +65,7 @@ class BlockAhead:
         self._free: SimpleQueue[memoryview] = SimpleQueue()
         self._filled: SimpleQueue[_Item | BaseException | None] = SimpleQueue()
         self._unmade = max(memory // block_size, FEWEST_BUFFERS)
-        self._position = -1
+        self._position = -1  # the logical object at which the drive stands; -1: not known
         self._holes = 0
         self._over = False
         self._current: _Item | None = None
@@ -74,6 +78,7 @@ class BlockAhead:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # The thread may be waiting for a buffer: any buffer wakes it up, and it looks at the flag before it reads.
         self._over = True
         self._free.put(memoryview(b""))
         self._thread.join()
@@ -81,25 +86,23 @@ class BlockAhead:
     def get(self, address: int) -> memoryview | Unreadable:
         """Return the block at ``address``, valid until the next call; addresses must not go back.
 
-        Raises what ended the reading of the whole volume.
+        Raises the error that ended the reading of the whole volume.
         """
         while self._current is None or self._current.address < address:
             if self._current is not None:
-                self._give_back(self._current.buffer)
+                # Buffers are made one by one as the caller falls behind: a small data set never costs the whole bound.
+                if self._free.empty():
+                    self._make_buffer()
+                self._free.put(self._current.buffer)
                 self._current = None
             item = self._filled.get()
             if not isinstance(item, _Item):
-                self._filled.put(item)
+                self._filled.put(item)  # the end is the answer to every later call, too
                 if item is None:
                     return _OUTSIDE
                 raise item
             self._current = item
         return self._current.found if self._current.address == address else _OUTSIDE
-
-    def _give_back(self, buffer: memoryview) -> None:
-        if self._unmade and self._free.empty():
-            self._make_buffer()
-        self._free.put(buffer)
 
     def _make_buffer(self) -> None:
         if self._unmade:
@@ -108,44 +111,36 @@ class BlockAhead:
 
     def _run(self) -> None:
         try:
-            for span in self._spans:
-                if not self._over:
-                    self._read(span)
+            for address in chain.from_iterable(range(span.start, span.stop) for span in self._spans):
+                buffer = self._free.get()
+                if self._over:
+                    return
+                self._filled.put(_Item(address, self._take(address, buffer), buffer))
         except Exception as error:  # noqa: BLE001  whatever it is, who waits for the blocks raises it
             self._filled.put(error)
         finally:
             self._filled.put(None)
 
-    def _read(self, span: Span) -> None:
-        for address in range(span.start, span.stop):
-            buffer = self._free.get()
-            if self._over:
-                return
-            self._filled.put(_Item(address, self._take(address, buffer), buffer))
-
     def _take(self, address: int, buffer: memoryview) -> memoryview | Unreadable:
         if self._holes >= MOST_HOLES:
             return Unreadable(f"{MOST_HOLES} blocks before it could not be read, and the rest was not tried")
         try:
-            self._go_to(address, buffer)
-            size = self._read_one(buffer)
+            if self._position < 0 or not 0 <= (address - self._position) * self._block_size <= READ_ON:
+                self.locates += 1
+                self._drive.locate(address)
+                self._position = address
+            while self._position < address:
+                self._read(buffer)
+            size = self._read(buffer)
         except DriveError as error:
-            self._position = -1
+            self._position = -1  # after an error nobody knows where the tape stands: the next block needs a LOCATE
             self._holes += 1
             return Unreadable(str(error))
         if isinstance(size, Mark):
             return Unreadable(f"there is {size.value} in its place")
         return buffer[:size] if size == self._block_size else Unreadable(f"it has {size} bytes, not {self._block_size}")
 
-    def _go_to(self, address: int, buffer: memoryview) -> None:
-        if self._position < 0 or not 0 <= (address - self._position) * self._block_size <= READ_ON:
-            self.locates += 1
-            self._drive.locate(address)
-            self._position = address
-        while self._position < address:
-            self._read_one(buffer)
-
-    def _read_one(self, buffer: memoryview) -> int | Mark:
+    def _read(self, buffer: memoryview) -> int | Mark:
         size = self._drive.read_block(buffer)
         self._position += 1
         if not isinstance(size, Mark):

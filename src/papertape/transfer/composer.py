@@ -1,4 +1,7 @@
-"""Turns members into blocks of the ring, and tells the hashing lanes what is where."""
+"""Turns members into blocks of the ring, and gives the hashing lanes their work.
+
+File data is copied once, into the block that the drives write: a large file is read from the disk straight into it.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,22 @@ from papertape.volume.layout import END_OF_ARCHIVE, RECORD, round_up
 from papertape.volume.members import TapeFile
 
 ZEROS = memoryview(bytes(1024 * 1024))
+"""The source of padding, in pieces of at most 1 MiB."""
 
 
 class Begun(NamedTuple):
-    """Where a member's headers begin, in bytes from the tape file's begin, and the tape file's number."""
+    """Where a member's headers begin: the number of the tape file, and the bytes from its begin."""
 
     tape_file: int
     offset: int
 
 
 class Composer:
-    """Composes tape file after tape file; ``number`` is that of the one under way, ``offset`` the next byte's in it."""
+    """Composes tape file after tape file: ``number`` is that of the current one, ``offset`` its size so far in bytes.
+
+    All methods are called by the reader side. ``digests`` are those that the data of a member goes into; a member
+    without digests (a directory, a link) has no data.
+    """
 
     def __init__(self, pump: Pump, block_size: int) -> None:
         self.number = 0
@@ -36,15 +44,16 @@ class Composer:
         self._structure = hashlib.sha256()
 
     def begin(self) -> None:
-        """Begin the next tape file."""
+        """Begin the next tape file; the one before has ended, on the boundary of a block."""
         self.number += 1
         self.offset = 0
         self._structure = hashlib.sha256()
 
     def put_small(self, header: bytes, data: bytes, digests: tuple[Digest, ...]) -> Begun:
-        """Write a member whole: headers, data, and what fills it up to whole records."""
+        """Write a whole member, headers, data and padding; return where it begins."""
         size = len(header) + len(data)
         padding = -size % RECORD
+        # The fast way, for the millions of files that lie wholly in one block: one copy each, and few calls.
         if not data or self._block is None or self._at + size + padding >= self._block_size:
             begun = self.put_header(header)
             self.put_data(data, digests)
@@ -62,23 +71,23 @@ class Composer:
         return begun
 
     def put_header(self, header: bytes) -> Begun:
-        """Write a member's headers."""
+        """Write a member's headers; return where they begin."""
         begun = Begun(self.number, self.offset)
         self._structure.update(header)
         self._copy(memoryview(header), ())
         return begun
 
     def put_data(self, data: bytes, digests: tuple[Digest, ...]) -> None:
-        """Write all of a member's data, and what fills it up to whole records."""
+        """Write all data of a member, and the padding up to a whole record."""
         self._copy(memoryview(data), digests)
         if not data:
             self._end_empty(digests)
         self._pad(-len(data) % RECORD)
 
     def put_stream(self, descriptor: int, size: int, digests: tuple[Digest, ...]) -> str:
-        """Write ``size`` bytes of data read from ``descriptor``; return why there were not so many, or nothing.
+        """Write ``size`` bytes of data read from ``descriptor``, and the padding; return why there were fewer, or "".
 
-        What the file does not have is written as zeros: the headers before it have promised ``size`` bytes.
+        Missing bytes are written as zeros: the headers, which are in the ring already, promise ``size`` bytes.
         """
         left, why = size, ""
         while left and not why:
@@ -93,15 +102,22 @@ class Composer:
             else:
                 why = why or "shrank while it was read"
             left -= count
-        if left:
-            self._copy_zeros(left, digests)
-        elif not size:
+        while left:
+            view = self._window(min(left, len(ZEROS)))
+            view[:] = ZEROS[: len(view)]
+            left -= len(view)
+            self._hash(digests, view, last=not left)
+            self._advance(len(view))
+        if not size:
             self._end_empty(digests)
         self._pad(-size % RECORD)
         return why
 
     def hash_rest(self) -> None:
-        """Hash here what lies in the block that is not full yet; the lanes must have worked off the blocks before."""
+        """Hash the pieces in the block that is not full yet, in this thread.
+
+        The lanes must have done all earlier blocks (``Lanes.drain``): the pieces of a file must be hashed in order.
+        """
         for jobs in self._jobs:
             for digest, data, last in jobs:
                 digest.update(data, last=last)
@@ -127,7 +143,7 @@ class Composer:
         if self._at == self._block_size and self._block is not None:
             self._pump.publish(self._block, self._jobs)
             self._block = None
-            self._jobs = []  # they are the lanes' now: hashed here as well, they would be hashed twice
+            self._jobs = []  # the lanes have them now: hash_rest would hash them a second time
 
     def _copy(self, data: memoryview, digests: tuple[Digest, ...]) -> None:
         while left := len(data):
@@ -137,14 +153,6 @@ class Composer:
             self._hash(digests, view, last=count == left)
             self._advance(count)
             data = data[count:]
-
-    def _copy_zeros(self, size: int, digests: tuple[Digest, ...]) -> None:
-        while size:
-            view = self._window(min(size, len(ZEROS)))
-            view[:] = ZEROS[: len(view)]
-            size -= len(view)
-            self._hash(digests, view, last=not size)
-            self._advance(len(view))
 
     def _pad(self, size: int) -> None:
         while size:

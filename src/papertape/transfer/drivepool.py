@@ -1,4 +1,4 @@
-"""Several drives work off what there is to do: each takes the next task when it is done with one."""
+"""Several drives share the tasks of one job: each takes the next task when it has finished one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class OutOfService(Exception, Generic[T]):
-    """A drive takes no more tasks, because of ``error``; ``tasks`` are left for the others."""
+    """A drive takes no more tasks, because of ``error``; ``tasks`` are left for the other drives."""
 
     def __init__(self, error: BaseException, tasks: Sequence[T]) -> None:
         super().__init__(str(error))
@@ -21,31 +21,32 @@ class OutOfService(Exception, Generic[T]):
 
 
 class DrivePool(Generic[T]):
-    """A worker a drive, and the tasks that are left.
+    """One worker thread for each drive, and the queue of the ``tasks`` that are left.
 
-    ``work`` does a task on a drive and returns what there is to do next because of it. OutOfService ends that worker
-    alone, unless it is the last one; whatever else it raises ends the work of all when they are done with what they
-    have.
+    ``work(task, drive)`` does a task in the drive's thread and returns the tasks that follow from it. If it raises
+    OutOfService, this worker ends and the others go on; the last one raises the error inside if tasks are left. Any
+    other exception ends all workers, each after its current task.
     """
 
     def __init__(self, tasks: Iterable[T], work: Callable[[T, int], Sequence[T]]) -> None:
         self._tasks = deque(tasks)
         self._work = work
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # guards the tasks and the two counters
         self._busy = 0
         self._workers = 0
         self._failed = False
 
     @property
     def is_alone(self) -> bool:
-        """Whether there is but one worker."""
+        """Whether only one worker is left."""
         return self._workers < 2
 
     def run(self, drives: Sequence[int]) -> None:
-        """Work off all tasks; raises what the first worker that failed raised."""
+        """Do all tasks on ``drives`` (numbers), the first task on the first drive; raise the first worker's error."""
         self._workers = len(drives)
         with ThreadPoolExecutor(max(len(drives), 1), thread_name_prefix="drive") as threads:
-            firsts = [self._tasks.popleft() if self._tasks else None for _ in drives]  # in order: drive 0 has the first
+            # Dealt out before a thread runs: else a quick one could take the task of another drive.
+            firsts = [self._tasks.popleft() if self._tasks else None for _ in drives]
             self._busy = sum(first is not None for first in firsts)
             futures = [threads.submit(self._run, *each) for each in zip(drives, firsts, strict=True)]
             errors = [error for future in futures if (error := future.exception()) is not None]
@@ -62,20 +63,27 @@ class DrivePool(Generic[T]):
                 more = self._work(task, drive)
             except OutOfService as out:
                 more = out.tasks
-                self._workers -= 1
-                if self._workers or not (more or self._tasks):
-                    return
-                self._failed = True
+                with self._changed:
+                    self._workers -= 1
+                    # The last drive fails only if there is still something to do.
+                    if self._workers or not (more or self._tasks):
+                        return
+                    self._failed = True
                 raise out.error from out
             except BaseException:
                 self._failed = True
                 raise
             finally:
-                self._finish(more)
+                # New tasks go first: they continue what this one began. They are queued in the same step in which this
+                # worker stops being busy: the others end when nothing is queued and nobody is busy.
+                with self._changed:
+                    self._busy -= 1
+                    self._tasks.extendleft(reversed(more))
+                    self._changed.notify_all()
             task = self._take()
 
     def _take(self) -> T | None:
-        """Return the next task, waiting for those that others may yet find; None when all is done."""
+        """Return the next task, waiting for those that other workers may still add; None when everything is done."""
         with self._changed:
             while not self._tasks and self._busy and not self._failed:
                 self._changed.wait()
@@ -83,9 +91,3 @@ class DrivePool(Generic[T]):
                 return None
             self._busy += 1
             return self._tasks.popleft()
-
-    def _finish(self, more: Sequence[T]) -> None:
-        with self._changed:
-            self._busy -= 1
-            self._tasks.extendleft(reversed(more))
-            self._changed.notify_all()

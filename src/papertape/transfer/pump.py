@@ -1,4 +1,8 @@
-"""The pump: one reader side fills a bounded ring, one writer thread a drive empties it, hashing lanes look on."""
+"""The pump: one reader side fills a bounded ring; one writer thread for each drive empties it; lanes hash beside them.
+
+The order of threads: the reader side takes a block, fills it and publishes it. From then on the block is read only, and
+writers and lanes use it at the same time; the last one that releases it gives it back to the reader side.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from papertape.transfer.stop import Stop
 
 @dataclass(frozen=True)
 class Target:
-    """One of the twins to write: the volume's tag, the drive it is in, and the bytes of its tape file 0."""
+    """A volume to write: its tag, the drive it is in, and the bytes of its tape file 0, which no other volume has."""
 
     volume: str
     drive: Drive
@@ -30,7 +34,9 @@ class Target:
 class Writer:
     """Writes one copy: the label, then all that comes through the feed.
 
-    ``error`` is what stopped it, ``flushed`` when the last flushing filemark was done; look at both after the end.
+    ``error`` is the failure that stopped it; ``flushed`` is when the last flushing filemark was complete, None if
+    something was written after that. Both are final when the thread has ended. ``early_warning`` and ``error`` are set
+    by the writer's thread alone and read by the reader side while it runs.
     """
 
     def __init__(self, target: Target, ring: Ring, number: int, tell: Tell) -> None:
@@ -47,50 +53,49 @@ class Writer:
         self._tell = tell
 
     def run(self) -> None:
-        """Write until the feed ends; on a failure, keep taking blocks off the feed, so that the other copy goes on."""
+        """Write until the feed ends; runs in a thread of its own. A failure of the drive goes to ``error``."""
+        drive = self.target.drive
         try:
-            self._write_label()
+            self.touched = True  # before the first byte: from here on nobody may take the volume for a blank one
+            self._write_block(memoryview(self.target.label))
+            self._write_filemark(flush=False)
             while (item := self._feed.get()) is not None:
-                self._write(item)
-            self._check_position()
-            self.target.drive.rewind()
+                if isinstance(item, Filemark):
+                    self._write_filemark(flush=item.flush)
+                    continue
+                try:
+                    self._write_block(item.view)
+                finally:
+                    self._ring.release(item)
+            # The proof is the position that the drive reports, not the number of objects that it was handed.
+            position = drive.position()
+            if position != self._objects:
+                where = f"stands at logical object {position} of {self.target.volume}"
+                raise DriveError(drive.number, f"{where} after writing {self._objects} objects")
+            drive.rewind()
         except PapertapeError as error:
             self.error = error
             self.flushed = None
         finally:
+            # Whatever happened, the feed is emptied: blocks that nobody releases would stop the other copy.
             while (item := self._feed.get()) is not None:
                 if isinstance(item, Block):
                     self._ring.release(item)
-            self._tell(Finished(volume=self.target.volume, drive=self.target.drive.number))
+            self._tell(Finished(volume=self.target.volume, drive=drive.number))
 
     def written(self, files: int | None) -> Written:
         """Return how the copy was written; ``files`` is None if it was not written to its end."""
-        drive = self.target.drive
         return Written(
-            self.target.volume,
-            drive.number,
-            drive.serial,
-            self.bytes,
-            files or 0,
-            self.started,
-            None if files is None else self.flushed,
-            self.touched,
-            self.error,
+            volume=self.target.volume,
+            drive=self.target.drive.number,
+            drive_serial=self.target.drive.serial,
+            bytes=self.bytes,
+            files=files or 0,
+            started=self.started,
+            flushed=None if files is None else self.flushed,
+            touched=self.touched,
+            error=self.error,
         )
-
-    def _write_label(self) -> None:
-        self.touched = True
-        self._write_block(memoryview(self.target.label))
-        self._write_filemark(flush=False)
-
-    def _write(self, item: Block | Filemark) -> None:
-        if isinstance(item, Filemark):
-            self._write_filemark(flush=item.flush)
-            return
-        try:
-            self._write_block(item.view)
-        finally:
-            self._ring.release(item)
 
     def _write_block(self, block: memoryview) -> None:
         self.early_warning |= self.target.drive.write_block(block)
@@ -103,20 +108,12 @@ class Writer:
         self._objects += 1
         self.flushed = datetime.now(UTC) if flush else None
 
-    def _check_position(self) -> None:
-        """Written is what the drive says it has written, not what was handed to it."""
-        position = self.target.drive.position()
-        if position != self._objects:
-            reason = (
-                f"stands at logical object {position} of {self.target.volume} after writing {self._objects} objects"
-            )
-            raise DriveError(self.target.drive.number, reason)
-
 
 class Pump:
     """Owns the threads of a writing; use it as a context manager: no thread outlives the block.
 
-    ``ring`` is the bound of its memory in bytes. Leaving the block with an exception drops what is queued.
+    ``ring`` bounds its memory, in bytes. Leaving the block waits for the writers; leaving it with an exception drops
+    what is queued. All methods are called by the reader side.
     """
 
     def __init__(self, targets: Sequence[Target], block_size: int, ring: int, tell: Tell, stop: Stop) -> None:
@@ -134,11 +131,12 @@ class Pump:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # The ring first: its end is what the writers wait for. The lanes only release blocks, and wait for nobody.
         self._ring.close(drop=kind is not None)
         self.lanes.close()
         self._threads.shutdown()
         for future in self._futures:
-            future.result()
+            future.result()  # raises what is no failure of a drive: a fault in this program
 
     def take(self) -> Block:
         """Return a free block; raises Interrupted when asked to stop at once, CopyFailed when no copy is left."""
@@ -158,22 +156,22 @@ class Pump:
             raise CopyFailed("every copy failed") from errors[0]
 
     def check_blocks(self) -> None:
-        """Raise BlockRefused if that is what a copy failed of: with shorter blocks all copies can be whole."""
+        """Raise BlockRefused if a copy failed because of that: with shorter blocks all copies can be whole."""
         for writer in self.writers:
             if isinstance(writer.error, BlockRefused):
                 raise writer.error
 
     def find_ending(self) -> tuple[str, ...]:
-        """Return the volumes that are near their end, so that the dump has to come to its own."""
+        """Return the volumes whose drives gave the early warning: the dump must end soon."""
         return tuple(writer.target.volume for writer in self.writers if writer.early_warning)
 
     def publish(self, block: Block, jobs: Sequence[Sequence[Job]]) -> None:
-        """Hand a filled block to the writers, and to the lanes what is to be hashed in it (a sequence a lane)."""
+        """Hand a filled block to the writers, and its ``jobs`` (one sequence for each lane) to the lanes."""
         busy = [(lane, work) for lane, work in enumerate(jobs) if work]
         self._ring.publish(block, len(busy))
         for lane, work in busy:
             self.lanes.post(lane, block, work)
 
     def mark(self, *, flush: bool) -> None:
-        """End a tape file."""
+        """End a tape file; with ``flush`` the drives write their buffers to the tape before they report it."""
         self._ring.publish(Filemark(flush))
