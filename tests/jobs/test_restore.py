@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from papertape.errors import DriveError, HostError, Interrupted, NothingToDo, RestoreFailed, UserError, VolumeMissing
+from papertape.errors import CopiesMissing, DriveError, HostError, Interrupted, NothingToDo, RestoreFailed, UserError
 from papertape.jobs.restore import Wish, plan_only
 from papertape.tape.virtual.faults import Faults
 from papertape.transfer.stop import Stop
@@ -253,7 +253,7 @@ def test_volumes_that_are_both_away_are_named_with_their_places(full: Lab, tmp_p
         operate(full.cartridge(tag), lambda record, number=number: record.update(barcode=f"OTHER00{number}"))
     full.ledger.place("PAPR2001", "the vault, shelf 3")
     done = full.restore("*", to=tmp_path / "back")
-    assert isinstance(done.error, VolumeMissing)
+    assert isinstance(done.error, CopiesMissing)
     assert "PAPR2001: out of the library, the vault, shelf 3" in str(done.error)
     assert done.mounts == 0
 
