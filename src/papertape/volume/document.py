@@ -1,6 +1,6 @@
-"""The JSON documents on a volume: version first, then everything else (R9).
+"""The JSON documents on a volume: the version is checked first, then everything else (R9).
 
-Decoders are made when their modules are imported: where two threads are the first to use a type, msgspec crashes.
+Every module makes its decoder when it is imported: msgspec crashes if two threads are the first to use a type.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from papertape.volume.layout import FORMAT_VERSION, check_block_size
 
 
 class _Document(Protocol):
+    # Properties, not attributes: a frozen Struct has no settable ones.
     @property
     def format(self) -> str: ...
     @property
@@ -24,7 +25,7 @@ class _Document(Protocol):
 
 
 LONGEST_NAME = 64
-"""Characters of a uuid, a volume tag, a serial number, or a program with its version, at the most."""
+"""The largest number of characters in a uuid, a volume tag, a serial number, or a program with its version."""
 
 D = TypeVar("D", bound=_Document)
 
@@ -34,12 +35,18 @@ class _Version(msgspec.Struct):
 
 
 _EARLIEST, _LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+"""Times that every database takes, in every time zone."""
 _VERSION = msgspec.json.Decoder(_Version)
 
 
 def decode_document(content: bytes, decoder: msgspec.json.Decoder[D], volume_tag: str) -> D:
-    """Return what a document says; raises FormatError for a newer version, ValueError for what is no such document."""
+    """Return the document in ``content``, with its version, block size and time checked.
+
+    Raises FormatError, which names ``volume_tag``, for a version newer than this program's; ValueError or
+    msgspec.DecodeError for everything else that is not such a document.
+    """
     try:
+        # On its own and as a float: a newer version is refused by name, whatever else has changed in it.
         version = _VERSION.decode(content).format_version
         if version > FORMAT_VERSION:
             raise FormatError(
@@ -52,18 +59,14 @@ def decode_document(content: bytes, decoder: msgspec.json.Decoder[D], volume_tag
     if document.format != "papertape" or version < FORMAT_VERSION:
         raise ValueError("it is not papertape's")
     check_block_size(document.block_size)
-    _check_moment(document.created)
+    created = document.created
+    if created.tzinfo is None or not _EARLIEST < created < _LATEST:
+        raise ValueError(f"{created.isoformat()} is not the time of a dump in UTC")
     return document
 
 
 def check_names(*names: str) -> None:
-    """Raise ValueError unless these can be uuids, volume tags, serial numbers, or programs with their versions."""
+    """Raise ValueError unless each of ``names`` can be a uuid, a volume tag, a serial number, or a program (R9)."""
     for name in names:
         if len(name) > LONGEST_NAME or not (name.isascii() and name.isprintable()):
             raise ValueError(f"{name[:100]!a} is no uuid, volume tag, serial number or program")
-
-
-def _check_moment(created: datetime) -> None:
-    """Raise ValueError unless ``created`` is a time that every database takes."""
-    if created.tzinfo is None or not _EARLIEST < created < _LATEST:
-        raise ValueError(f"{created.isoformat()} is not the time of a dump in UTC")

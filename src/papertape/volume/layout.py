@@ -5,29 +5,31 @@
     volume := label FM  dump+  EOD
     dump   := plan FM  ( archive FM )+  catalog FM
 
-Every tape file is one uncompressed POSIX pax archive in blocks of one size, the last one filled up with zeros (R1).
+Every tape file is one uncompressed POSIX pax archive in blocks of one size; zeros fill up the last block (R1).
 """
 
 from __future__ import annotations
 
 FORMAT_VERSION = 1
 RECORD = 512
-"""Bytes in a tar record: headers are one, data is filled up to whole ones (POSIX.1-2017, pax)."""
+"""Bytes in a tar record: a header is one, zeros fill up data to whole ones (POSIX.1-2017, pax)."""
 
 MINIMUM_BLOCK = 64 * 1024
 MAXIMUM_BLOCK = 4 * 1024 * 1024
 DEFAULT_BLOCK = 1024 * 1024
+"""Bytes in a block (R1)."""
 FLUSH_EVERY = 32 * 1024**3
-"""Bytes after which a flushing filemark stands at the latest (R8)."""
+"""The largest number of bytes that may be written without a flushing filemark (R8)."""
 
 LABEL, PLAN, ARCHIVE, CATALOG = "label", "plan", "archive", "catalog"
 """The kinds of tape files."""
 
 END_OF_ARCHIVE = bytes(2 * RECORD)
+"""Two records of zeros end an archive (POSIX.1-2017, pax)."""
 
 
 def round_up(size: int, unit: int) -> int:
-    """Return the smallest multiple of ``unit`` that is not below ``size``; both in bytes."""
+    """Return the smallest multiple of ``unit`` that is at least ``size``; both in bytes."""
     return -(-size // unit) * unit
 
 

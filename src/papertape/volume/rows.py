@@ -1,4 +1,4 @@
-"""The CSV lists on a volume, read a row at a time, and no row taken for more than it can be (R9)."""
+"""The CSV lists on a volume, read a row at a time and trusted in nothing (R9)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import TextIO
 from papertape.volume.layout import FORMAT_VERSION
 
 LONGEST_LINE = 128 * 1024
-"""Characters in a line that a reader accepts: a path of PATH_MAX, each byte written as four, fits eight times."""
+"""Characters in the longest line that a reader accepts: eight paths of PATH_MAX, each byte escaped, fit."""
 LONGEST_NUMBER = 18
-"""Digits that 64 bits hold in any case."""
+"""Digits of a number that fits into a signed 64-bit integer whatever the digits are."""
 
 
 def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[list[str]]:
-    """Yield the rows of a list behind the one with its ``columns``; raises ValueError at the first that is none.
+    """Yield the rows after the heading, which must be ``columns``; raises ValueError at the first wrong row.
 
-    No more than one line of ``LONGEST_LINE`` characters is held, whatever the file is.
+    Never holds more than one line of ``LONGEST_LINE`` characters, whatever is in the file.
     """
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(_read_lines(file, path.name), strict=True)
@@ -34,7 +34,8 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[list[str]]:
 
 
 def _read_lines(file: TextIO, name: str) -> Iterator[str]:
-    """Yield lines, each a row by itself: no field of papertape's has the end of a line in it."""
+    # The csv module would join lines without end after an open quotation mark. No field that papertape writes has an
+    # end of line in it (names have a text form of one line), so each line must be a row.
     while line := file.readline(LONGEST_LINE):
         if len(line) == LONGEST_LINE or line.count('"') % 2:
             raise ValueError(f"{name} has a row that is longer than its line, or than {LONGEST_LINE} characters")
@@ -42,9 +43,9 @@ def _read_lines(file: TextIO, name: str) -> Iterator[str]:
 
 
 def read_number(text: str) -> int:
-    """Return a number as papertape writes it: ``int`` would take signs, blanks and the digits of any script.
+    """Return a number as papertape writes it: decimal digits without leading zeros.
 
-    Raises ValueError for anything else.
+    Raises ValueError for anything else, also for the signs, blanks and digits of other scripts that ``int`` takes.
     """
     plain = text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER
     if not plain or (text[0] == "0" and len(text) > 1):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 def sums_line(sha256: str, name: bytes) -> bytes:
-    """Return the line for one file, LF included.
+    """Return the line for one file, including its LF.
 
-    A name with a backslash, a line feed or a carriage return is escaped, and a backslash before the digest says so.
+    A backslash, a line feed or a carriage return in the name is escaped; a backslash before the digest says so.
     """
     mark = b""
     if b"\\" in name or b"\n" in name or b"\r" in name:
