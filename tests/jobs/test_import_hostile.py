@@ -48,7 +48,7 @@ def check_refused(lab: Lab, tag: str, sentence: str) -> None:
     [
         (edit_json(format_version=2), "format version 2"),
         (edit_json(datasets=7), "contradicts itself"),
-        (edit_row("files.csv", 5, "member", "data/../../etc/passwd"), "no member name"),
+        (edit_row("files.csv", 5, "member", "data/../../etc/passwd"), "not a member name"),
         (edit_row("files.csv", 5, "offset", "512"), "contradicts itself"),
     ],
 )

@@ -51,7 +51,20 @@ def lay_volume(lab: Lab, folder: Path) -> None:
     members.append(Member(path, "dir", 0, "", "", 2, 0, 0, "00000000"))
     members += [a_file(b"%b/%07d" % (path, number), 0, 2, 512 * number, 0) for number in range(1, FILES + 1)]
     members.append(a_file(b"SHA256SUMS", 10, 2, 512 * (FILES + 1), -1))
-    records = [DataSetRecord(0, "pot1:/data/many", "directory", 2, 0, FILES, 0, "", "f" * 64, "")]
+    records = [
+        DataSetRecord(
+            number=0,
+            source="pot1:/data/many",
+            kind="directory",
+            tape_file=2,
+            offset=0,
+            files=FILES,
+            size=0,
+            md5="",
+            fingerprint="f" * 64,
+            reason="",
+        )
+    ]
     make_catalog(folder, members, records, archives=1)
     del members
     names = ("catalog.json", "datasets.csv", "files.csv", "SHA256SUMS")

@@ -30,7 +30,7 @@ def all_tags(ledger: Ledger) -> list[str]:
     return [volume.tag for volume in ledger.volumes()]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ListedCatalog(Catalog):
     """A catalog in memory."""
 
@@ -79,7 +79,12 @@ def member(name: bytes, *, number: int = 0, tape_file: int = 2, offset: int = 0,
 def volume_record(volume: Volume) -> VolumeRecord:
     own = (member(b"README.txt", number=-1, tape_file=0), member(b"volume.json", number=-1, tape_file=0, offset=1024))
     return VolumeRecord(
-        volume.tag, volume.uuid, volume.copy, f"S{volume.copy}", TapeFile(0, "label", LABEL_SIZE, DIGEST), own
+        tag=volume.tag,
+        uuid=volume.uuid,
+        copy=volume.copy,
+        drive_serial=f"S{volume.copy}",
+        label=TapeFile(0, "label", LABEL_SIZE, DIGEST),
+        label_members=own,
     )
 
 
@@ -89,11 +94,19 @@ def catalog(batch: Batch, rejected: dict[str, str] | None = None, *, until: int 
     sets = [each for archive in batch.archives for each in archive][:until]
     records = tuple(
         DataSetRecord(
-            number, each.source, each.kind, 2, number * 2048, each.files, each.size, each.md5 or "",
-            each.fingerprint, rejected.get(each.source, ""),
+            number=number,
+            source=each.source,
+            kind=each.kind,
+            tape_file=2,
+            offset=number * 2048,
+            files=each.files,
+            size=each.size,
+            md5=each.md5 or "",
+            fingerprint=each.fingerprint,
+            reason=rejected.get(each.source, ""),
         )
         for number, each in enumerate(sets)
-    )  # fmt: skip
+    )
     plan_members = [member(b"plan.json", number=-1, tape_file=1)]
     rows = [member(b"data/%d" % number, number=number, offset=2048 * number) for number in range(len(sets))]
     whole = [record for record in records if not record.reason]

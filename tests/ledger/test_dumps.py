@@ -329,7 +329,7 @@ def test_the_catalog_must_be_of_this_dump(ledger: Ledger) -> None:
         replace(good, volumes=good.volumes[:1]),
         replace(good, volumes=(replace(good.volumes[0], uuid="other"), good.volumes[1])),
         replace(good, datasets=2),
-        replace(good, dataset_rows=(good.dataset_rows[0]._replace(source="host:/never/registered"),)),
+        replace(good, dataset_rows=(replace(good.dataset_rows[0], source="host:/never/registered"),)),
         replace(good, dataset_rows=(good.dataset_rows[0], good.dataset_rows[0], good.dataset_rows[1])),
     ]
     for bad in wrong:
@@ -349,7 +349,7 @@ def test_a_declared_checksum_must_have_been_compared(ledger: Ledger) -> None:
     dump = begin_writing(ledger, batch)
     good = catalog(batch)
     with pytest.raises(EvidenceMissing, match="MD5"):
-        ledger.written(dump, replace(good, dataset_rows=(good.dataset_rows[0]._replace(md5=""),)), copies(batch), NOW)
+        ledger.written(dump, replace(good, dataset_rows=(replace(good.dataset_rows[0], md5=""),)), copies(batch), NOW)
     ledger.written(dump, good, copies(batch), NOW)
 
 

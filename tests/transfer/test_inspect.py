@@ -183,7 +183,7 @@ def test_nothing_and_someone_elses(tmp_path: Path) -> None:
         (edit_json(tape_files=[]), "contradicts itself"),
         (edit_row("files.csv", 4, "offset", "512"), "contradicts itself"),
         (edit_row("files.csv", 4, "bytes", "9" * 18), "outside the tape files"),
-        (edit_row("files.csv", 4, "member", "data/x/../../etc/passwd"), "no member name"),
+        (edit_row("files.csv", 4, "member", "data/x/../../etc/passwd"), "not a member name"),
         (edit_row("datasets.csv", 1, "files", "2"), "states"),
         (edit_row("datasets.csv", 1, "source", "correlator"), "not host:/path"),
         (edit_row("datasets.csv", 1, "fingerprint", "f" * 256), "fingerprint"),

@@ -20,6 +20,7 @@ from papertape.volume.catalog import (
     FILES_COLUMNS,
     SUMS,
     Catalog,
+    dataset_row,
     encode_catalog,
 )
 from papertape.volume.header import DIRECTORY, FILE, LINK, Attributes
@@ -94,7 +95,7 @@ def a_file(name: bytes, size: int, tape_file: int, offset: int, dataset: int, md
 
 def write_rows(folder: Path, members: Iterable[Member], records: Iterable[DataSetRecord]) -> None:
     """Write files.csv and datasets.csv as a dump does."""
-    tables = (FILES, FILES_COLUMNS, map(member_row, members)), (DATASETS, DATASETS_COLUMNS, records)
+    tables = (FILES, FILES_COLUMNS, map(member_row, members)), (DATASETS, DATASETS_COLUMNS, map(dataset_row, records))
     for name, columns, lines in tables:
         with (folder / name).open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file, lineterminator="\n")
@@ -112,7 +113,14 @@ def sign(folder: Path) -> None:
 
 def _volume(own: Identity, twin: Identity) -> VolumeRecord:
     label = compose_label(own, [twin], BLOCK, NOW)
-    return VolumeRecord(own.tag, own.uuid, own.copy, "VIRTUAL000", label.tape_file, label.members)
+    return VolumeRecord(
+        tag=own.tag,
+        uuid=own.uuid,
+        copy=own.copy,
+        drive_serial="VIRTUAL000",
+        label=label.tape_file,
+        label_members=label.members,
+    )
 
 
 def make_catalog(folder: Path, members: Sequence[Member], records: Sequence[DataSetRecord], archives: int) -> Catalog:
@@ -125,16 +133,16 @@ def make_catalog(folder: Path, members: Sequence[Member], records: Sequence[Data
         for number in range(1, archives + 2)
     ]
     catalog = Catalog(
-        "20240517-030405",
-        NOW,
-        BLOCK,
-        (_volume(VOLUME, TWIN), _volume(TWIN, VOLUME)),
-        tuple(tape_files),
-        (),
-        len(whole),
-        sum(record.files for record in whole),
-        sum(record.size for record in whole),
-        folder,
+        dump="20240517-030405",
+        created=NOW,
+        block_size=BLOCK,
+        volumes=(_volume(VOLUME, TWIN), _volume(TWIN, VOLUME)),
+        tape_files=tuple(tape_files),
+        own_members=(),
+        datasets=len(whole),
+        files=sum(record.files for record in whole),
+        size=sum(record.size for record in whole),
+        folder=folder,
     )
     (folder / CATALOG_JSON).write_bytes(encode_catalog(catalog, len(records) - len(whole)))
     sign(folder)
@@ -158,9 +166,42 @@ def sample_rows() -> tuple[list[Member], list[DataSetRecord]]:
         a_file(b"SHA256SUMS", 100, 3, 101_376, -1),
     ]
     records = [
-        DataSetRecord(0, "pot1:/data/zen.1.uv", "directory", 2, 0, 2, 1100, "c" * 32, "f" * 64, ""),
-        DataSetRecord(1, "pot1:/data/zen.2.uvh5", "file", 2, 4096, 1, 11, "", "f" * 64, "shrank while it was read"),
-        DataSetRecord(2, "pot1:/data/zen.3.uvh5", "file", 3, 0, 1, 100_000, "", "f" * 64, ""),
+        DataSetRecord(
+            number=0,
+            source="pot1:/data/zen.1.uv",
+            kind="directory",
+            tape_file=2,
+            offset=0,
+            files=2,
+            size=1100,
+            md5="c" * 32,
+            fingerprint="f" * 64,
+            reason="",
+        ),
+        DataSetRecord(
+            number=1,
+            source="pot1:/data/zen.2.uvh5",
+            kind="file",
+            tape_file=2,
+            offset=4096,
+            files=1,
+            size=11,
+            md5="",
+            fingerprint="f" * 64,
+            reason="shrank while it was read",
+        ),
+        DataSetRecord(
+            number=2,
+            source="pot1:/data/zen.3.uvh5",
+            kind="file",
+            tape_file=3,
+            offset=0,
+            files=1,
+            size=100_000,
+            md5="",
+            fingerprint="f" * 64,
+            reason="",
+        ),
     ]
     return members, records
 

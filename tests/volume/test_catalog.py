@@ -51,16 +51,16 @@ any_members = st.builds(
 )
 any_records = st.builds(
     DataSetRecord,
-    numbers,
-    parts.map(lambda part: f"pot1:/{quote(part)}"),
-    st.sampled_from(["file", "directory"]),
-    numbers,
-    numbers,
-    numbers,
-    numbers,
-    st.just(""),
-    _digests,
-    _texts,
+    number=numbers,
+    source=parts.map(lambda part: f"pot1:/{quote(part)}"),
+    kind=st.sampled_from(["file", "directory"]),
+    tape_file=numbers,
+    offset=numbers,
+    files=numbers,
+    size=numbers,
+    md5=st.just(""),
+    fingerprint=_digests,
+    reason=_texts,
 )
 
 
@@ -143,8 +143,20 @@ def _dataset(
         members.append(a_file(b"data/pot1" + path + b"/" + name, size, tape_file, offset, number))
         offset += -(-size // 512) * 512
     reason = draw(st.sampled_from(["", "", "shrank, while it was read"]))
-    facts = (tape_file, begin, len(inner), sum(sizes), "", "f" * 64, reason)
-    records.append(DataSetRecord(number, f"pot1:{quote(path)}", "directory", *facts))
+    records.append(
+        DataSetRecord(
+            number=number,
+            source=f"pot1:{quote(path)}",
+            kind="directory",
+            tape_file=tape_file,
+            offset=begin,
+            files=len(inner),
+            size=sum(sizes),
+            md5="",
+            fingerprint="f" * 64,
+            reason=reason,
+        )
+    )
     return offset + 512
 
 
@@ -170,22 +182,22 @@ def edit_rows(folder: Path, name: str, row: int, column: str, value: str) -> Non
 @pytest.mark.parametrize(
     ("name", "row", "column", "value", "sentence"),
     [
-        (FILES, 4, "member", "../etc/passwd", "no member name"),
-        (FILES, 4, "member", "/etc/passwd", "no member name"),
-        (FILES, 4, "member", "data/pot1/data/zen.1.uv/../x", "no member name"),
-        (FILES, 4, "member", "data/pot1/data/zen.1.uv/./x", "no member name"),
-        (FILES, 4, "member", "data/pot1/data/zen.1.uv//x", "no member name"),
-        (FILES, 4, "member", r"data/pot1/data/zen.1.uv/\x00", "no member name"),
-        (FILES, 4, "member", "", "no member name"),
+        (FILES, 4, "member", "../etc/passwd", "not a member name"),
+        (FILES, 4, "member", "/etc/passwd", "not a member name"),
+        (FILES, 4, "member", "data/pot1/data/zen.1.uv/../x", "not a member name"),
+        (FILES, 4, "member", "data/pot1/data/zen.1.uv/./x", "not a member name"),
+        (FILES, 4, "member", "data/pot1/data/zen.1.uv//x", "not a member name"),
+        (FILES, 4, "member", r"data/pot1/data/zen.1.uv/\x00", "not a member name"),
+        (FILES, 4, "member", "", "not a member name"),
         (FILES, 4, "member", "x/pot1/data/zen.1.uv/y", "outside data/"),
         (FILES, 4, "member", "data/pot1/data/zen.1.uvx", "is not in pot1:/data/zen.1.uv"),
-        (FILES, 3, "member", "data/pot1/data", "is not the begin of"),
+        (FILES, 3, "member", "data/pot1/data", "is not the first member of"),
         (FILES, 4, "member", r"data/pot1/data/zen.1.uv/\xFF", "not the text form"),
         (FILES, 4, "member", "data/pot1/data/zen.1.uv/\ud800", "decode"),
-        (FILES, 4, "kind", "fifo", "no kind"),
-        (FILES, 4, "kind", "dir", "no kind"),
+        (FILES, 4, "kind", "fifo", "not of a kind"),
+        (FILES, 4, "kind", "dir", "not of a kind"),
         (FILES, 3, "kind", "file", "SHA-256"),
-        (FILES, 8, "kind", "link", "no kind"),
+        (FILES, 8, "kind", "link", "not of a kind"),
         (FILES, 4, "bytes", "-1", "no number"),
         (FILES, 4, "bytes", "1001", "files and bytes"),
         (FILES, 4, "bytes", "1 000", "no number"),
@@ -203,13 +215,13 @@ def edit_rows(folder: Path, name: str, row: int, column: str, value: str) -> Non
         (FILES, 4, "sha256", "ab" * 31, "SHA-256"),
         (FILES, 3, "sha256", "ab" * 32, "SHA-256"),
         (FILES, 6, "md5", "x" * 32, "MD5"),
-        (FILES, 6, "md5", "d" * 32, "no file of the MD5"),
+        (FILES, 6, "md5", "d" * 32, "no file with the declared MD5"),
         (FILES, 4, "header_crc32", "123", "header checksum"),
         (FILES, 4, "tape_file", "1", "out of order"),
         (FILES, 4, "tape_file", "4", "outside the tape files"),
         (FILES, 4, "tape_file", "3", "out of order"),
-        (FILES, 9, "tape_file", "2", "upon another member"),
-        (FILES, 4, "offset", "0", "upon another member"),
+        (FILES, 9, "tape_file", "2", "overlaps another member"),
+        (FILES, 4, "offset", "0", "overlaps another member"),
         (FILES, 4, "offset", "513", "outside the tape files"),
         (FILES, 9, "offset", "130560", "outside the tape files"),
         (FILES, 3, "offset", "512", "not where it is said to be"),
@@ -217,22 +229,22 @@ def edit_rows(folder: Path, name: str, row: int, column: str, value: str) -> Non
         (FILES, 9, "dataset", "7", "files and bytes"),
         (FILES, 9, "dataset", "0", "not listed there"),
         (FILES, 4, "dataset", "-2", "no number"),
-        (FILES, 4, "dataset", "-1", "behind the last member"),
+        (FILES, 4, "dataset", "-1", "after the last member"),
         (FILES, 8, "dataset", "1", "outside data/"),
         (FILES, 1, "member", "plan.txt", "does not list a plan"),
         (FILES, 8, "member", "SHA1SUMS", "at the end of each archive"),
         (FILES, 0, "offset", "place", "other columns"),
         (DATASETS, 0, "source", "origin", "other columns"),
         (DATASETS, 1, "dataset", "1", "in the place of data set 0"),
-        (DATASETS, 1, "source", "pot1:/data/zen.9.uv", "is not the begin of"),
+        (DATASETS, 1, "source", "pot1:/data/zen.9.uv", "is not the first member of"),
         (DATASETS, 1, "source", "pot1:/data/\\", "not the text form"),
-        (DATASETS, 1, "kind", "link", "no kind"),
-        (DATASETS, 1, "kind", "file", "is not the begin of"),
+        (DATASETS, 1, "kind", "link", "not of a kind"),
+        (DATASETS, 1, "kind", "file", "is not the first member of"),
         (DATASETS, 1, "tape_file", "3", "not where it is said to be"),
         (DATASETS, 1, "offset", "512", "not where it is said to be"),
         (DATASETS, 1, "files", "3", "files and bytes"),
         (DATASETS, 1, "bytes", "1101", "files and bytes"),
-        (DATASETS, 1, "declared_md5", "d" * 32, "no file of the MD5"),
+        (DATASETS, 1, "declared_md5", "d" * 32, "no file with the declared MD5"),
         (DATASETS, 2, "rejected", "", "files and bytes"),
         (DATASETS, 3, "rejected", "because", "it states"),
     ],
@@ -418,5 +430,5 @@ def test_r7_a_directory_or_a_link_has_no_bytes(tmp_path: Path, kind: str) -> Non
     edit_rows(tmp_path, FILES, 5, "kind", kind)
     edit_rows(tmp_path, FILES, 5, "bytes", "1")
     sign(tmp_path)
-    with pytest.raises(FormatError, match="no kind"):
+    with pytest.raises(FormatError, match="not of a kind"):
         load_catalog(tmp_path, "PAPR1001")

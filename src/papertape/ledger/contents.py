@@ -97,4 +97,11 @@ def volume_records(connection: Connection, dump: int) -> tuple[VolumeRecord, ...
 
 def _volume_record(tag: str, uuid: str, copy: int, label: Mapping[str, Any]) -> VolumeRecord:
     own = tuple(Member(unquote(name), *rest) for name, *rest in label["members"])
-    return VolumeRecord(tag, uuid, copy, label["drive_serial"], TapeFile(*label["label"]), own)
+    return VolumeRecord(
+        tag=tag,
+        uuid=uuid,
+        copy=copy,
+        drive_serial=label["drive_serial"],
+        label=TapeFile(*label["label"]),
+        label_members=own,
+    )

@@ -338,8 +338,18 @@ def _beats(row: Row[Any], values: dict[str, Any]) -> bool:
 def predecessor_records(catalog: PredecessorCatalog) -> Iterator[DataSetRecord]:
     """Yield the predecessor's data sets: numbered from 0 here, and in tape files, of which the catalog is number 0."""
     for item in catalog.items:
-        place = (item.tape_index + 1, 0, 0, 0)
-        yield DataSetRecord(item.number - 1, item.source, UNKNOWN_KIND, *place, item.md5, "", "")
+        yield DataSetRecord(
+            number=item.number - 1,
+            source=item.source,
+            kind=UNKNOWN_KIND,
+            tape_file=item.tape_index + 1,
+            offset=0,
+            files=0,
+            size=0,
+            md5=item.md5,
+            fingerprint="",
+            reason="",
+        )
 
 
 def seen(connection: Connection) -> frozenset[str]:

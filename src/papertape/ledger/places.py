@@ -145,11 +145,19 @@ def enter_torn(
     for number, chunk in enumerate(chunks(planned)):
         records = [
             DataSetRecord(
-                number, item.source, item.kind, 0, 0, item.files, item.size, item.md5, item.fingerprint,
-                _explain_torn(tag, item.tape_file, last),
+                number=number,
+                source=item.source,
+                kind=item.kind,
+                tape_file=0,
+                offset=0,
+                files=item.files,
+                size=item.size,
+                md5=item.md5,
+                fingerprint=item.fingerprint,
+                reason=_explain_torn(tag, item.tape_file, last),
             )
             for item in chunk
-        ]  # fmt: skip
+        ]
         known = _known(connection, records)
         fresh = {source_key(record.source): record for record in records if source_key(record.source) not in known}
         rows = [{**_row(record, dump, 1, now), "dump_id": dump} for record in fresh.values()]

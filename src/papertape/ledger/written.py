@@ -131,9 +131,16 @@ def _place(dump: int, known: Row[Any], record: DataSetRecord) -> dict[str, Any]:
     """Return where a whole data set lies, and what was read of it: that, and nothing from the plan, is archived."""
     if known.md5 and known.md5 != record.md5:
         raise EvidenceMissing(dump, f"{record.source} was not compared with the MD5 that is declared for it")
-    row = record._asdict()
-    del row["source"], row["reason"], row["md5"]
-    return {"the_id": known.id, **row}
+    return {
+        "the_id": known.id,
+        "number": record.number,
+        "kind": record.kind,
+        "tape_file": record.tape_file,
+        "offset": record.offset,
+        "files": record.files,
+        "size": record.size,
+        "fingerprint": record.fingerprint,
+    }
 
 
 def _reject(connection: Connection, dump: int, the_id: int, record: DataSetRecord) -> None:

@@ -191,7 +191,14 @@ class Inspection:
         if len(first) != label.block_size or not self._unpack_label(unpacker, first):
             raise FormatError(self._tag, "its label is not one whole block")
         tape_file, members = unpacker.listed(0)
-        return label, VolumeRecord(self._tag, label.volume_uuid, label.copy, "", tape_file, members)
+        return label, VolumeRecord(
+            tag=self._tag,
+            uuid=label.volume_uuid,
+            copy=label.copy,
+            drive_serial="",
+            label=tape_file,
+            label_members=members,
+        )
 
     def _unpack_label(self, unpacker: Unpacker, first: memoryview) -> bool:
         """Unpack the label; a dump may have been cut off right behind it, before there was a filemark."""

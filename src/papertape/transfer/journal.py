@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from papertape.events import Rejected, Tell
 from papertape.transfer.hashing import Digest
-from papertape.volume.catalog import DATASETS, DATASETS_COLUMNS, FILES, FILES_COLUMNS, SUMS
+from papertape.volume.catalog import DATASETS, DATASETS_COLUMNS, FILES, FILES_COLUMNS, SUMS, dataset_row
 from papertape.volume.members import DataSetRecord, Member
 from papertape.volume.names import quote
 from papertape.volume.sums import sums_line
@@ -120,7 +121,7 @@ class Journal:
 
     def _write_dataset(self, record: DataSetRecord) -> None:
         record = self._judge(record)
-        self._dataset_rows.writerow(record)
+        self._dataset_rows.writerow(dataset_row(record))
         self._md5 = ""
         if record.reason:
             self._sums.seek(self._mark)
@@ -139,4 +140,4 @@ class Journal:
         if record.reason or not record.md5 or record.md5 == self._md5:
             return record
         found = f"what was read has {self._md5}" if self._md5 else "there is no visdata in it"
-        return record._replace(reason=f"{WRONG_MD5} {record.md5}, but {found}")
+        return replace(record, reason=f"{WRONG_MD5} {record.md5}, but {found}")

@@ -153,16 +153,16 @@ class Recording:
         tape_file, offset = self._composer.number, self._composer.offset
         error = self._write_entries(dataset, contents)
         record = DataSetRecord(
-            self._number,
-            dataset.source,
-            dataset.kind,
-            tape_file,
-            offset,
-            dataset.files,
-            dataset.size,
-            dataset.md5 or "",
-            dataset.fingerprint,
-            _explain(error, dataset) if error else "",
+            number=self._number,
+            source=dataset.source,
+            kind=dataset.kind,
+            tape_file=tape_file,
+            offset=offset,
+            files=dataset.files,
+            size=dataset.size,
+            md5=dataset.md5 or "",
+            fingerprint=dataset.fingerprint,
+            reason=_explain(error, dataset) if error else "",
         )
         self.journal.end_dataset(record)
         self._number += 1

@@ -1,4 +1,4 @@
-"""The catalog: what a dump did write, member by member (R6); written a row at a time, read a row at a time."""
+"""The catalog: what a dump did write, member by member (R6). Its lists are written and read a row at a time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import msgspec
 import msgspec.structs
 
 from papertape import __version__
-from papertape.volume.header import FILE
 from papertape.volume.layout import FORMAT_VERSION, LABEL
-from papertape.volume.members import DataSetRecord, Expected, Member, TapeFile, VolumeRecord
+from papertape.volume.members import DataSetRecord, Expected, Member, TapeFile, VolumeRecord, own_member
 from papertape.volume.names import quote, unquote
 from papertape.volume.rows import read_number, read_rows
 
 CATALOG_JSON, DATASETS, FILES, SUMS = "catalog.json", "datasets.csv", "files.csv", "SHA256SUMS"
-"""The members of the catalog, in the order in which they lie on tape."""
+"""The members of the catalog, in tape order."""
 
 FILES_COLUMNS = ("member", "kind", "bytes", "sha256", "md5", "tape_file", "offset", "dataset", "header_crc32")
 DATASETS_COLUMNS = (
@@ -35,13 +34,13 @@ DATASETS_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """What was written: the same on both volumes and in the ledger.
+    """What a dump wrote: the same on every copy and in the ledger.
 
-    ``tape_files`` are those from 1 on, the catalog's own (the last) included; ``own_members`` are the members of that
-    last one. ``folder`` holds the catalog's files as they lie on tape. ``datasets`` counts the whole data sets,
-    ``files`` and ``size`` their regular files.
+    ``tape_files`` are those from 1 on; the last one is the catalog itself, and ``own_members`` are its members.
+    ``folder`` holds the catalog's files as they lie on tape. ``datasets`` counts the data sets that were not rejected,
+    ``files`` their regular files, ``size`` the bytes of these.
     """
 
     dump: str
@@ -59,7 +58,10 @@ class Catalog:
     def of_document(
         cls, document: CatalogDocument, own: TapeFile, own_members: tuple[Member, ...], folder: Path
     ) -> Catalog:
-        """Return the catalog that ``document`` is, whose own tape file is ``own``, and its files in ``folder``."""
+        """Return the catalog in ``document``, a checked catalog.json, with its own tape file and its ``folder``.
+
+        Raises ValueError for a name that is no text form.
+        """
         return cls(
             dump=document.dump,
             created=document.created,
@@ -74,22 +76,34 @@ class Catalog:
         )
 
     def members(self) -> Iterator[Member]:
-        """Yield every member from tape file 1 on in tape order, the catalog's own last; holds one row at a time."""
+        """Yield every member from tape file 1 on in tape order, the catalog's own last.
+
+        Holds one row at a time. Raises ValueError at a wrong row: a folder that ``load_catalog`` accepted has none.
+        """
         yield from read_files(self.folder / FILES)
         yield from self.own_members
 
     def dataset_records(self) -> Iterator[DataSetRecord]:
-        """Yield every data set in tape order, rejected ones included; holds one row at a time."""
+        """Yield every data set in tape order, rejected ones included; holds one row at a time.
+
+        Raises ValueError like ``members``.
+        """
         return read_datasets(self.folder / DATASETS)
 
     def expected(self) -> Expected:
-        """Return what a volume of this dump must hold."""
-        rejected = frozenset(record.number for record in self.dataset_records() if record.reason)
-        return Expected(self.dump, self.block_size, self.volumes, self.tape_files, self.members, rejected)
+        """Return what a volume of this dump must hold; raises ValueError like ``members``."""
+        return Expected(
+            dump=self.dump,
+            block_size=self.block_size,
+            volumes=self.volumes,
+            tape_files=self.tape_files,
+            members=self.members,
+            rejected=frozenset(record.number for record in self.dataset_records() if record.reason),
+        )
 
 
 class LabelDocument(msgspec.Struct, frozen=True):
-    """A twin's label in catalog.json; a member is its name, size in bytes, SHA-256, offset and header CRC-32."""
+    """A label in catalog.json; a member is its name, size in bytes, SHA-256, offset and header CRC-32."""
 
     bytes: int
     structure: str
@@ -97,7 +111,7 @@ class LabelDocument(msgspec.Struct, frozen=True):
 
 
 class VolumeDocument(msgspec.Struct, frozen=True):
-    """A twin in catalog.json."""
+    """A volume in catalog.json; ``drive_serial`` is that of the drive that wrote it."""
 
     volume_tag: str
     volume_uuid: str
@@ -107,7 +121,7 @@ class VolumeDocument(msgspec.Struct, frozen=True):
 
 
 class TapeFileDocument(msgspec.Struct, frozen=True):
-    """A tape file in catalog.json; ``structure`` is the SHA-256 of all its bytes but file data."""
+    """A tape file in catalog.json; ``structure`` is the SHA-256 of all its bytes except file data (R11)."""
 
     tape_file: int
     kind: str
@@ -116,7 +130,10 @@ class TapeFileDocument(msgspec.Struct, frozen=True):
 
 
 class CatalogDocument(msgspec.Struct, frozen=True):
-    """What ``catalog.json`` says: the dump's sums, its twins and its tape files from the plan to the last archive."""
+    """The content of ``catalog.json``: the dump's sums, its volumes, and its tape files except the catalog itself.
+
+    ``datasets``, ``files`` and ``bytes`` leave out the ``rejected`` data sets.
+    """
 
     format: str
     format_version: int
@@ -135,57 +152,100 @@ class CatalogDocument(msgspec.Struct, frozen=True):
 def describe_volume(volume: VolumeRecord) -> VolumeDocument:
     """Return the form of ``volume`` in catalog.json."""
     members = tuple((quote(m.name), m.size, m.sha256, m.offset, m.header) for m in volume.label_members)
-    label = LabelDocument(volume.label.size, volume.label.structure, members)
-    return VolumeDocument(volume.tag, volume.uuid, volume.copy, volume.drive_serial, label)
+    return VolumeDocument(
+        volume_tag=volume.tag,
+        volume_uuid=volume.uuid,
+        copy=volume.copy,
+        drive_serial=volume.drive_serial,
+        label=LabelDocument(volume.label.size, volume.label.structure, members),
+    )
 
 
 def read_volume(document: VolumeDocument) -> VolumeRecord:
-    """Return the twin that ``document`` describes; raises ValueError for a member whose name is no text form."""
-    label = document.label
-    members = tuple(
-        Member(unquote(name), FILE, size, sha256, "", 0, offset, -1, header)
+    """Return the volume that ``document`` describes; raises ValueError for a member whose name is no text form."""
+    return VolumeRecord(
+        tag=document.volume_tag,
+        uuid=document.volume_uuid,
+        copy=document.copy,
+        drive_serial=document.drive_serial,
+        label=TapeFile(0, LABEL, document.label.bytes, document.label.structure),
+        label_members=read_label_members(document.label),
+    )
+
+
+def read_label_members(label: LabelDocument) -> tuple[Member, ...]:
+    """Return the members of ``label``; raises ValueError for one whose name is no text form."""
+    return tuple(
+        own_member(unquote(name), size=size, sha256=sha256, offset=offset, header=header)
         for name, size, sha256, offset, header in label.members
     )
-    whole = TapeFile(0, LABEL, label.bytes, label.structure)
-    return VolumeRecord(document.volume_tag, document.volume_uuid, document.copy, document.drive_serial, whole, members)
 
 
-def encode_catalog(
-    catalog: Catalog,
-    rejected: int,
-) -> bytes:
-    """Return catalog.json for a catalog whose own tape file is not written yet."""
+def encode_catalog(catalog: Catalog, rejected: int) -> bytes:
+    """Return catalog.json for a ``catalog`` without its own tape file; ``rejected`` counts the rejected data sets."""
     document = CatalogDocument(
-        "papertape",
-        FORMAT_VERSION,
-        catalog.dump,
-        catalog.created,
-        f"papertape {__version__}",
-        catalog.block_size,
-        catalog.datasets,
-        rejected,
-        catalog.files,
-        catalog.size,
-        tuple(describe_volume(volume) for volume in catalog.volumes),
-        tuple(TapeFileDocument(*tape_file) for tape_file in catalog.tape_files),
+        format="papertape",
+        format_version=FORMAT_VERSION,
+        dump=catalog.dump,
+        created=catalog.created,
+        written_by=f"papertape {__version__}",
+        block_size=catalog.block_size,
+        datasets=catalog.datasets,
+        rejected=rejected,
+        files=catalog.files,
+        bytes=catalog.size,
+        volumes=tuple(describe_volume(volume) for volume in catalog.volumes),
+        tape_files=tuple(TapeFileDocument(*tape_file) for tape_file in catalog.tape_files),
     )
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
 def read_files(path: Path) -> Iterator[Member]:
-    """Yield the members that a files.csv lists; raises ValueError at the first row that cannot be one."""
+    """Yield the members that the files.csv at ``path`` lists; raises ValueError at the first wrong row."""
     for name, kind, size, sha256, md5, tape_file, offset, dataset, header in read_rows(path, FILES_COLUMNS):
-        number = -1 if dataset == "-1" else read_number(dataset)
-        place = (read_number(tape_file), read_number(offset))
-        yield Member(unquote(name), kind, read_number(size), sha256, md5, *place, number, header)
+        yield Member(
+            name=unquote(name),
+            kind=kind,
+            size=read_number(size),
+            sha256=sha256,
+            md5=md5,
+            tape_file=read_number(tape_file),
+            offset=read_number(offset),
+            dataset=-1 if dataset == "-1" else read_number(dataset),
+            header=header,
+        )
+
+
+def dataset_row(record: DataSetRecord) -> tuple[str | int, ...]:
+    """Return the row of datasets.csv for ``record``, with DATASETS_COLUMNS."""
+    return (
+        record.number,
+        record.source,
+        record.kind,
+        record.tape_file,
+        record.offset,
+        record.files,
+        record.size,
+        record.md5,
+        record.fingerprint,
+        record.reason,
+    )
 
 
 def read_datasets(path: Path) -> Iterator[DataSetRecord]:
-    """Yield the data sets that a datasets.csv lists; raises ValueError at the first row that cannot be one."""
+    """Yield the data sets that the datasets.csv at ``path`` lists; raises ValueError at the first wrong row."""
     for row in read_rows(path, DATASETS_COLUMNS):
         number, source, kind, tape_file, offset, files, size, md5, fingerprint, reason = row
         unquote(source)
-        place = (read_number(tape_file), read_number(offset))
         yield DataSetRecord(
-            read_number(number), source, kind, *place, read_number(files), read_number(size), md5, fingerprint, reason
+            number=read_number(number),
+            source=source,
+            kind=kind,
+            tape_file=read_number(tape_file),
+            offset=read_number(offset),
+            files=read_number(files),
+            size=read_number(size),
+            md5=md5,
+            fingerprint=fingerprint,
+            reason=reason,
         )

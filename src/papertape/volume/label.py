@@ -16,12 +16,12 @@ from papertape.volume.layout import FORMAT_VERSION, LABEL
 from papertape.volume.tapefile import Composed, MemberBegin, MemberData, Scanner, compose
 
 MOST_COPIES = 99
-"""Copies of a dump that a reader accepts."""
+"""The highest number of a copy that a reader accepts (R9)."""
 README, VOLUME = b"README.txt", b"volume.json"
 
 
 class Identity(NamedTuple):
-    """A volume as its twins name it; ``copy`` counts from 1."""
+    """A volume as the labels of its twins name it; ``copy`` counts from 1."""
 
     tag: str
     uuid: str
@@ -53,17 +53,17 @@ _DECODER = msgspec.json.Decoder(Label)
 
 
 def compose_label(volume: Identity, twins: Sequence[Identity], block_size: int, created: datetime) -> Composed:
-    """Return tape file 0 of ``volume``, whose dump also goes to ``twins``."""
+    """Return tape file 0 of ``volume``, whose dump also goes to ``twins``; ``block_size`` in bytes."""
     label = Label(
-        "papertape",
-        FORMAT_VERSION,
-        volume.uuid,
-        volume.tag,
-        volume.copy,
-        tuple(Twin(twin.tag, twin.uuid) for twin in twins),
-        block_size,
-        created,
-        f"papertape {__version__}",
+        format="papertape",
+        format_version=FORMAT_VERSION,
+        volume_uuid=volume.uuid,
+        volume_tag=volume.tag,
+        copy=volume.copy,
+        twins=tuple(Twin(twin.tag, twin.uuid) for twin in twins),
+        block_size=block_size,
+        created=created,
+        written_by=f"papertape {__version__}",
     )
     document = msgspec.json.format(msgspec.json.encode(label), indent=2) + b"\n"
     members = [(README, explain_volume(label).encode()), (VOLUME, document)]
@@ -71,9 +71,9 @@ def compose_label(volume: Identity, twins: Sequence[Identity], block_size: int, 
 
 
 def read_label(content: bytes, volume_tag: str) -> Label:
-    """Return the label that tape file 0 of the volume in the drive holds; ``volume_tag`` is for the error's sentence.
+    """Return the label in ``content``, the bytes of tape file 0.
 
-    Raises FormatError if there is none, or if a newer papertape wrote it (R9).
+    Raises FormatError, which names ``volume_tag``, if there is none, or if a newer papertape wrote it (R9).
     """
     document, whole = bytearray(), False
     name = b""
@@ -92,25 +92,22 @@ def read_label(content: bytes, volume_tag: str) -> Label:
 
 
 def parse_label(document: bytes, volume_tag: str) -> Label:
-    """Return what a ``volume.json`` says; raises FormatError."""
+    """Return the label that ``document``, a ``volume.json``, holds; raises FormatError, which names ``volume_tag``."""
     try:
-        return _checked(decode_document(document, _DECODER, volume_tag))
+        label = decode_document(document, _DECODER, volume_tag)
+        if not 0 < label.copy <= MOST_COPIES:
+            raise ValueError(f"it says copy {str(label.copy)[:20]}")
+        check_names(label.volume_uuid, label.volume_tag, label.written_by)
+        for twin in label.twins:
+            check_names(twin.volume_uuid, twin.volume_tag)
     except (msgspec.DecodeError, ValueError) as error:
         raise FormatError(volume_tag, f"its volume.json cannot be read ({error})") from error
-
-
-def _checked(label: Label) -> Label:
-    if not 0 < label.copy <= MOST_COPIES:
-        raise ValueError(f"it says copy {str(label.copy)[:20]}")
-    check_names(label.volume_uuid, label.volume_tag, label.written_by)
-    for twin in label.twins:
-        check_names(twin.volume_uuid, twin.volume_tag)
     return label
 
 
 def explain_volume(label: Label) -> str:
     """Return README.txt: what this volume is and how to get everything back with stock tools."""
-    factor = label.block_size // 512
+    factor = label.block_size // 512  # the unit of tar's option -b
     twins = ", ".join(twin.volume_tag for twin in label.twins) or "none"
     return _README.format(label=label, factor=factor, twins=twins)
 

@@ -6,19 +6,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from papertape.volume.header import FILE
 
+
+# A tuple, because there is one for each file of a dump: creating it takes a third of the time of a frozen dataclass.
 class Member(NamedTuple):
-    """One tar member on the twins, from tape file 1 on.
+    """One tar member on the volumes of a dump.
 
-    ``offset`` is that of its first header (the pax one, where there is one) in bytes from the tape file's begin;
-    ``size`` is that of the data alone, in bytes. ``sha256`` is empty for directories and links, ``md5`` where the lab
-    declared none. ``dataset`` is the data set's place in the dump, from 0; -1 for the members that papertape adds.
-    ``header`` is the CRC-32 of the member's headers in eight hexadecimal digits: it tells which header is damaged where
-    the tape file's structure digest tells that one is.
+    ``kind`` is one of those in ``volume/header.py``. ``size`` is that of the data alone, ``offset`` that of the first
+    header (the pax one, if there is one) from the start of the tape file (R10); both in bytes. ``sha256`` is empty for
+    directories and links, ``md5`` where the lab declared none. ``dataset`` is the data set's number in the dump, from
+    0, or -1 for a member that papertape adds. ``header`` is the CRC-32 of the headers in eight hexadecimal digits: it
+    tells which header is damaged, the structure digest only that one is (R11).
     """
 
     name: bytes
-    kind: str  # "file", "dir" or "link"
+    kind: str
     size: int
     sha256: str
     md5: str
@@ -28,24 +31,44 @@ class Member(NamedTuple):
     header: str
 
 
+def own_member(name: bytes, *, size: int, sha256: str, offset: int, header: str) -> Member:
+    """Return a file of tape file 0: papertape added it, so it has no declared MD5 and is of no data set."""
+    return Member(
+        name=name,
+        kind=FILE,
+        size=size,
+        sha256=sha256,
+        md5="",
+        tape_file=0,
+        offset=offset,
+        dataset=-1,
+        header=header,
+    )
+
+
 class TapeFile(NamedTuple):
-    """One tape file: ``size`` in bytes, whole blocks; ``structure`` is the SHA-256 of all its bytes but file data."""
+    """One tape file: ``kind`` is one of those in ``volume/layout.py``, ``size`` is in bytes, whole blocks.
+
+    ``structure`` is the SHA-256 of all its bytes except file data (R11).
+    """
 
     number: int
-    kind: str  # "label", "plan", "archive" or "catalog"
+    kind: str
     size: int
     structure: str
 
 
-class DataSetRecord(NamedTuple):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSetRecord:
     """One data set of a dump; ``tape_file`` and ``offset`` are those of its first member.
 
-    ``reason`` is empty for a whole data set; else it says why the data set was rejected, and must not be restored.
+    ``kind`` is "file" or "directory". ``files`` counts the regular files, ``size`` their bytes. ``reason`` is empty for
+    a whole data set; else it says why the data set was rejected, and it must not be restored (R6).
     """
 
     number: int
     source: str
-    kind: str  # "file" or "directory"
+    kind: str
     tape_file: int
     offset: int
     files: int
@@ -55,9 +78,9 @@ class DataSetRecord(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VolumeRecord:
-    """One of the twins: its label's members are listed with ``dataset`` -1 and ``tape_file`` 0."""
+    """One volume of a dump, and its label: ``label_members`` have ``dataset`` -1 and ``tape_file`` 0."""
 
     tag: str
     uuid: str
@@ -67,11 +90,12 @@ class VolumeRecord:
     label_members: tuple[Member, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What the reading of a volume is held against; ``members`` yields those from tape file 1 on, in tape order.
+    """What a reading of a volume is compared with; ``block_size`` is in bytes.
 
-    ``rejected`` are the numbers of the data sets that are on the tape and do not count.
+    ``members`` returns an iterator over the members from tape file 1 on, in tape order. ``rejected`` are the numbers of
+    the data sets that are on tape and do not count.
     """
 
     dump: str

@@ -1,4 +1,4 @@
-"""The plan: what a dump was about to write (R4); it counts where there is no catalog."""
+"""The plan: what a dump was about to write (R4); it counts only where there is no catalog."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from papertape.volume.names import unquote
 from papertape.volume.rows import read_number, read_rows
 
 PLAN_JSON, PLAN_CSV = "plan.json", "plan.csv"
-"""The members of the plan, in the order in which they lie on tape."""
+"""The members of the plan, in tape order."""
 
 PLAN_COLUMNS = ("tape_file", "source", "kind", "files", "bytes", "declared_md5", "fingerprint")
 
 
 class PlanDocument(msgspec.Struct, frozen=True):
-    """What ``plan.json`` says (R4); ``bytes`` are those of the files."""
+    """The content of ``plan.json`` (R4); ``bytes`` counts those of the planned files."""
 
     format: str
     format_version: int
@@ -36,7 +36,10 @@ class PlanDocument(msgspec.Struct, frozen=True):
 
 
 class Planned(NamedTuple):
-    """One data set of a plan, and the tape file that it was planned for; ``size`` in bytes."""
+    """One data set of a plan, and the tape file that it was planned for.
+
+    ``files`` counts its regular files, ``size`` their bytes.
+    """
 
     tape_file: int
     source: str
@@ -49,24 +52,36 @@ class Planned(NamedTuple):
 
 _MD5 = re.compile(r"(?:[0-9a-f]{32})?\Z")
 LONGEST_FINGERPRINT = 255
-"""Characters of a fingerprint, which has 64."""
+"""Characters of a fingerprint that a reader accepts, and the database holds; papertape writes 64."""
 _DECODER = msgspec.json.Decoder(PlanDocument)
 
 
 def parse_plan(content: bytes, volume_tag: str) -> PlanDocument:
-    """Return what a plan.json says; raises FormatError for a newer version, ValueError for nonsense."""
+    """Return the plan in ``content``, a plan.json.
+
+    Raises FormatError, which names ``volume_tag``, for a newer version; ValueError or msgspec.DecodeError for anything
+    else that is no plan.
+    """
     plan = decode_document(content, _DECODER, volume_tag)
     check_names(plan.dump, plan.written_by)
     return plan
 
 
 def read_planned(path: Path) -> Iterator[Planned]:
-    """Yield the data sets that a plan.csv lists; raises ValueError at the first row that cannot be one."""
+    """Yield the data sets that the plan.csv at ``path`` lists; raises ValueError at the first wrong row."""
     for tape_file, source, kind, files, size, md5, fingerprint in read_rows(path, PLAN_COLUMNS):
         check_source(source)
         if kind not in {"file", "directory"} or not _MD5.match(md5) or len(fingerprint) > LONGEST_FINGERPRINT:
-            raise ValueError(f"{source[:100]!a} is of no kind, digest or fingerprint that papertape writes")
-        yield Planned(read_number(tape_file), source, kind, read_number(files), read_number(size), md5, fingerprint)
+            raise ValueError(f"{source[:100]!a} has a kind, digest or fingerprint that papertape never writes")
+        yield Planned(
+            tape_file=read_number(tape_file),
+            source=source,
+            kind=kind,
+            files=read_number(files),
+            size=read_number(size),
+            md5=md5,
+            fingerprint=fingerprint,
+        )
 
 
 def check_source(source: str) -> None:

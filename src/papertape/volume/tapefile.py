@@ -1,6 +1,6 @@
-"""One tape file: composing a small one in memory, and scanning any as its blocks arrive.
+"""One tape file: a small one is composed in memory, and any one is scanned as its blocks arrive.
 
-Every byte is covered (R11): file data by the digest of its member, all the rest (headers, padding, the zeros at the
+Every byte is covered by a digest (R11): file data by that of its member, the rest (headers, padding, the zeros at the
 end) by the tape file's structure digest.
 """
 
@@ -24,15 +24,15 @@ from papertape.volume.header import (
     read_size,
 )
 from papertape.volume.layout import END_OF_ARCHIVE, RECORD, round_up
-from papertape.volume.members import Member, TapeFile
+from papertape.volume.members import Member, TapeFile, own_member
 
 EXTENSION = b"x"
 LONGEST_EXTENSION = 1024 * 1024
-"""Bytes of pax records that a reader accepts before one member: a path and a link of PATH_MAX fit a hundred times."""
+"""Bytes of pax records that a reader accepts before one member (R9): a hundred times those of the longest names."""
 
 
 class Composed(NamedTuple):
-    """A small tape file: its bytes as they go to the tape, and what the catalog says of them."""
+    """A small tape file: its bytes as they go to tape, and the catalog's entries for it."""
 
     content: bytes
     tape_file: TapeFile
@@ -45,12 +45,12 @@ def own_attributes(created: datetime) -> Attributes:
 
 
 def checksum_header(header: bytes | memoryview) -> str:
-    """Return the CRC-32 of a member's headers, as the catalog has it."""
+    """Return the CRC-32 of a member's headers in eight hexadecimal digits (R11)."""
     return f"{zlib.crc32(header):08x}"
 
 
 def compose(kind: str, members: Sequence[tuple[bytes, bytes]], created: datetime, block_size: int) -> Composed:
-    """Return tape file 0 made of ``members`` (names and contents), padded to whole blocks."""
+    """Return tape file 0 with these ``members`` (names and contents), in whole blocks of ``block_size`` bytes."""
     attributes = own_attributes(created)
     structure = hashlib.sha256()
     content = bytearray()
@@ -58,7 +58,9 @@ def compose(kind: str, members: Sequence[tuple[bytes, bytes]], created: datetime
     for name, data in members:
         header = build_header(name, len(data), attributes)
         digest = hashlib.sha256(data).hexdigest()
-        listed.append(Member(name, FILE, len(data), digest, "", 0, len(content), -1, checksum_header(header)))
+        listed.append(
+            own_member(name, size=len(data), sha256=digest, offset=len(content), header=checksum_header(header))
+        )
         padding = bytes(-len(data) % RECORD)
         content += header + data + padding
         structure.update(header + padding)
@@ -69,7 +71,10 @@ def compose(kind: str, members: Sequence[tuple[bytes, bytes]], created: datetime
 
 
 class MemberBegin(NamedTuple):
-    """The headers of a member were read; ``offset`` (bytes from the tape file's begin) is that of the first of them."""
+    """The headers of a member were read.
+
+    ``offset`` is that of the first of them, in bytes from the start of the tape file; ``checksum`` is their CRC-32.
+    """
 
     header: Header
     offset: int
@@ -77,20 +82,20 @@ class MemberBegin(NamedTuple):
 
 
 class MemberKnown(NamedTuple):
-    """The next member begins, and its headers are those that ``Scanner.known`` told to expect."""
+    """The next member begins, and its headers are those of ``Scanner.known``."""
 
     member: Member
 
 
 class MemberData(NamedTuple):
-    """The next piece of the member's data; valid until the scanner is fed again. ``last`` ends the member."""
+    """The next piece of the member's data, valid until the scanner is fed again; the ``last`` one ends the member."""
 
     data: memoryview
     last: bool
 
 
 class ScanError(HeaderError):
-    """What stands at ``offset`` is not a header; ``resume`` lets the scanner go on at a known one."""
+    """There is no header at ``offset``; ``Scanner.resume`` continues at a known one."""
 
     def __init__(self, offset: int, reason: str) -> None:
         super().__init__(f"{reason} at offset {offset}")
@@ -99,16 +104,17 @@ class ScanError(HeaderError):
 
 
 class Scanner:
-    """Parses a tape file block by block, on the fly, and holds no more than one member's headers.
+    """Parses a tape file block by block and holds no more than one member's headers.
 
-    Feed it every block; it yields what it meets. After a ScanError, call ``resume(offset)`` with the offset of the next
-    header that is known from elsewhere; the rest of the block is scanned by the same iterator made anew with
-    ``feed_again()``. ``ended`` is set once the end-of-archive records were met.
+    Feed it every block and use up the iterator. After a ScanError call ``resume`` with the offset of the next header
+    that is known from elsewhere, and ``feed_again`` for the rest of the block. ``ended`` is set when the
+    end-of-archive records were read.
 
-    Whoever has a catalog may set ``known`` to the member to come: if that is what comes, going by its offset and its
-    headers' CRC-32, the headers need not be parsed. The structure digest covers them all the same.
+    A reader with a catalog may set ``known`` to the next member: if offset and CRC-32 of its headers are right, they
+    are not parsed. The structure digest covers them all the same.
 
-    A scanner may begin in the middle of a tape file, at the ``offset`` of a header, with what follows in that block.
+    A scanner may start in the middle of a tape file: at the ``offset`` of a header, fed first with the rest of its
+    block.
     """
 
     def __init__(self, offset: int = 0) -> None:
@@ -117,7 +123,7 @@ class Scanner:
         self.known: Member | None = None
         self._structure = hashlib.sha256()
         self._data = 0  # bytes of file data still to come
-        self._skip = 0  # bytes of padding, or of a region jumped over, still to come
+        self._skip = 0  # bytes of padding, or of a damaged region, still to come
         self._extension = 0  # bytes of pax records still to come, filled up to records
         self._extension_size = 0
         self._headers = bytearray()
@@ -126,12 +132,12 @@ class Scanner:
         self._at = 0
 
     def feed(self, block: memoryview) -> Iterator[MemberBegin | MemberKnown | MemberData]:
-        """Scan the next block; raises ScanError."""
+        """Scan the next block; the iterator raises ScanError."""
         self._block, self._at = block, 0
         return self.feed_again()
 
     def feed_again(self) -> Iterator[MemberBegin | MemberKnown | MemberData]:
-        """Go on in the block fed last; raises ScanError."""
+        """Scan the rest of the block fed last; the iterator raises ScanError."""
         block, length = self._block, len(self._block)
         while self._at < length:
             if self._data:
@@ -145,8 +151,14 @@ class Scanner:
             elif self.ended:
                 self._structure.update(self._take(length))
             elif self._extension:
-                self._take_extension()
-            elif (known := self.known) is not None and known.offset == self.offset and self._take_known(known):
+                piece = self._take(self._extension)
+                self._extension -= len(piece)
+                self._headers += piece
+            elif (known := self.known) is not None and known.offset == self.offset and (end := self._find_data(known)):
+                self._structure.update(self._take(end - self._at))
+                if known.kind == FILE:
+                    self._data = known.size
+                    self._skip = -known.size % RECORD
                 yield MemberKnown(known)
                 if known.kind == FILE and not known.size:
                     yield MemberData(block[:0], True)
@@ -160,16 +172,11 @@ class Scanner:
         return piece
 
     def take_whole(self, member: Member) -> memoryview | None:
-        """Return all the data of a file, if exactly this member comes next, wholly in this block; None if it does not.
-
-        That is what makes small files quick: nothing but this, a digest and a comparison is done for each.
-        """
-        if self._data or self._headers or self.ended or member.kind != FILE:
+        """Return all data of ``member`` if it is the next one, a file, and lies wholly in this block; else None."""
+        # The fast path for small files: besides this, a reader takes one digest and compares it.
+        if self._data or self.ended or member.kind != FILE or self.offset + self._skip != member.offset:
             return None
-        begin = self._at + self._skip
-        if self.offset + self._skip != member.offset:
-            return None
-        data = self._find_known(member, begin)
+        data = self._find_data(member)
         end = data + member.size
         if not data or end > len(self._block):
             return None
@@ -179,20 +186,12 @@ class Scanner:
         self._skip = -member.size % RECORD
         return self._block[data:end]
 
-    def _take_known(self, member: Member) -> bool:
-        """Take the headers of ``member``, if it is they that stand here."""
-        end = self._find_known(member, self._at)
-        if self._headers or not end:
-            return False
-        self._structure.update(self._take(end - self._at))
-        if member.kind == FILE:
-            self._data = member.size
-            self._skip = -member.size % RECORD
-        return True
-
-    def _find_known(self, member: Member, begin: int) -> int:
-        """Return where in the block the headers of ``member`` end that begin at ``begin``; 0 if others stand there."""
-        block, end = self._block, begin + RECORD
+    def _find_data(self, member: Member) -> int:
+        """Return where in the block the headers of ``member`` end if they come next, after any padding; 0 if not."""
+        if self._headers:
+            return 0
+        block, begin = self._block, self._at + self._skip
+        end = begin + RECORD
         if block[begin + 156 : begin + 157] == EXTENSION:
             try:
                 end += RECORD + round_up(int(bytes(block[begin + 124 : begin + 135]), 8), RECORD)
@@ -201,12 +200,8 @@ class Scanner:
         known = end <= len(block) and checksum_header(block[begin:end]) == member.header
         return end if known else 0
 
-    def _take_extension(self) -> None:
-        piece = self._take(self._extension)
-        self._extension -= len(piece)
-        self._headers += piece
-
     def _take_header(self, record: bytes) -> Iterator[MemberBegin | MemberData]:
+        """Take the header record that comes: an end-of-archive record, a pax header, or a member's plain header."""
         if not self._headers:
             self._begin = self.offset
             if not any(record):
@@ -215,32 +210,22 @@ class Scanner:
         try:
             check_record(record)
             if is_extension(record):
-                self._announce_extension(read_size(record))
+                size = read_size(record)
+                if self._headers or size > LONGEST_EXTENSION:
+                    raise HeaderError("a pax header that papertape never writes")
+                self._extension_size, self._extension = size, round_up(size, RECORD)
                 self._headers += self._take(RECORD)
                 return
             extension = bytes(self._headers[RECORD : RECORD + self._extension_size]) if self._headers else b""
             header = read_header(extension, record, len(self._headers) + RECORD)
         except HeaderError as error:
-            self._refuse()
+            # The bad record is passed over, so that no ``resume`` meets it again. After a pax header it stays: it may
+            # be the header of the next member, and ``resume`` goes there.
+            if not self._headers:
+                self._structure.update(self._take(RECORD))
             raise ScanError(self._begin, str(error)) from error
         self._take(RECORD)
-        yield from self._begin_member(header, bytes(self._headers) + record)
-
-    def _refuse(self) -> None:
-        """Leave the refused record behind, so that no ``resume`` can meet it again.
-
-        Behind a pax header the record stays: it may be the header of the next member, where ``resume`` will go.
-        """
-        if not self._headers:
-            self._structure.update(self._take(RECORD))
-
-    def _announce_extension(self, size: int) -> None:
-        if self._headers or size > LONGEST_EXTENSION:
-            raise HeaderError("a pax header that papertape never writes")
-        self._extension_size = size
-        self._extension = round_up(size, RECORD)
-
-    def _begin_member(self, header: Header, records: bytes) -> Iterator[MemberBegin | MemberData]:
+        records = bytes(self._headers) + record
         self._structure.update(records)
         self._headers.clear()
         self._extension_size = 0
@@ -251,12 +236,12 @@ class Scanner:
             yield MemberData(self._block[:0], True)
 
     def resume(self, offset: int) -> None:
-        """Take all up to ``offset`` as damaged and expect a header there; ``offset`` may lie in a later block."""
+        """Pass over everything up to ``offset`` as damaged and expect a header there, in this block or a later one."""
         self._structure.update(self._headers)
         self._headers.clear()
         self._extension = self._extension_size = self._data = 0
         self._skip = max(offset - self.offset, 0)
 
     def structure(self) -> str:
-        """Return the digest of all bytes so far that are not file data."""
+        """Return the SHA-256, in hexadecimal, of all bytes so far that are not file data (R11)."""
         return self._structure.hexdigest()
