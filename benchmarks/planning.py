@@ -114,7 +114,7 @@ def new_ledger(database: str, folder: Path) -> Iterator[str]:
 def add_volumes(url: str) -> None:
     """Register the volumes, which makes the tables."""
     with open_ledger(url) as ledger:
-        ledger.add_volumes([(tag, copy, SIZE) for copy, tag in enumerate(TAGS, 1)], datetime.now(UTC))
+        ledger.volumes.add([(tag, copy, SIZE) for copy, tag in enumerate(TAGS, 1)])
 
 
 def fill(url: str, sets: int, step: int) -> None:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,7 +107,7 @@ def fill(folder: Path, model: Model) -> list[Path]:
     capacity = model.scaled.capacity
     create_library(folder / "library", drives=1, slots=1, capacity=capacity, volume_tags=[TAG])
     with opened(folder) as ledger:
-        ledger.add_volumes([(TAG, 1, capacity)], datetime.now(UTC))
+        ledger.volumes.add([(TAG, 1, capacity)])
         list(register(ledger, HOST, [os.fsencode(path) for path in paths], {}))
         (outcome,) = dump(make_context(folder, ledger, model, None))
         assert outcome.error is None, outcome.error
@@ -119,7 +118,7 @@ def fill(folder: Path, model: Model) -> list[Path]:
 @contextmanager
 def opened(folder: Path) -> Iterator[Ledger]:
     """Have the ledger open in the block."""
-    ledger = open_ledger(f"sqlite:///{folder}/ledger.sqlite")
+    ledger = open_ledger(f"sqlite:///{folder}/ledger.sqlite", NOBODY)
     try:
         yield ledger
     finally:
@@ -138,7 +137,7 @@ def make_context(folder: Path, ledger: Ledger, model: Model, clock: SimulatedClo
     """Return what a job works with."""
     archive_size = 50 * 10**9 // model.scale
     settings = Settings(1, max(archive_size, model.set_size), BLOCK, 64 * BLOCK, folder / "spool", "in-place")
-    return Context(ledger, open_library(folder, model, clock), settings, NOBODY, tell_all(), Stop())
+    return Context(ledger, open_library(folder, model, clock), settings, tell_all(), Stop())
 
 
 def measure(folder: Path, model: Model, paths: Sequence[Path]) -> list[Row]:

@@ -9,7 +9,6 @@ import re
 import shutil
 import socket
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
@@ -69,7 +68,7 @@ class Lab:
         self.folder = folder
         self.settings = settings
         self.url = url
-        self.ledger: Ledger = open_ledger(url)
+        self.ledger: Ledger = open_ledger(url, nobody())
 
     def copy(self, folder: Path) -> Lab:
         """The same lab once more, but for the data on disk, which both have."""
@@ -91,7 +90,11 @@ class Lab:
         tell = tell or tell_all()
         library = self.library(tell, faults or Faults())
         lab = NoLab(self.ledger)
-        return Context(self.ledger, library, self.settings, owner or nobody(), tell, stop or Stop(), lab)
+        return Context(self.ledger_of(owner or nobody()), library, self.settings, tell, stop or Stop(), lab)
+
+    def ledger_of(self, owner: Owner) -> Ledger:
+        """The same ledger, as another process has it."""
+        return Ledger(self.ledger._database, owner, self.ledger.clock)
 
     def library(self, tell: Tell, faults: Faults) -> Library:
         virtual = VirtualLibrary(self.folder / "library")
@@ -136,10 +139,10 @@ class Lab:
         """The database is gone, and a new one is empty."""
         self.ledger.close()
         ledgers.lose_ledger(self.url)
-        self.ledger = open_ledger(self.url)
+        self.ledger = open_ledger(self.url, nobody())
 
     def add_blank(self, *tags: str) -> None:
-        self.ledger.add_volumes([(tag, find_copy(tag) or 0, CAPACITY) for tag in tags], datetime.now(UTC))
+        self.ledger.volumes.add([(tag, find_copy(tag) or 0, CAPACITY) for tag in tags])
 
     def bring_in(self, *tags: str, faults: Faults | None = None, stop: Stop | None = None) -> dict[str, Result]:
         """What `papertape volumes import` does."""
@@ -148,7 +151,7 @@ class Lab:
 
     def lacking(self) -> list[str]:
         """The volumes whose copies are to be made again."""
-        return [tag for dump in self.ledger.incomplete() for tag in find_lacking(self.ledger, dump)]
+        return [tag for dump in self.ledger.dumps.incomplete() for tag in find_lacking(self.ledger, dump)]
 
     def finish(self) -> list[Outcome]:
         """What an operator does the next morning: recover, make missing copies again, dump until all is done."""
@@ -184,13 +187,13 @@ class Lab:
 
     def states(self) -> dict[str, str]:
         """What became of each data set (its newest version), by the last part of its name."""
-        return {found.source.rpartition("/")[2]: found.state for found in self.ledger.find("*")}
+        return {found.source.rpartition("/")[2]: found.state for found in self.ledger.search.find("*")}
 
     def reasons(self) -> dict[str, str]:
-        return {item.source.rpartition("/")[2]: item.reason for item in self.ledger.rejected()}
+        return {item.source.rpartition("/")[2]: item.reason for item in self.ledger.datasets.rejected()}
 
     def volumes(self) -> dict[str, str]:
-        return {volume.tag: volume.state for volume in self.ledger.volumes()}
+        return {volume.tag: volume.state for volume in self.ledger.volumes.all()}
 
     def archived_volumes(self) -> list[str]:
         return [tag for tag, state in self.volumes().items() if state == "archived"]
@@ -228,7 +231,7 @@ def make_lab(
         Settings(copies, archive_size, block_size, ring, folder / "spool", mount),
         url or ledgers.new_ledger(folder),
     )
-    lab.ledger.add_volumes([(tag, copy, capacity) for tag, copy in tags], datetime.now(UTC))
+    lab.ledger.volumes.add([(tag, copy, capacity) for tag, copy in tags])
     return lab
 
 
@@ -256,8 +259,8 @@ def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 def check_archived(lab: Lab) -> None:
     """What the ledger calls archived lies whole on every copy, and nothing else is called so."""
-    archived = {dump.id: dump for dump in lab.ledger.dumps() if dump.state == DumpState.ARCHIVED}
-    for found in lab.ledger.find("*"):
+    archived = {dump.id: dump for dump in lab.ledger.dumps.all() if dump.state == DumpState.ARCHIVED}
+    for found in lab.ledger.search.find("*"):
         assert (found.state == "archived") == (found.dump in archived and found.tape_file is not None), found
     for record in archived.values():
         assert len(record.copies) == lab.settings.copies

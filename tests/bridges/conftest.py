@@ -31,6 +31,6 @@ def night(tmp_path: Path) -> list[Path]:
 def bridged(database: LabDatabase, tmp_path: Path) -> Iterator[BridgedLab]:
     """A lab of ours, with the tapes of both in the lab's table."""
     lab = make_lab(tmp_path / "lab", spare=2)
-    database.add_labels(volume.tag for volume in lab.ledger.volumes())
+    database.add_labels(volume.tag for volume in lab.ledger.volumes.all())
     yield BridgedLab(lab, database, tmp_path / "night")
     lab.ledger.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,13 @@ from papertape.jobs.lab.pull import pull_labels
 from papertape.ledger import Registration
 from papertape.states import LabKind
 from servers import MariaDB
-from stories import At, nobody
+from stories import At
 
 
 def place(bridged: BridgedLab, name: str) -> str:
     """What tape_index must say, by what `find` says."""
-    found = next(bridged.lab.ledger.find(f"*/{name}"))
-    dump = bridged.lab.ledger.dump(found.dump or 0)
+    found = next(bridged.lab.ledger.search.find(f"*/{name}"))
+    dump = bridged.lab.ledger.dumps.one(found.dump or 0)
     assert dump.ended_at
     date = dump.ended_at.astimezone().strftime("%Y%m%d")
     labels = ",".join(copy.volume for copy in found.copies)
@@ -31,7 +30,7 @@ def place(bridged: BridgedLab, name: str) -> str:
 
 def deletable(bridged: BridgedLab) -> set[str]:
     """What `papertape status --deletable` would name."""
-    return {item.source.rpartition("/")[2] for item in bridged.lab.ledger.deletable()}
+    return {item.source.rpartition("/")[2] for item in bridged.lab.ledger.search.deletable()}
 
 
 def test_the_databases_will_do(bridged: BridgedLab) -> None:
@@ -74,7 +73,7 @@ def test_while_a_dump_is_written_its_rows_bear_its_mark(bridged: BridgedLab, nig
     seen: list[object] = []
 
     def bearers() -> set[int | None]:
-        return {item.row.job for item in bridged.lab.ledger.marked_lab_rows()}
+        return {item.row.job for item in bridged.lab.ledger.lab.marked()}
 
     look = At("writing", lambda: seen.extend([bridged.database.files(), bridged.database.labels(), bearers()]))
     outcome = bridged.lab.dump(look)
@@ -133,7 +132,7 @@ def test_a_tape_that_the_lab_says_is_full_is_not_written_to(bridged: BridgedLab,
     assert set(outcome.volumes).isdisjoint({"PAPR1001", "PAPR2001"})
     assert bridged.database.labels()["PAPR1001"] == ("20150103-1200", None)
     assert bridged.database.labels()["PAPR2001"] == (None, 77)
-    counts = bridged.lab.ledger.lab_counts()
+    counts = bridged.lab.ledger.lab.count()
     assert counts["label", "pushed"] == 2
     assert ("label", "claimed") not in counts
 
@@ -147,7 +146,7 @@ def test_a_row_changed_while_it_was_ours_is_named_and_left_alone(bridged: Bridge
     assert outcome.error is None
     assert bridged.database.files()[name] == ("by hand", 0)
     assert deletable(bridged) == {path.name for path in night} - {name}
-    assert [item.name.rpartition("/")[2] for item in bridged.lab.ledger.foreign_lab_rows()] == [name]
+    assert [item.name.rpartition("/")[2] for item in bridged.lab.ledger.lab.foreign()] == [name]
 
 
 def test_a_server_that_is_away_at_the_end_is_told_by_the_next_run(bridged: BridgedLab, night: list[Path]) -> None:
@@ -262,7 +261,7 @@ def test_free_tapes_of_the_lab_become_volumes(bridged: BridgedLab) -> None:
         "PAPR1';\\": "its row is not made of capital letters and digits",
     }
     assert pull_labels(bridged.lab.ledger, bridged.bridge).added == ()
-    found = {volume.tag: volume for volume in bridged.lab.ledger.volumes()}
+    found = {volume.tag: volume for volume in bridged.lab.ledger.volumes.all()}
     assert (found["PAPR2009"].copy, found["PAPR2009"].capacity) == (2, 16 * 10**6)
     assert "OTHER009" not in found
 
@@ -273,9 +272,9 @@ def test_two_of_ours_never_have_the_same_row(bridged: BridgedLab, night: list[Pa
     bridged.pull()
     ledger = bridged.lab.ledger
     batch = bridged.lab.plan()
-    dump = ledger.begin(batch, nobody(), datetime.now(UTC))
+    dump = ledger.dumps.begin(batch)
     assert bridged.ours.claim(dump) == ((), ())
-    (job,) = {item.row.job for item in ledger.marked_lab_rows()}
+    (job,) = {item.row.job for item in ledger.lab.marked()}
     assert job
     assert set(bridged.database.files().values()) == {(Claim(job).mark, 0)}
     assert bridged.push()[:2] == (0, 0)
@@ -359,11 +358,11 @@ def test_a_dump_that_died_before_the_lab_was_told_of_its_claim_leaves_nothing(
     bridged.pull()
     ledger = bridged.lab.ledger
     batch = bridged.lab.plan()
-    dump = ledger.begin(batch, nobody(), datetime.now(UTC))
-    ledger.mark_lab_rows(ledger.lab_rows_of(dump, LabKind.FILE), dump, Claim.draw().job)
+    dump = ledger.dumps.begin(batch)
+    ledger.lab.mark(ledger.lab.of_dump(dump, LabKind.FILE), dump, Claim.draw().job)
     bridged.lab.finish()
     assert {deletable for _, deletable in bridged.database.files().values()} == {1}
-    assert ("file", "claimed") not in ledger.lab_counts()
+    assert ("file", "claimed") not in ledger.lab.count()
 
 
 def test_a_row_that_an_earlier_dump_left_marked_is_had_by_the_next(bridged: BridgedLab, night: list[Path]) -> None:
@@ -372,9 +371,9 @@ def test_a_row_that_an_earlier_dump_left_marked_is_had_by_the_next(bridged: Brid
     bridged.pull()
     ledger = bridged.lab.ledger
     batch = bridged.lab.plan()
-    dump = ledger.begin(batch, nobody(), datetime.now(UTC))
+    dump = ledger.dumps.begin(batch)
     assert bridged.ours.claim(dump) == ((), ())
-    ledger.abandon(dump, "test", datetime.now(UTC))
+    ledger.dumps.abandon(dump, "test")
     outcome = bridged.lab.dump()
     assert outcome.error is None
     assert outcome.uuid != batch.dump

@@ -45,7 +45,7 @@ def test_a_place_is_read(bridged: BridgedLab, place: str, labels: tuple[str, ...
     add(bridged, "zen.uv", place, md5sum="A" * 32, filesize=12.34)
     (item,) = remember(bridged).values()
     assert (item.result, item.trouble) == (Listing.NEW, "")
-    (listed,) = bridged.lab.ledger.find_listed("*")
+    (listed,) = bridged.lab.ledger.history.find("*")
     assert labels is None or listed.labels == labels
     assert (listed.source, listed.tape_file) == ("pot1:/data/zen.uv", tape_file)
     assert (listed.md5, listed.size) == ("a" * 32, 12_340_000)
@@ -66,7 +66,7 @@ def test_what_names_no_place_is_told_by_its_row(bridged: BridgedLab, place: str)
     assert found["bad.uv"].result is Outcome.REFUSED
     assert "names no place on tapes" in found["bad.uv"].trouble
     assert "\n" not in found["bad.uv"].trouble
-    assert [item.source for item in bridged.lab.ledger.find_listed("*")] == ["pot1:/data/good.uv"]
+    assert [item.source for item in bridged.lab.ledger.history.find("*")] == ["pot1:/data/good.uv"]
 
 
 def test_claims_are_counted_and_rows_without_a_place_are_none(bridged: BridgedLab) -> None:
@@ -74,7 +74,7 @@ def test_claims_are_counted_and_rows_without_a_place_are_none(bridged: BridgedLa
     add(bridged, "waiting.uv", None)
     found = remember(bridged)
     assert {name: (item.result, item.trouble) for name, item in found.items()} == {"claimed.uv": (Outcome.CLAIMED, "")}
-    assert list(bridged.lab.ledger.find_listed("*")) == []
+    assert list(bridged.lab.ledger.history.find("*")) == []
 
 
 @pytest.mark.parametrize("source", ["x", "pot1:relative", "pot1:/a//b", "pot1:/a/../b", "pot1:/a\nb", ":/a", "p t:/a"])
@@ -89,7 +89,7 @@ def test_an_md5_that_is_none_is_told_and_the_place_counts(bridged: BridgedLab) -
     add(bridged, "zen.uv", PLACE, md5sum="nonsense", filesize=-1)
     (item,) = remember(bridged).values()
     assert (item.result, item.trouble) == (Listing.NEW, "its md5sum is not 32 hexadecimal digits")
-    (listed,) = bridged.lab.ledger.find_listed("*")
+    (listed,) = bridged.lab.ledger.history.find("*")
     assert (listed.md5, listed.size) == (None, None)
 
 
@@ -99,16 +99,16 @@ def test_two_rows_with_one_source_are_told(bridged: BridgedLab) -> None:
     add(bridged, "zen.uv", "20170221[H0C10002]-0:1")
     found = list(import_history(bridged.lab.ledger, bridged.bridge, "*"))
     assert sorted(item.result for item in found) == [Listing.NEW, Outcome.REFUSED]
-    assert len(list(bridged.lab.ledger.find_listed("*"))) == 1
+    assert len(list(bridged.lab.ledger.history.find("*"))) == 1
 
 
 def test_a_dry_run_and_a_pattern(bridged: BridgedLab) -> None:
     add(bridged, "zen.1.uv", PLACE)
     add(bridged, "zen.2.uv", PLACE)
     assert [item.result for item in remember(bridged, dry_run=True).values()] == [Listing.NEW] * 2
-    assert list(bridged.lab.ledger.find_listed("*")) == []
+    assert list(bridged.lab.ledger.history.find("*")) == []
     assert list(remember(bridged, "*/zen.2*")) == ["zen.2.uv"]
-    assert [item.source for item in bridged.lab.ledger.find_listed("*")] == ["pot1:/data/zen.2.uv"]
+    assert [item.source for item in bridged.lab.ledger.history.find("*")] == ["pot1:/data/zen.2.uv"]
     again = remember(bridged)
     assert {name: item.result for name, item in again.items()} == {"zen.1.uv": Listing.NEW, "zen.2.uv": Listing.KNOWN}
 
@@ -119,12 +119,12 @@ def test_what_papertape_wrote_is_known_from_its_tapes(bridged: BridgedLab, night
     assert bridged.lab.dump().error is None
     for lost in (False, True):  # with the ledger that wrote them, and with one that read the tapes later
         assert {item.result for item in remember(bridged).values()} == {Listing.ON_TAPE}
-        assert list(bridged.lab.ledger.find_listed("*")) == []
+        assert list(bridged.lab.ledger.history.find("*")) == []
         if not lost:
             bridged.lab.lose_ledger()
             assert {item.result for item in remember(bridged).values()} == {Listing.NEW}
             bridged.lab.bring_in("PAPR1001", "PAPR2001")
-            assert list(bridged.lab.ledger.find_listed("*")) == []
+            assert list(bridged.lab.ledger.history.find("*")) == []
 
 
 def test_labels_that_are_blank_here_are_named(bridged: BridgedLab) -> None:
@@ -144,12 +144,12 @@ def test_history_before_the_tape_and_behind_it_come_to_the_same(bridged: Bridged
         bridged.database.add_row(source.name.decode(), tape_index=place, md5sum=source.md5)
     before = bridged.database.ask("SELECT * FROM File ORDER BY source")
     assert {item.result for item in remember(bridged).values()} == {Listing.NEW}
-    expected = [(item.source, item.location) for item in bridged.lab.ledger.find_listed("*")]
+    expected = [(item.source, item.location) for item in bridged.lab.ledger.history.find("*")]
     assert all(result.error is None for result in bridged.lab.bring_in(*TAGS).values())
-    assert [(found.source, found.location) for found in bridged.lab.ledger.find("pot1:*")] == expected
-    assert list(bridged.lab.ledger.find_listed("*")) == []
+    assert [(found.source, found.location) for found in bridged.lab.ledger.search.find("pot1:*")] == expected
+    assert list(bridged.lab.ledger.history.find("*")) == []
     assert {item.result for item in remember(bridged).values()} == {Listing.ON_TAPE}
-    assert list(bridged.lab.ledger.deletable()) == []
+    assert list(bridged.lab.ledger.search.deletable()) == []
     assert bridged.database.ask("SELECT * FROM File ORDER BY source") == before
 
 
@@ -188,6 +188,6 @@ def test_many_rows_take_little_memory(bridged: BridgedLab, tell_figure: Any) -> 
     finally:
         tracemalloc.stop()
     assert found == {Listing.NEW: rows}
-    assert bridged.lab.ledger.count_listed()[0] == rows
+    assert bridged.lab.ledger.history.count()[0] == rows
     tell_figure(f"history: {rows:,} rows with {peak / 1e6:.1f} MB of memory")
     assert peak < 12e6

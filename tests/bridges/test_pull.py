@@ -115,7 +115,7 @@ def test_a_symbolic_link_leads_nowhere(bridged: BridgedLab, night: list[Path], t
     pulled = bridged.pull()
     assert "leads out of" in pulled["secret"].trouble
     assert "symbolic link" in pulled["link"].trouble
-    assert list(bridged.lab.ledger.pending()) == []
+    assert list(bridged.lab.ledger.datasets.pending()) == []
 
 
 @given(st.text(max_size=60))

@@ -50,7 +50,7 @@ def make_whole(bridged: BridgedLab, night: list[Path]) -> None:
     done = bridged.push()
     assert (done.pending, done.foreign, done.troubles) == (0, (), ())
     check_all_archived(bridged.lab)
-    counts = bridged.lab.ledger.lab_counts()
+    counts = bridged.lab.ledger.lab.count()
     assert counts["file", "pushed"] == len(night)
     assert not [state for _, state in counts if state in {"claimed", "foreign"}]
     files = bridged.database.files()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,12 @@ from papertape.errors import UserError, VolumeError
 from papertape.jobs.lab.pull import pull
 from papertape.ledger import Registration
 from papertape.states import LabState
-from stories import At, Telling, nobody
+from stories import At, Telling
 
 
 def claims(bridged: BridgedLab) -> dict[str, Claim]:
     """What the ledger says that the lab's rows bear."""
-    marked = bridged.lab.ledger.marked_lab_rows()
+    marked = bridged.lab.ledger.lab.marked()
     return {item.row.name.rpartition("/")[2]: Claim(item.row.job) for item in marked if item.row.job}
 
 
@@ -29,17 +28,17 @@ def test_who_lets_go_late_does_not_let_go_of_what_was_taken_again(bridged: Bridg
     bridged.pull()
     ledger, bridge = bridged.lab.ledger, bridged.bridge
     batch = bridged.lab.plan()
-    dump = ledger.begin(batch, nobody(), datetime.now(UTC))
+    dump = ledger.dumps.begin(batch)
     assert bridged.ours.claim(dump) == ((), ())
-    ledger.hold(dump, "test")
-    seen_by_the_first = [item.row for item in ledger.marked_lab_rows() if item.row.kind == "file"]
+    ledger.dumps.hold(dump, "test")
+    seen_by_the_first = [item.row for item in ledger.lab.marked() if item.row.kind == "file"]
     again = bridged.lab.plan()
     assert again.dump == batch.dump
-    assert ledger.begin(again, nobody(), datetime.now(UTC)) == dump
+    assert ledger.dumps.begin(again) == dump
     assert bridged.ours.claim(dump) == ((), ())
     with bridge.open_files() as files:
         files.release({row.name: Claim(row.job) for row in seen_by_the_first if row.job})
-    ledger.unmark_lab_rows(seen_by_the_first, LabState.KNOWN)
+    ledger.lab.unmark(seen_by_the_first, LabState.KNOWN)
     now = claims(bridged)
     assert {path.name for path in night} <= set(now)
     assert bridged.database.files() == {path.name: (now[path.name].mark, 0) for path in night}
@@ -52,7 +51,7 @@ def test_a_row_that_another_host_has_registered_is_that_hosts(bridged: BridgedLa
     again = list(pull(ledger, bridged.bridge, "another"))
     assert {item.result for item in again} == {None}
     assert all("it is registered as correlator:" in item.trouble for item in again)
-    assert {item.source.partition(":")[0] for item in ledger.pending()} == {"correlator"}
+    assert {item.source.partition(":")[0] for item in ledger.datasets.pending()} == {"correlator"}
 
 
 def test_a_row_whose_folder_went_elsewhere_follows_it_once_the_old_path_is_rejected(
@@ -76,7 +75,7 @@ def test_a_copy_that_is_made_again_takes_its_tape_at_the_lab_as_well(bridged: Br
     bridged.database.add(*night)
     bridged.pull()
     assert bridged.lab.dump().error is None
-    bridged.lab.ledger.retire("PAPR1001", "lost")
+    bridged.lab.ledger.volumes.retire("PAPR1001", "lost")
     seen: dict[str, tuple[str | None, int | None]] = {}
     look = Telling(lambda phase, moved: seen.update(bridged.database.labels()) if moved else None)
     assert bridged.lab.recopy("PAPR1001", look).error is None
@@ -93,7 +92,7 @@ def test_no_copy_is_made_onto_a_tape_that_the_lab_says_is_taken(
     bridged.database.add(*night)
     bridged.pull()
     assert bridged.lab.dump().error is None
-    bridged.lab.ledger.retire("PAPR1001", "lost")
+    bridged.lab.ledger.volumes.retire("PAPR1001", "lost")
     bridged.database.do(f"UPDATE ids SET {change} WHERE label = 'PAPR1002'")
     with pytest.raises(VolumeError, match="PAPR1002: the lab's database says"):
         raise bridged.lab.recopy("PAPR1001").error or AssertionError
@@ -107,7 +106,7 @@ def test_no_copy_is_made_while_the_lab_cannot_be_asked(bridged: BridgedLab, nigh
     bridged.database.add(*night)
     bridged.pull()
     assert bridged.lab.dump().error is None
-    bridged.lab.ledger.retire("PAPR1001", "lost")
+    bridged.lab.ledger.volumes.retire("PAPR1001", "lost")
     options = bridged.database.options
     good = options.read_bytes()
     options.write_bytes(good.replace(b"/socket", b"/nowhere"))
@@ -130,7 +129,7 @@ def test_a_copy_that_was_cut_off_is_made_again_with_its_tape_still_taken(
     bridged.database.add(*night)
     bridged.pull()
     assert bridged.lab.dump().error is None
-    bridged.lab.ledger.retire("PAPR1001", "lost")
+    bridged.lab.ledger.volumes.retire("PAPR1001", "lost")
     with pytest.raises(Dead):
         bridged.lab.recopy("PAPR1001", At("copying", die, blocks=1))
     assert bridged.database.labels()["PAPR1002"][1] is not None
@@ -144,6 +143,6 @@ def test_without_a_table_of_tapes_a_copy_is_made_without_asking(bridged: Bridged
     object.__setattr__(bridged.bridge, "labels", None)
     bridged.pull()
     assert bridged.lab.dump().error is None
-    bridged.lab.ledger.retire("PAPR1001", "lost")
+    bridged.lab.ledger.volumes.retire("PAPR1001", "lost")
     assert bridged.lab.recopy("PAPR1001").error is None
     assert not any(date for date, _ in bridged.database.labels().values())

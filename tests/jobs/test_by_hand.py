@@ -144,7 +144,7 @@ def test_one_file_is_restored_from_its_offset_as_the_readme_says(
 ) -> None:
     lab, paths = archived
     path = next(path for path in paths if path.name.startswith("ünï"))
-    (found,) = lab.ledger.find(f"*/odd/{path.name}")
+    (found,) = lab.ledger.search.find(f"*/odd/{path.name}")
     assert found.tape_file is not None
     assert found.offset is not None
     block, rest = divmod(found.offset, BLOCK)

@@ -213,8 +213,8 @@ def test_the_declared_md5_of_files_and_of_visdata_is_compared(new_lab: MakeLab, 
     lab.add(*night, md5s=declared)
     assert lab.dump().rejected == ()
     check_all_archived(lab)
-    for found in lab.ledger.find("*.uvh5"):
-        (file,) = lab.ledger.files(found)
+    for found in lab.ledger.search.find("*.uvh5"):
+        (file,) = lab.ledger.search.files(found)
         assert file.md5 in declared.values()
 
 

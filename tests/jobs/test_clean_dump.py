@@ -35,7 +35,7 @@ class Diary:
 
 
 def copies_of(lab: Lab) -> tuple[CopyRecord, ...]:
-    (dump,) = lab.ledger.dumps()
+    (dump,) = lab.ledger.dumps.all()
     return dump.copies
 
 
@@ -130,7 +130,7 @@ def test_with_too_few_drives_nothing_is_claimed(new_lab: MakeLab, night: list[Pa
     with pytest.raises(TooFewDrives, match="2 needed at once, 1 available"):
         lab.dump()
     assert set(lab.states().values()) == {"waiting"}
-    assert lab.ledger.dumps() == ()
+    assert lab.ledger.dumps.all() == ()
 
 
 def test_more_than_a_pair_holds_goes_to_pair_after_pair(new_lab: MakeLab, night: list[Path]) -> None:
@@ -185,6 +185,6 @@ def test_a_ledger_that_several_hosts_share_gives_each_its_own_data_sets(lab: Lab
     list(register(lab.ledger, f"{HOST}2", [os.fsencode(other)], {}))
     lab.settings = dataclasses.replace(lab.settings, host=HOST)
     assert lab.dump().error is None
-    assert [item.source for item in lab.ledger.pending()] == [f"{HOST}2:{other}"]
+    assert [item.source for item in lab.ledger.datasets.pending()] == [f"{HOST}2:{other}"]
     with pytest.raises(NothingToDo, match=f"no data set of host {HOST} is waiting, others are: {HOST}2:{other}"):
         lab.dump()

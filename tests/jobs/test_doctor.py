@@ -286,7 +286,7 @@ def test_a_drive_in_use_is_left_alone(lab: Lab) -> None:
 
 def test_volumes_that_are_not_registered_and_none_that_is_blank(lab: Lab) -> None:
     for tag in ("PAPR2001", "PAPR2002", "PAPR2003"):
-        lab.ledger.retire(tag, "for the test")
+        lab.ledger.volumes.retire(tag, "for the test")
     add_cartridge(lab.folder / "library", "PAPR2999")
     told = sentences(look(set_up(lab)), Verdict.WARNING)
     assert told == [

@@ -111,7 +111,7 @@ def test_a_job_tells_what_it_raises(dumped: Lab) -> None:
 
 
 def test_a_recopy_tells_that_the_dump_is_whole_again(dumped: Lab) -> None:
-    dumped.ledger.retire("PAPR1001", "lost")
+    dumped.ledger.volumes.retire("PAPR1001", "lost")
     events: list[Event] = []
     outcome = dumped.recopy("PAPR1001", events.append)
     assert ended(events) == Ended(job="recopy", dumps=((outcome.dump, DumpState.ARCHIVED),))

@@ -96,7 +96,7 @@ def test_everything_on_a_volume_comes_back(odd: tuple[Lab, list[Path]], tmp_path
 @pytest.mark.parametrize("shell", SHELLS)
 def test_each_data_set_comes_back_alone(odd: tuple[Lab, list[Path]], tmp_path: Path, shell: str) -> None:
     lab, paths = odd
-    for number, found in enumerate(list(lab.ledger.find("*"))):
+    for number, found in enumerate(list(lab.ledger.search.find("*"))):
         pattern = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in found.source)
         root = restore(lab, tmp_path / str(number), "PAPR2001", pattern.replace("odd", "[o]dd", 1), shell)
         back = [path for path in paths if os.path.lexists(root / path.relative_to("/"))]
@@ -141,7 +141,7 @@ def test_nothing_is_written_where_there_is_a_data_folder_or_a_link(odd: tuple[La
 
 def place(lab: Lab, name: str) -> tuple[int, int]:
     """The tape file of a data set, and the offset of what it begins with."""
-    (found,) = lab.ledger.find(f"*/{name}")
+    (found,) = lab.ledger.search.find(f"*/{name}")
     assert found.tape_file is not None
     assert found.offset is not None
     return found.tape_file, found.offset
@@ -186,8 +186,8 @@ def test_missing_directories_and_links_are_noticed_though_they_have_no_digest(
 ) -> None:
     lab, _ = odd
     number, _ = place(lab, "tree.uv")
-    (found,) = lab.ledger.find("*/tree.uv")
-    (extent,) = (item for item in lab.ledger.extents(1) if item.number == found.number)
+    (found,) = lab.ledger.search.find("*/tree.uv")
+    (extent,) = (item for item in lab.ledger.contents.extents(1) if item.number == found.number)
     os.truncate(lab.tape_files("PAPR1001")[number], extent.end - 1536)  # the link at its end, with its pax header
     done = run(script(lab, "PAPR1001", "tree.uv"), tmp_path / "back")
     assert done.returncode != 0
@@ -240,7 +240,7 @@ def test_a_volume_that_holds_nothing_is_an_error_with_a_remedy(lab: Lab) -> None
 def test_it_says_what_is_to_be_known_before_a_volume_is_read(lab: Lab) -> None:
     assert lab.dump().error is None
     assert "\n# The same data are on PAPR2001.\nset -eu\n" in script(lab, "PAPR1001")
-    lab.ledger.retire("PAPR1001", "torn leader\nand more")
+    lab.ledger.volumes.retire("PAPR1001", "torn leader\nand more")
     assert "\n# The ledger says that PAPR1001 is retired: torn leader\\x0aand more.\nset -eu\n" in script(
         lab, "PAPR1001"
     )
@@ -377,7 +377,7 @@ def test_one_data_set_of_the_predecessors_comes_back(old_lab: Lab, tmp_path: Pat
     sources[:5] = [source._replace(name=name) for source, name in zip(sources, odd, strict=False)]
     lay_down(old_lab, compose_tape(tmp_path / "work", [sources[:3], sources[3:]], form))
     for number, source in enumerate(sources):
-        (found,) = (item for item in old_lab.ledger.find("*") if item.number == number)
+        (found,) = (item for item in old_lab.ledger.search.find("*") if item.number == number)
         pattern = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in found.source)
         done = run(script(old_lab, TAGS[0], pattern.replace("p", "[p]", 1)), tmp_path / f"back{number}", shell)
         assert (done.returncode, done.stderr) == (0, b""), source

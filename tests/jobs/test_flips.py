@@ -97,12 +97,12 @@ def test_a_flip_in_a_digest_list_is_found_in_archive_and_catalog(pair: Pair) -> 
 
 def test_a_volume_that_was_found_bad_is_aside_and_its_data_sets_are_not_deletable(lab: Lab) -> None:
     lab.dump()
-    assert len(list(lab.ledger.deletable())) == 6
+    assert len(list(lab.ledger.search.deletable())) == 6
     flip(lab.tape_files("PAPR2001")[2], 5000)
     lab.verify(*TAGS)
     assert (lab.volumes()["PAPR1001"], lab.volumes()["PAPR2001"]) == ("archived", "aside")
-    assert list(lab.ledger.deletable()) == []
-    assert "tape file 2" in lab.ledger.volume("PAPR2001").reason
+    assert list(lab.ledger.search.deletable()) == []
+    assert "tape file 2" in lab.ledger.volumes.one("PAPR2001").reason
 
 
 @pytest.mark.parametrize("tag", TAGS)

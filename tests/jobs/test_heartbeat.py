@@ -158,6 +158,7 @@ class Dying:
     """A ledger whose heartbeat has a bug."""
 
     def __init__(self) -> None:
+        self.dumps = self
         self.asked = threading.Event()
 
     def heartbeat(self, *_: object) -> NoReturn:
@@ -169,6 +170,7 @@ class Silent:
     """A ledger that takes every heartbeat."""
 
     def __init__(self) -> None:
+        self.dumps = self
         self.beats = threading.Semaphore(0)
 
     def heartbeat(self, *_: object) -> None:

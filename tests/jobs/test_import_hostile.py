@@ -88,10 +88,10 @@ def test_a_twin_whose_label_was_changed(pair: Lab) -> None:
 def test_a_retired_volume_stays_retired(pair: Lab) -> None:
     pair.lose_ledger()
     pair.add_blank("PAPR2001")
-    pair.ledger.retire("PAPR2001", "torn leader")
+    pair.ledger.volumes.retire("PAPR2001", "torn leader")
     pair.bring_in(*PAIR)
     assert pair.volumes() == {"PAPR1001": "claimed", "PAPR2001": "retired"}
-    assert [dump.state for dump in pair.ledger.dumps()] == ["incomplete"]
+    assert [dump.state for dump in pair.ledger.dumps.all()] == ["incomplete"]
     pair.add_blank("PAPR2002")
     assert pair.recopy("PAPR2001").state == "archived"
 

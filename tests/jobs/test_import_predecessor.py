@@ -43,14 +43,14 @@ def test_a_pair_is_archived_found_and_verified_and_never_deletable(lab: Lab, tap
     lay(lab, tape, *TAGS)
     results = lab.bring_in(*TAGS)
     assert [(r.kind, r.error, r.bytes) for r in results.values()] == [("predecessor", None, len(tape[0]))] * 2
-    (dump,) = lab.ledger.dumps()
+    (dump,) = lab.ledger.dumps.all()
     assert (dump.format, dump.state, dump.datasets, dump.version) == (Format.PREDECESSOR, "archived", 5, "20170221")
     assert f"{dump.created_at:%Y%m%d-%H%M}" == "20171003-0412"
     assert [(copy.volume, copy.copy, copy.verified_at) for copy in dump.copies] == [
         (TAGS[0], 1, None),
         (TAGS[1], 2, None),
     ]
-    found = list(lab.ledger.find("pot1:*"))
+    found = list(lab.ledger.search.find("pot1:*"))
     assert [(item.tape_file, item.location) for item in found] == [
         (1, "20170221[H0C10001,H0C20001]-0:1"),
         (1, "20170221[H0C10001,H0C20001]-0:2"),
@@ -60,8 +60,8 @@ def test_a_pair_is_archived_found_and_verified_and_never_deletable(lab: Lab, tap
     ]
     assert all(item.state == "archived" for item in found)
     assert all(verification.ok for verification in lab.verify(*TAGS))
-    assert all(copy.verified_at for copy in lab.ledger.dumps()[0].copies)
-    assert list(lab.ledger.deletable()) == []
+    assert all(copy.verified_at for copy in lab.ledger.dumps.all()[0].copies)
+    assert list(lab.ledger.search.deletable()) == []
     before = tables(lab)
     lab.bring_in(*TAGS)
     assert tables(lab) == before
@@ -73,10 +73,10 @@ def test_one_of_a_pair_is_incomplete_until_the_other_is_seen(
 ) -> None:
     lay(lab, tape, *TAGS)
     assert lab.bring_in(order[0])[order[0]].error is None
-    assert [dump.state for dump in lab.ledger.dumps()] == ["incomplete"]
-    assert {item.state for item in lab.ledger.find("pot1:*")} == {"claimed"}
+    assert [dump.state for dump in lab.ledger.dumps.all()] == ["incomplete"]
+    assert {item.state for item in lab.ledger.search.find("pot1:*")} == {"claimed"}
     lab.bring_in(order[1])
-    (dump,) = lab.ledger.dumps()
+    (dump,) = lab.ledger.dumps.all()
     assert dump.state == "archived"
     assert [(copy.volume, copy.copy) for copy in dump.copies] == [(TAGS[0], 1), (TAGS[1], 2)]
 
@@ -112,7 +112,7 @@ def test_a_volume_that_lacks_archives_is_set_aside(lab: Lab, tape: list[bytes]) 
     results = lab.bring_in(*TAGS)
     assert "3 archives, and 2 tape files" in str(results[TAGS[0]].error)
     assert lab.volumes()[TAGS[0]] == "aside"
-    assert [dump.state for dump in lab.ledger.dumps()] == ["incomplete"]
+    assert [dump.state for dump in lab.ledger.dumps.all()] == ["incomplete"]
     with pytest.raises(UserError, match="predecessor"):
         lab.recopy(TAGS[0])
 
@@ -123,10 +123,10 @@ def test_a_later_dump_of_ours_is_a_newer_version(lab: Lab, tmp_path: Path) -> No
     lay(lab, tape, *TAGS)
     lab.bring_in(*TAGS)
     lab.dump()
-    before = [(found.source, found.version, found.state) for found in lab.ledger.find("*")]
+    before = [(found.source, found.version, found.state) for found in lab.ledger.search.find("*")]
     lab.lose_ledger()
     lab.bring_in("PAPR1001", "PAPR2001", *TAGS)
-    assert [(found.source, found.version, found.state) for found in lab.ledger.find("*")] == before
+    assert [(found.source, found.version, found.state) for found in lab.ledger.search.find("*")] == before
 
 
 def test_one_of_a_pair_is_enough_to_restore_from(lab: Lab, tape: list[bytes], tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_volume_of_600_data_sets(lab: Lab, old_volume: OldVolume, tell_figure:
     lay(lab, tape, *TAGS)
     results = lab.bring_in(*TAGS)
     assert all(result.error is None for result in results.values())
-    (dump,) = lab.ledger.dumps()
+    (dump,) = lab.ledger.dumps.all()
     assert dump.state == "archived"
     assert results[TAGS[0]].bytes == len(tape[0])
     assert callable(tell_figure)

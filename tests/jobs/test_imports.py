@@ -40,13 +40,13 @@ def unknown(lab: Lab) -> list[str]:
 
 def check_unverified(lab: Lab) -> None:
     """What was imported is archived, and nothing of it is deletable before it was read back."""
-    assert list(lab.ledger.deletable()) == []
-    assert all(copy.verified_at is None for dump in lab.ledger.dumps() for copy in dump.copies)
+    assert list(lab.ledger.search.deletable()) == []
+    assert all(copy.verified_at is None for dump in lab.ledger.dumps.all() for copy in dump.copies)
 
 
 def test_the_ledger_is_what_it_was(pair: Lab, tell_figure: object) -> None:
     before = tables(pair)
-    deletable = list(pair.ledger.deletable())
+    deletable = list(pair.ledger.search.deletable())
     assert deletable
     tapes = {tag: snapshot(pair.cartridge(tag)) for tag in PAIR}
     pair.lose_ledger()
@@ -64,7 +64,7 @@ def test_the_ledger_is_what_it_was(pair: Lab, tell_figure: object) -> None:
         assert results[tag].bytes == BLOCK + pair.tape_files(tag)[-1].stat().st_size
     check_unverified(pair)
     assert all(verification.ok for verification in pair.verify(*PAIR))
-    assert list(pair.ledger.deletable()) == deletable
+    assert list(pair.ledger.search.deletable()) == deletable
 
 
 @pytest.mark.parametrize("order", list(permutations(["PAPR1001", "PAPR2001", "PAPR1002", "PAPR2002"]))[::5])
@@ -116,11 +116,11 @@ def test_twice_changes_nothing(pair: Lab) -> None:
 
 def test_a_ledger_that_was_there_is_not_changed(pair: Lab) -> None:
     before = tables(pair)
-    deletable = list(pair.ledger.deletable())
+    deletable = list(pair.ledger.search.deletable())
     results = pair.bring_in(*PAIR)
     assert [(r.error, r.imported and r.imported.changed) for r in results.values()] == [(None, False)] * 2
     assert tables(pair) == before
-    assert list(pair.ledger.deletable()) == deletable
+    assert list(pair.ledger.search.deletable()) == deletable
 
 
 def test_with_one_twin_alone_the_dump_is_incomplete(pair: Lab) -> None:
@@ -131,9 +131,9 @@ def test_with_one_twin_alone_the_dump_is_incomplete(pair: Lab) -> None:
     assert result.imported
     assert (result.imported.dump_state, result.imported.volume_state) == ("incomplete", "claimed")
     assert pair.volumes() == {"PAPR1001": "claimed", "PAPR2001": "aside"}
-    assert "not seen yet" in pair.ledger.volume("PAPR2001").reason
+    assert "not seen yet" in pair.ledger.volumes.one("PAPR2001").reason
     assert sorted(set(pair.states().values())) == ["claimed", "rejected"]
-    found = next(iter(pair.ledger.find("zen.0")))
+    found = next(iter(pair.ledger.search.find("zen.0")))
     assert found.tape_file == 2
     assert "PAPR2001" in unknown(pair)
     assert pair.bring_in("PAPR2001")["PAPR2001"].error is None
@@ -157,7 +157,7 @@ def test_a_twin_that_is_lost_is_made_again(pair: Lab) -> None:
     outcome = pair.recopy("PAPR2001")
     assert (outcome.state, outcome.error) == ("archived", None)
     assert set(outcome.volumes) == {"PAPR1001", "PAPR2002"}
-    assert list(pair.ledger.deletable())
+    assert list(pair.ledger.search.deletable())
 
 
 @pytest.mark.parametrize("order", list(permutations(["PAPR1001", "PAPR2001", "PAPR2002"])))
@@ -171,15 +171,15 @@ def test_a_copy_that_was_made_again(lab: Lab, order: tuple[str, ...]) -> None:
         lab.bring_in(tag)
     after = tables(lab, "write_serial", "label", "reason")
     assert after == before
-    assert "replaced by PAPR2002" in lab.ledger.volume("PAPR2001").reason
+    assert "replaced by PAPR2002" in lab.ledger.volumes.one("PAPR2001").reason
     check_unverified(lab)
     assert all(verification.ok for verification in lab.verify("PAPR1001", "PAPR2002"))
-    assert len(list(lab.ledger.deletable())) == 6
+    assert len(list(lab.ledger.search.deletable())) == 6
 
 
 def test_a_good_copy_that_was_made_again_gives_way_in_any_order(lab: Lab) -> None:
     lab.dump()
-    lab.ledger.retire("PAPR2001", "lost")
+    lab.ledger.volumes.retire("PAPR2001", "lost")
     assert lab.recopy("PAPR2001").state == "archived"
     tabled = []
     for order in (["PAPR1001", "PAPR2001", "PAPR2002"], ["PAPR2002", "PAPR2001", "PAPR1001"]):
@@ -193,7 +193,7 @@ def test_a_good_copy_that_was_made_again_gives_way_in_any_order(lab: Lab) -> Non
 
 def test_a_volume_that_was_replaced_stays_so(lab: Lab) -> None:
     lab.dump()
-    lab.ledger.retire("PAPR2001", "lost")
+    lab.ledger.volumes.retire("PAPR2001", "lost")
     with Faults().fail("write_block", at=5, drive=1) as faults:
         assert lab.recopy("PAPR2001", faults=faults).error
     before = tables(lab)
@@ -218,7 +218,7 @@ def test_a_torn_twin_is_the_bad_copy_of_its_dump(pair: Lab, order: tuple[str, st
     error = results["PAPR2001"].error  # type: ignore[attr-defined]
     assert isinstance(error, VolumeError)
     assert "ends without a catalog" in str(error)
-    (dump,) = pair.ledger.dumps()
+    (dump,) = pair.ledger.dumps.all()
     assert dump.is_incomplete
     assert pair.volumes() == {"PAPR1001": "claimed", "PAPR2001": "aside"}
     assert [bool(copy.error) for copy in dump.copies] == [False, True]
@@ -233,7 +233,7 @@ def test_two_torn_twins_say_what_was_to_be_archived_again(pair: Lab, night: list
     last = len(pair.tape_files("PAPR1001")) - 1
     pair.lose_ledger()
     pair.bring_in(*PAIR)
-    (dump,) = pair.ledger.dumps()
+    (dump,) = pair.ledger.dumps.all()
     assert dump.state == "failed"
     assert set(pair.volumes().values()) == {"aside"}
     assert set(pair.states().values()) == {"rejected"}
@@ -257,7 +257,7 @@ def test_what_was_registered_meanwhile_is_the_same_data_set_or_a_newer_version(l
     night[0].write_bytes(b"changed since")
     lab.add(*night)
     lab.bring_in(*PAIR)
-    found = [(item.source.rpartition("/")[2], item.version, item.state) for item in lab.ledger.find("zen.0")]
+    found = [(item.source.rpartition("/")[2], item.version, item.state) for item in lab.ledger.search.find("zen.0")]
     assert found == [("zen.0.uvh5", 1, "archived"), ("zen.0.uvh5", 2, "waiting")]
     assert sorted(lab.states().values()) == ["archived"] * 5 + ["waiting"]
     lab.add_blank("PAPR1002", "PAPR2002")

@@ -75,7 +75,7 @@ def test_the_story_on_a_server(lab: Lab, night: list[Path], tmp_path: Path) -> N
     check_all_archived(lab)
     lab.restore("*", to=tmp_path / "restored")
     assert len([path for path in (tmp_path / "restored").rglob("*") if path.is_file()]) == len(night) + 2
-    lab.ledger.retire("PAPR1001", "lost")
+    lab.ledger.volumes.retire("PAPR1001", "lost")
     assert lab.recopy("PAPR1001").error is None
     check_all_archived(lab)
 
@@ -98,7 +98,7 @@ def test_a_server_killed_at_a_step_is_waited_for(lab: Lab, server: Server, step:
     assert any(text.startswith("waiting for the ledger, for 60 minutes at the most") for text in nurse.notes)
     assert nurse.notes[-1] == "the ledger is back"
     assert (outcome.error, outcome.state) == (None, "archived")
-    assert len(lab.ledger.dumps()) == 1
+    assert len(lab.ledger.dumps.all()) == 1
     check_all_archived(lab)
 
 

@@ -84,7 +84,7 @@ def check_untouched(lab: Lab, tag: str, kind: type[VolumeError], reason: str) ->
     assert reason in str(outcome.error)
     assert [snapshot(lab.cartridge(each)) for each in TAGS] == before
     assert [lab.volumes()[each] for each in TAGS] == ["aside" if each == tag else "blank" for each in TAGS]
-    assert reason in lab.ledger.volume(tag).reason
+    assert reason in lab.ledger.volumes.one(tag).reason
     assert set(lab.states().values()) == {"waiting"}
     assert not lab.stranded()
     assert tag not in lab.dump().volumes
@@ -138,14 +138,14 @@ def hold(lab: Lab, blocks: int) -> None:
 
     outcome = lab.dump(At("writing", stop_at_once, blocks=blocks), stop)
     assert isinstance(outcome.error, Interrupted)
-    assert lab.ledger.held()
+    assert lab.ledger.dumps.held()
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 9])
 def test_a_held_dump_is_taken_up_on_volumes_with_its_own_label_and_on_blank_ones(lab: Lab, blocks: int) -> None:
     hold(lab, blocks)
     assert lab.dump().volumes == TAGS
-    assert len(lab.ledger.dumps()) == 1
+    assert len(lab.ledger.dumps.all()) == 1
     check_all_archived(lab)
 
 
@@ -199,14 +199,14 @@ def test_a_held_dump_whose_drive_fails_stays_held(lab: Lab) -> None:
     hold(lab, 9)
     with Faults().fail("load", drive=1) as faults:
         assert lab.dump(faults=faults).error is not None
-    assert lab.ledger.held()
+    assert lab.ledger.dumps.held()
     assert lab.dump().volumes == TAGS
     check_all_archived(lab)
 
 
 def test_no_blank_volume_is_told_before_anything_is_claimed(lab: Lab) -> None:
     for number in range(1, 4):
-        lab.ledger.retire(f"PAPR2{number:03}", "worn")
+        lab.ledger.volumes.retire(f"PAPR2{number:03}", "worn")
     with pytest.raises(NoBlankVolume, match="copy 2: register one"):
         lab.dump()
     assert set(lab.states().values()) == {"waiting"}

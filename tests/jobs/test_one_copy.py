@@ -24,7 +24,7 @@ def failing(method: str, at: int, drive: int, error: PapertapeError | None = Non
 
 def check_other_copy(lab: Lab, bad: str, good: str, kind: type[PapertapeError]) -> None:
     """The evidence of the good copy is complete, and the dump keeps it; nothing is archived."""
-    (dump,) = lab.ledger.dumps()
+    (dump,) = lab.ledger.dumps.all()
     assert dump.is_incomplete
     copies = {copy.volume: copy for copy in dump.copies}
     assert copies[bad].error
@@ -110,7 +110,7 @@ def test_a_drive_that_takes_shorter_blocks_only_gets_them(new_lab: MakeLab, nigh
     with refusals:
         outcome = lab.dump(faults=refusals)
     assert (outcome.state, outcome.error) == ("archived", None)
-    (dump,) = lab.ledger.dumps()
+    (dump,) = lab.ledger.dumps.all()
     assert dump.block_size == BLOCK
     check_all_archived(lab)
 
@@ -197,7 +197,7 @@ def test_the_early_warning_of_one_copy_ends_both_in_the_same_way(close_lab: Lab)
 
 def test_with_one_of_three_copies_bad_the_other_two_are_verified(new_lab: MakeLab, lab: Lab) -> None:
     three = new_lab(copies=3, drives=3)
-    three.ledger.register_many(lab.ledger.pending(), lab.ledger.volume("PAPR1001").registered_at)
+    three.ledger.datasets.register_many(lab.ledger.datasets.pending())
     with failing("write_block", 4, 1) as faults:
         outcome = three.dump(faults=faults)
     assert [(v.volume, v.ok) for v in outcome.verifications] == [("PAPR1001", True), ("PAPR3001", True)]

@@ -51,9 +51,9 @@ def spoil(lab: Lab, tag: str, source: Source, number: int) -> None:
 
 def test_a_pair_is_listed_verified_whole_and_restored(pair: tuple[Lab, list[Source]], tmp_path: Path) -> None:
     lab, sources = pair
-    (dump,) = lab.ledger.dumps()
+    (dump,) = lab.ledger.dumps.all()
     assert (dump.format, dump.state, dump.datasets) == (Format.PREDECESSOR, "archived", len(sources))
-    assert [found.source for found in lab.ledger.find("pot1:*")] == sorted(s.name.decode() for s in sources)
+    assert [found.source for found in lab.ledger.search.find("pot1:*")] == sorted(s.name.decode() for s in sources)
     verifications = lab.verify(*TAGS)
     assert [(item.ok, item.files) for item in verifications] == [(True, len(sources))] * 2
     assert {item.drive for item in verifications} == {0, 1}

@@ -36,7 +36,7 @@ BAD, GOOD, NEW = "PAPR2001", "PAPR1001", "PAPR2002"
 def lost(lab: Lab) -> Lab:
     """A lab in which a night was archived, and one of its tapes is lost."""
     assert lab.dump().error is None
-    lab.ledger.retire(BAD, "lost in the post")
+    lab.ledger.volumes.retire(BAD, "lost in the post")
     return lab
 
 
@@ -57,13 +57,13 @@ def test_a_lost_copy_is_made_again(lost: Lab, from_disk: bool) -> None:
     check_twins(lost, GOOD, NEW)
     assert [snapshot(lost.cartridge(tag)) for tag in (GOOD, BAD)] == before
     assert lost.volumes()[BAD] == "retired"
-    assert len(list(lost.ledger.deletable())) == 6
+    assert len(list(lost.ledger.search.deletable())) == 6
     assert [verification.ok for verification in lost.verify(GOOD, NEW)] == [True, True]
 
 
 def test_a_copy_that_was_made_again_is_made_again(lost: Lab) -> None:
     lost.recopy(BAD)
-    lost.ledger.retire(NEW, "lost, too")
+    lost.ledger.volumes.retire(NEW, "lost, too")
     assert lost.recopy(NEW).error is None
     check_all_archived(lost)
     check_twins(lost, GOOD, "PAPR2003")
@@ -73,9 +73,9 @@ def test_while_it_is_made_nothing_counts_as_archived(lost: Lab) -> None:
     seen: list[str] = []
 
     def look() -> None:
-        seen.append(lost.ledger.dumps()[0].state)
+        seen.append(lost.ledger.dumps.all()[0].state)
         seen.extend(set(lost.states().values()))
-        seen.extend(item.source for item in lost.ledger.deletable())
+        seen.extend(item.source for item in lost.ledger.search.deletable())
 
     lost.recopy(BAD, At("copying", look, 3))
     assert seen == ["verifying", "claimed"]
@@ -138,14 +138,14 @@ def test_from_disk_bytes_that_changed_secretly_are_found_and_never_count(lost: L
     assert isinstance(outcome.error, SourceError)
     assert night[2].name in str(outcome.error)
     assert (outcome.state, lost.volumes()[NEW]) == ("incomplete", "aside")
-    assert not list(lost.ledger.deletable())
+    assert not list(lost.ledger.search.deletable())
     assert lost.recopy(NEW).error is None
     check_all_archived(lost)
 
 
 def test_from_disk_only_what_can_be_the_same(lost: Lab) -> None:
     lost.recopy(BAD)
-    lost.ledger.retire(NEW, "lost, too")
+    lost.ledger.volumes.retire(NEW, "lost, too")
     outcome = lost.recopy(NEW, from_disk=True)
     assert isinstance(outcome.error, NotReproduced)
     assert "copy it from its twin" in str(outcome.error)
@@ -158,7 +158,7 @@ def test_a_good_twin_that_turns_out_bad_is_set_aside_and_nothing_is_lost_sight_o
     assert isinstance(outcome.error, VerificationFailed)
     assert (outcome.state, lost.volumes()[GOOD], lost.volumes()[NEW]) == ("incomplete", "aside", "aside")
     assert set(lost.states().values()) == {"claimed"}
-    assert not list(lost.ledger.deletable())
+    assert not list(lost.ledger.search.deletable())
     done = lost.restore("*", to=tmp_path / "back")
     assert (done.sets, len(done.failed)) == (5, 1)
     with pytest.raises(VolumeError, match="no good twin"):
@@ -235,15 +235,15 @@ def test_what_cannot_be_done_is_told_and_changes_nothing(lab: Lab) -> None:
     for tag, words in (("PAPR1002", "holds no copy"), (GOOD, "not known to be bad"), ("NOSUCH01", "not registered")):
         with pytest.raises(UserError, match=words):
             lab.recopy(tag)
-    lab.ledger.retire(BAD, "lost")
-    lab.ledger.retire(NEW, "sold")
-    lab.ledger.retire("PAPR2003", "sold")
+    lab.ledger.volumes.retire(BAD, "lost")
+    lab.ledger.volumes.retire(NEW, "sold")
+    lab.ledger.volumes.retire("PAPR2003", "sold")
     with pytest.raises(NoBlankVolume, match="register one with"):
         lab.recopy(BAD)
-    lab.ledger.add_volumes([("PAPR2004", 2, 1000)], lab.ledger.volume(GOOD).registered_at)
+    lab.ledger.volumes.add([("PAPR2004", 2, 1000)])
     with pytest.raises(NoBlankVolume, match="none is in the library; put PAPR2004"):
         lab.recopy(BAD)
-    assert lab.ledger.dumps()[0].state == "archived"
+    assert lab.ledger.dumps.all()[0].state == "archived"
 
 
 def test_a_volume_that_is_not_blank_is_not_written_to(lost: Lab) -> None:
@@ -254,7 +254,7 @@ def test_a_volume_that_is_not_blank_is_not_written_to(lost: Lab) -> None:
     assert isinstance(outcome.error, VolumeNotBlank)
     assert lost.volumes()[NEW] == "aside"
     assert [path.read_bytes() for path in lost.tape_files(BAD)] == before
-    assert lost.ledger.dumps()[0].state == "archived"
+    assert lost.ledger.dumps.all()[0].state == "archived"
     assert lost.recopy(BAD).error is None
     check_all_archived(lost)
 
@@ -271,7 +271,7 @@ def test_of_three_copies_two_bad_ones_are_made_again_one_after_the_other(new_lab
     lab.add(*night)
     assert lab.dump().error is None
     for tag in ("PAPR2001", "PAPR3001"):
-        lab.ledger.retire(tag, "lost")
+        lab.ledger.volumes.retire(tag, "lost")
     first = lab.recopy("PAPR2001")
     assert (first.state, type(first.error)) == ("incomplete", VolumeError)
     assert "PAPR3001" in str(first.error)

@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,8 @@ from papertape.errors import ChangerError, VerificationFailed
 from papertape.events import Event, Phase
 from papertape.jobs.context import Outcome
 from papertape.jobs.dump import dump, recover
-from papertape.jobs.owner import _started, identify_process, is_alive
-from papertape.ledger import DumpRecord, Owner
+from papertape.ledger import DumpRecord, Owner, identify_process, is_alive
+from papertape.ledger.owner import _started
 from papertape.tape.changer import Element, ElementKind
 from papertape.tape.virtual.faults import Faults
 from papertape.tape.virtual.library import VirtualLibrary
@@ -48,12 +47,12 @@ class Fatal:
 
 
 def leave_planned(lab: Lab) -> None:
-    lab.ledger.begin(lab.plan(), nobody(), datetime.now(UTC))
+    lab.ledger.dumps.begin(lab.plan())
 
 
 def leave_writing(lab: Lab) -> None:
     leave_planned(lab)
-    lab.ledger.start_writing(only_dump(lab).id)
+    lab.ledger.dumps.start_writing(only_dump(lab).id)
 
 
 def leave_written(lab: Lab) -> None:
@@ -83,7 +82,7 @@ def leave_incomplete(lab: Lab) -> None:
 
 
 def only_dump(lab: Lab) -> DumpRecord:
-    (dump,) = lab.ledger.dumps()
+    (dump,) = lab.ledger.dumps.all()
     return dump
 
 
@@ -177,7 +176,7 @@ def test_an_error_with_one_orphan_does_not_keep_the_others_from_their_turn(lab: 
     flip(lab.tape_files("PAPR1001")[2], 3000)
     (tmp_path / "later").write_bytes(b"later")
     lab.add(tmp_path / "later")
-    lab.ledger.begin(lab.plan(), nobody(), datetime.now(UTC))
+    lab.ledger.dumps.begin(lab.plan())
     assert [outcome.state for outcome in lab.recover()] == ["incomplete", "planned"]
 
 
@@ -210,7 +209,7 @@ def test_what_was_brought_home_by_hand_is_not_told_of(lab: Lab) -> None:
     with lab.context().library.reserve(2):
         pass
     assert lab.recover() == []
-    assert lab.ledger.undismissed(is_alive) == []
+    assert lab.ledger.dumps.undismissed(is_alive) == []
 
 
 def test_a_volume_that_was_put_into_a_drive_on_purpose_stays_there(lab: Lab) -> None:
@@ -254,7 +253,7 @@ def test_two_recovers_at_once_see_to_an_orphan_once(lab: Lab) -> None:
 
 def test_a_recover_while_the_dump_is_alive_leaves_it_alone(lab: Lab) -> None:
     found: list[list[Outcome]] = []
-    alive = dataclasses.replace(lab.context(), owner=identify_process())
+    alive = lab.context(owner=identify_process())
     tell = At("verifying", lambda: found.append(recover(alive)))
     outcome = dump(lab.context(tell, owner=identify_process()))[-1]
     assert (outcome.state, found) == ("archived", [[]])
@@ -304,6 +303,6 @@ def test_a_later_process_of_the_same_number_is_another_one() -> None:
 def test_a_process_on_another_host_is_taken_to_be_alive(lab: Lab) -> None:
     elsewhere = Owner("another-host", 1, "its boot:1")
     assert is_alive(elsewhere)
-    lab.ledger.begin(lab.plan(), elsewhere, datetime.now(UTC))
+    lab.ledger_of(elsewhere).dumps.begin(lab.plan())
     assert lab.recover() == []
     assert set(lab.states().values()) == {"claimed"}

@@ -125,7 +125,7 @@ def test_a_damaged_byte_is_taken_from_the_twin(
     assert (done.error, done.sets, done.mounts, list(done.sick)) == (None, 7, 2, [tag])
     check_back(tmp_path / "back", *night, odd)
     assert full.volumes()[tag] == "aside"
-    assert not list(full.ledger.deletable())
+    assert not list(full.ledger.search.deletable())
 
 
 def test_a_block_that_cannot_be_read_is_taken_from_the_twin(
@@ -171,8 +171,10 @@ def test_damage_on_both_copies_at_different_places_costs_nothing(
 def test_damage_in_one_data_set_on_both_copies_at_different_files_costs_nothing(
     full: Lab, odd: Path, tmp_path: Path
 ) -> None:
-    (found,) = full.ledger.find(str(odd))
-    members = {m.name.rpartition(b"/")[2]: m for m in full.ledger.dataset_members(found.dump or 0, found.number or 0)}
+    (found,) = full.ledger.search.find(str(odd))
+    members = {
+        m.name.rpartition(b"/")[2]: m for m in full.ledger.contents.dataset_members(found.dump or 0, found.number or 0)
+    }
     for tag, name in zip(TAGS, (b"visdata", b"back\\slash"), strict=True):
         member = members[name]
         flip(full.tape_files(tag)[member.tape_file], member.offset + 1536 + member.size // 2)
@@ -204,7 +206,7 @@ def test_each_lost_data_set_is_named_with_the_finding_that_cost_it(
     full: Lab, night: list[Path], tmp_path: Path
 ) -> None:
     for path, place in ((night[0], 1536 + 5_000), (night[1], 0)):
-        (found,) = full.ledger.find(str(path))
+        (found,) = full.ledger.search.find(str(path))
         members = full.ledger.dataset_members(found.dump or 0, found.number or 0)
         largest = max(members, key=lambda member: member.size)
         for tag in TAGS:
@@ -251,7 +253,7 @@ def test_a_volume_that_is_not_in_the_library_is_passed_over(full: Lab, night: li
 def test_volumes_that_are_both_away_are_named_with_their_places(full: Lab, tmp_path: Path) -> None:
     for number, tag in enumerate(TAGS):
         operate(full.cartridge(tag), lambda record, number=number: record.update(barcode=f"OTHER00{number}"))
-    full.ledger.place("PAPR2001", "the vault, shelf 3")
+    full.ledger.volumes.place("PAPR2001", "the vault, shelf 3")
     done = full.restore("*", to=tmp_path / "back")
     assert isinstance(done.error, CopiesMissing)
     assert "PAPR2001: out of the library, the vault, shelf 3" in str(done.error)
@@ -311,7 +313,7 @@ def test_an_older_version_by_date_and_by_dump(full: Lab, night: list[Path], tmp_
     night[0].write_bytes(b"a newer version")
     full.add(night[0])
     full.dump()
-    first, second = sorted(full.ledger.dumps(), key=lambda dump: dump.id)
+    first, second = sorted(full.ledger.dumps.all(), key=lambda dump: dump.id)
     assert first.created_at
     source = f"{HOST}:{night[0]}"
     cases = [

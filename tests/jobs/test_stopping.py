@@ -84,7 +84,7 @@ def test_twice_while_verifying_leaves_it_to_recover(lab: Lab, blocks: int) -> No
 
 def test_twice_while_verifying_in_place_empties_the_drives_too(new_lab: MakeLab, lab: Lab) -> None:
     other = new_lab(mount=IN_PLACE)
-    other.ledger.register_many(lab.ledger.pending(), lab.ledger.volume("PAPR1001").registered_at)
+    other.ledger.datasets.register_many(lab.ledger.datasets.pending())
     at, stop = stop_at(other, "verifying", 3, times=2)
     assert isinstance(other.dump(at, stop).error, Interrupted)
     assert not other.stranded()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ledger.backends import BACKENDS, new_ledger_url
+from ledger.samples import ME, StillClock
 from papertape.ledger import Ledger, open_ledger
 
 
@@ -26,5 +27,5 @@ def url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
 
 @pytest.fixture
 def ledger(url: str) -> Iterator[Ledger]:
-    with open_ledger(url) as opened:
+    with open_ledger(url, ME, StillClock()) as opened:
         yield opened

@@ -25,9 +25,26 @@ LABEL_SIZE, PLAN_SIZE, ARCHIVE_SIZE, CATALOG_SIZE = BLOCK, BLOCK, 8 * BLOCK, 2 *
 TAPE_SIZE = LABEL_SIZE + PLAN_SIZE + ARCHIVE_SIZE + CATALOG_SIZE
 
 
+class StillClock:
+    """A clock that stands still until a test sets it."""
+
+    def __init__(self) -> None:
+        self.moment = NOW
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+
+def at(ledger: Ledger, moment: datetime) -> Ledger:
+    """The same ledger, whose clock was set to that moment."""
+    assert isinstance(ledger.clock, StillClock)
+    ledger.clock.moment = moment
+    return ledger
+
+
 def all_tags(ledger: Ledger) -> list[str]:
     """Return every volume tag, as if all were in the library."""
-    return [volume.tag for volume in ledger.volumes()]
+    return [volume.tag for volume in ledger.volumes.all()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +71,9 @@ def named(count: int, folder: str = "host:/data") -> list[DataSet]:
 
 
 def fill(ledger: Ledger, count: int = 3, pairs: int = 2) -> None:
-    ledger.register_many(named(count), NOW)
+    ledger.datasets.register_many(named(count))
     tags = [(f"PAPR{copy}{number:03}", copy, 10**9) for copy in (1, 2) for number in range(1, pairs + 1)]
-    ledger.add_volumes(tags, NOW)
+    ledger.volumes.add(tags)
 
 
 def plan(
@@ -67,8 +84,8 @@ def plan(
     volumes: Sequence[Volume] | None = None,
     refused: Sequence[tuple[DataSet, str]] = (),
 ) -> Batch:
-    chosen = tuple(ledger.pending()) if sets is None else tuple(sets)
-    twins = ledger.free_volumes(2, all_tags(ledger)) if volumes is None else tuple(volumes)
+    chosen = tuple(ledger.datasets.pending()) if sets is None else tuple(sets)
+    twins = ledger.volumes.free(2, all_tags(ledger)) if volumes is None else tuple(volumes)
     return Batch(dump, tuple(twins), BLOCK, (chosen,), tuple(refused), 10**6)
 
 
@@ -150,21 +167,21 @@ def verifications(batch: Batch, files: int) -> list[Verification]:
     return [verification(volume.tag, files) for volume in batch.volumes]
 
 
-def begin(ledger: Ledger, batch: Batch, owner: Owner = ME) -> int:
-    return ledger.begin(batch, owner, NOW)
+def begin(ledger: Ledger, batch: Batch) -> int:
+    return ledger.dumps.begin(batch)
 
 
-def begin_writing(ledger: Ledger, batch: Batch, owner: Owner = ME) -> int:
-    dump = ledger.begin(batch, owner, NOW)
-    ledger.start_writing(dump)
+def begin_writing(ledger: Ledger, batch: Batch) -> int:
+    dump = ledger.dumps.begin(batch)
+    ledger.dumps.start_writing(dump)
     return dump
 
 
 def write(ledger: Ledger, batch: Batch, written: ListedCatalog | None = None) -> int:
     """Bring ``batch`` up to where it is being verified."""
     dump = begin_writing(ledger, batch)
-    ledger.written(dump, written or catalog(batch), copies(batch), NOW)
-    ledger.start_verifying(dump, ME, NOW)
+    ledger.dumps.written(dump, written or catalog(batch), copies(batch))
+    ledger.dumps.start_verifying(dump)
     return dump
 
 
@@ -173,9 +190,9 @@ def archive(ledger: Ledger, batch: Batch | None = None) -> tuple[int, Batch]:
     batch = batch or plan(ledger)
     written = catalog(batch)
     dump = write(ledger, batch, written)
-    ledger.commit(dump, verifications(batch, written.files), LATER)
+    at(ledger, LATER).dumps.commit(dump, verifications(batch, written.files))
     return dump, batch
 
 
 def states(ledger: Ledger) -> dict[str, str]:
-    return {found.source: found.state for found in ledger.find("*")}
+    return {found.source: found.state for found in ledger.search.find("*")}

@@ -14,7 +14,22 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, event, inspect, text
 
 from ledger.backends import POSTGRESQL, on_sqlite
-from ledger.samples import LATER, NOW, UUID, archive, begin, catalog, copies, fill, named, plan, verifications, write
+from ledger.samples import (
+    LATER,
+    ME,
+    UUID,
+    StillClock,
+    archive,
+    at,
+    begin,
+    catalog,
+    copies,
+    fill,
+    named,
+    plan,
+    verifications,
+    write,
+)
 from papertape.errors import HostError, UserError
 from papertape.ledger import Ledger, open_ledger
 from papertape.ledger.database import BUSY_SECONDS
@@ -46,12 +61,12 @@ def test_an_empty_database_becomes_a_ledger(ledger: Ledger, url: str) -> None:
 
 
 def test_what_was_entered_is_there_after_opening_again(url: str) -> None:
-    with open_ledger(url) as ledger:
+    with open_ledger(url, ME, StillClock()) as ledger:
         fill(ledger)
         dump, _ = archive(ledger)
-        before = (ledger.status(), ledger.dump(dump), list(ledger.members(dump)))
+        before = (ledger.status(), ledger.dumps.one(dump), list(ledger.contents.members(dump)))
     with open_ledger(url) as ledger:
-        assert (ledger.status(), ledger.dump(dump), list(ledger.members(dump))) == before
+        assert (ledger.status(), ledger.dumps.one(dump), list(ledger.contents.members(dump))) == before
 
 
 @on_sqlite
@@ -109,12 +124,12 @@ def test_a_file_that_is_no_database_is_said_so(url: str, path: Path) -> None:
 @on_sqlite
 def test_a_damaged_ledger_is_said_so(url: str, path: Path) -> None:
     with open_ledger(url) as ledger:
-        ledger.register_many(named(2000), NOW)
+        ledger.datasets.register_many(named(2000))
     with path.open("r+b") as file:
         file.seek(8192)
         file.write(b"\xff" * (path.stat().st_size - 8192))
     with pytest.raises(HostError, match=r"damaged"), open_ledger(url) as ledger:
-        list(ledger.pending())
+        list(ledger.datasets.pending())
 
 
 @on_sqlite
@@ -124,7 +139,7 @@ def test_a_locked_ledger_is_said_so(url: str, path: Path) -> None:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(HostError, match=f"{path}.*: another process has kept it locked"):
             fill(ledger)
-        assert list(ledger.pending()) == []  # reading goes on
+        assert list(ledger.datasets.pending()) == []  # reading goes on
 
 
 @on_sqlite
@@ -140,13 +155,13 @@ def test_a_full_disk_is_said_so_and_changes_nothing(ledger: Ledger) -> None:
     fill(ledger)
     batch = plan(ledger)
     dump = begin(ledger, batch)
-    ledger.start_writing(dump)
+    ledger.dumps.start_writing(dump)
     before = ledger.status()
     engine = ledger._database._engine
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA max_page_count=1"))
     engine.dispose()
     with pytest.raises(HostError, match="its disk is full; make room"):
-        ledger.register_many(named(5000, "host:/more"), NOW)
+        ledger.datasets.register_many(named(5000, "host:/more"))
     assert ledger.status() == before
 
 
@@ -177,18 +192,18 @@ import os
 from sqlalchemy import event
 from ledger.samples import *
 from papertape.ledger import open_ledger
-ledger = open_ledger({url!r})
-ledger.take_over(ledger.dump({dump}), OTHER, NOW)
-ledger.start_verifying({dump}, OTHER, NOW)
+ledger = open_ledger({url!r}, OTHER)
+ledger.dumps.take_over(ledger.dumps.one({dump}))
+ledger.dumps.start_verifying({dump})
 event.listen(ledger._database._engine, "commit", lambda connection: os._exit(9))
-ledger.commit({dump}, [verification("PAPR1001", 3), verification("PAPR2001", 3)], LATER)
+ledger.dumps.commit({dump}, [verification("PAPR1001", 3), verification("PAPR2001", 3)])
 """
     assert subprocess.run([sys.executable, "-c", program], cwd="tests", check=False).returncode == 9
     with open_ledger(url) as ledger:
         assert ledger.status().datasets["claimed"] == 3
-        assert (ledger.dump(dump).state, ledger.volume("PAPR1001").state) == ("verifying", "claimed")
-        ledger.take_over(ledger.dump(dump), ledger.dump(dump).owner, LATER)  # type: ignore[arg-type]
-        ledger.commit(dump, verifications(batch, 3), LATER)
+        assert (ledger.dumps.one(dump).state, ledger.volumes.one("PAPR1001").state) == ("verifying", "claimed")
+        ledger.dumps.take_over(ledger.dumps.one(dump))
+        ledger.dumps.commit(dump, verifications(batch, 3))
         assert ledger.status().datasets["archived"] == 3
 
 
@@ -229,14 +244,14 @@ def plans(ledger: Ledger, heard: list[tuple[str, object]]) -> list[str]:
 def test_no_step_of_a_dump_reads_a_whole_large_table(ledger: Ledger) -> None:
     fill(ledger, 50)
     heard = statements(ledger)
-    ledger.register_many(named(60), NOW)
+    ledger.datasets.register_many(named(60))
     batch = plan(ledger)
     dump = write(ledger, batch)
-    ledger.commit(dump, verifications(batch, 60), LATER)
-    list(ledger.members(dump))
-    list(ledger.files(next(ledger.find("host:/data/zen.00000*"))))
+    at(ledger, LATER).dumps.commit(dump, verifications(batch, 60))
+    list(ledger.contents.members(dump))
+    list(ledger.search.files(next(ledger.search.find("host:/data/zen.00000*"))))
     held = begin(ledger, plan(ledger, dump="two"))
-    ledger.fail(held, "why", LATER)
+    at(ledger, LATER).dumps.fail(held, "why")
     said = plans(ledger, heard)
     assert len(said) > 30
     assert [
@@ -250,9 +265,9 @@ def test_no_step_of_a_dump_reads_a_whole_large_table(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("backend", [POSTGRESQL])
 def test_a_server_that_nobody_told_how_many_there_are_looks_in_its_indexes(ledger: Ledger) -> None:
-    ledger.register_many(named(2000), NOW)
+    ledger.datasets.register_many(named(2000))
     heard = statements(ledger)
-    ledger.register_many(named(3000), NOW)
+    ledger.datasets.register_many(named(3000))
     looks = [each for each in heard if "datasets.source <" in each[0]]
     with ledger._database.reading() as connection:
         said = [row[0] for look in looks for row in connection.exec_driver_sql(f"EXPLAIN {look[0]}", look[1])]
@@ -262,22 +277,22 @@ def test_a_server_that_nobody_told_how_many_there_are_looks_in_its_indexes(ledge
 
 def test_a_hundred_thousand_data_sets(ledger: Ledger) -> None:
     count = 100_000
-    ledger.register_many(iter(named(count)), NOW)
-    ledger.add_volumes([("A1", 1, 10**12), ("B1", 2, 10**12)], NOW)
+    ledger.datasets.register_many(iter(named(count)))
+    ledger.volumes.add([("A1", 1, 10**12), ("B1", 2, 10**12)])
     batch = plan(ledger)
     dump = begin(ledger, batch)
-    ledger.start_writing(dump)
-    ledger.written(dump, catalog(batch), copies(batch), NOW)
-    assert ledger.dump(dump).datasets == count
-    ledger.fail(dump, "to see them wait again", LATER)
+    ledger.dumps.start_writing(dump)
+    ledger.dumps.written(dump, catalog(batch), copies(batch))
+    assert ledger.dumps.one(dump).datasets == count
+    at(ledger, LATER).dumps.fail(dump, "to see them wait again")
     assert ledger.status().datasets["waiting"] == count
 
 
 def test_what_waits_is_streamed(ledger: Ledger) -> None:
-    ledger.register_many(iter(named(20_000)), NOW)
-    sum(1 for _ in ledger.pending())
+    ledger.datasets.register_many(iter(named(20_000)))
+    sum(1 for _ in ledger.datasets.pending())
     tracemalloc.start()
-    count = sum(1 for _ in ledger.pending())
+    count = sum(1 for _ in ledger.datasets.pending())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert count == 20_000
@@ -285,10 +300,10 @@ def test_what_waits_is_streamed(ledger: Ledger) -> None:
 
 
 def test_reading_on_while_others_write(ledger: Ledger) -> None:
-    ledger.register_many(named(5000), NOW)
-    waiting = ledger.pending()
+    ledger.datasets.register_many(named(5000))
+    waiting = ledger.datasets.pending()
     first = next(waiting)
-    ledger.reject([(first, "why")])
+    ledger.datasets.reject([(first, "why")])
     assert sum(1 for _ in waiting) == 4999
 
 
@@ -306,11 +321,11 @@ def test_a_ledger_of_an_earlier_form_is_brought_up_to_date(ledger: Ledger, url: 
     change(url, f"UPDATE alembic_version SET version_num = '{revision}'")
     with open_ledger(url) as again:
         assert again.status() == before
-        assert [volume.location for volume in again.volumes()] == [""] * len(again.volumes())
-        assert again.count_listed() == (0, frozenset())
+        assert [volume.location for volume in again.volumes.all()] == [""] * len(again.volumes.all())
+        assert again.history.count() == (0, frozenset())
     test_an_empty_database_becomes_a_ledger(again, url)
 
 
 def test_uuid_is_kept(ledger: Ledger) -> None:
     fill(ledger)
-    assert ledger.dump(begin(ledger, plan(ledger))).uuid == UUID
+    assert ledger.dumps.one(begin(ledger, plan(ledger))).uuid == UUID

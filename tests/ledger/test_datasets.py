@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from ledger.samples import ME, NOW, archive, begin, catalog, dataset, fill, named, plan, states, write
+from ledger.samples import ME, archive, at, begin, catalog, dataset, fill, named, plan, states, write
 from papertape.errors import ClaimLost, UserError
 from papertape.ledger import Ledger, Registration
 from papertape.ledger.datasets import PAGE
@@ -14,14 +14,14 @@ A = "host:/data/a"
 
 
 def test_a_new_data_set_waits(ledger: Ledger) -> None:
-    assert ledger.register(dataset(A), NOW) is Registration.NEW
-    assert [each.source for each in ledger.pending()] == [A]
+    assert ledger.datasets.register(dataset(A)) is Registration.NEW
+    assert [each.source for each in ledger.datasets.pending()] == [A]
 
 
 def test_all_that_was_registered_comes_back(ledger: Ledger) -> None:
     given = dataset("host:/odd\\x0a\\xff ünï\U0001f4fc", md5="0" * 32)._replace(kind="directory", files=7)
-    ledger.register(given, NOW)
-    (found,) = ledger.pending()
+    ledger.datasets.register(given)
+    (found,) = ledger.datasets.pending()
     assert found._replace(id=0) == given
     assert found.id
 
@@ -32,26 +32,26 @@ def test_what_waits_comes_in_the_order_of_whole_sources(ledger: Ledger) -> None:
     sources = [f"{long}/{number:05}" for number in range(PAGE + 2)]
     sources += [f"host:/data/{letter}{number:05}" for letter in "Aaz\u00e4\U0001f4fc" for number in range(PAGE // 2)]
     shuffled = random.Random(1).sample(sources, len(sources))
-    ledger.register_many(map(dataset, shuffled), NOW)
-    assert [each.source for each in ledger.pending()] == sorted(sources)
+    ledger.datasets.register_many(map(dataset, shuffled))
+    assert [each.source for each in ledger.datasets.pending()] == sorted(sources)
 
 
 def test_a_data_set_registered_twice_is_known(ledger: Ledger) -> None:
-    ledger.register(dataset(A), NOW)
-    assert ledger.register(dataset(A), NOW) is Registration.KNOWN
-    assert len(list(ledger.pending())) == 1
+    ledger.datasets.register(dataset(A))
+    assert ledger.datasets.register(dataset(A)) is Registration.KNOWN
+    assert len(list(ledger.datasets.pending())) == 1
 
 
 def test_a_waiting_one_that_changed_is_replaced(ledger: Ledger) -> None:
-    ledger.register(dataset(A), NOW)
-    assert ledger.register(dataset(A, fingerprint="f2", size=7), NOW) is Registration.UPDATED
-    assert [(each.fingerprint, each.size) for each in ledger.pending()] == [("f2", 7)]
+    ledger.datasets.register(dataset(A))
+    assert ledger.datasets.register(dataset(A, fingerprint="f2", size=7)) is Registration.UPDATED
+    assert [(each.fingerprint, each.size) for each in ledger.datasets.pending()] == [("f2", 7)]
 
 
 def test_a_plan_made_before_the_change_cannot_claim_it(ledger: Ledger) -> None:
     fill(ledger)
     batch = plan(ledger)
-    ledger.register(batch.archives[0][2]._replace(fingerprint="f2"), NOW)
+    ledger.datasets.register(batch.archives[0][2]._replace(fingerprint="f2"))
     with pytest.raises(ClaimLost, match="plan again"):
         begin(ledger, batch)
     assert ledger.status().datasets == {"waiting": 3, "claimed": 0, "archived": 0, "rejected": 0}
@@ -60,18 +60,18 @@ def test_a_plan_made_before_the_change_cannot_claim_it(ledger: Ledger) -> None:
 def test_a_plan_made_before_a_checksum_was_declared_cannot_claim_it(ledger: Ledger) -> None:
     fill(ledger)
     batch = plan(ledger)
-    assert ledger.register(batch.archives[0][2]._replace(md5="1" * 32), NOW) is Registration.UPDATED
+    assert ledger.datasets.register(batch.archives[0][2]._replace(md5="1" * 32)) is Registration.UPDATED
     with pytest.raises(ClaimLost):
         begin(ledger, batch)
 
 
 def test_a_declared_checksum_holds_until_another_is_declared(ledger: Ledger) -> None:
-    ledger.register(dataset(A, md5="1" * 32), NOW)
-    assert ledger.register(dataset(A), NOW) is Registration.KNOWN
-    ledger.register(dataset(A, fingerprint="f2"), NOW)
-    assert [each.md5 for each in ledger.pending()] == ["1" * 32]
-    ledger.register(dataset(A, fingerprint="f2", md5="2" * 32), NOW)
-    assert [each.md5 for each in ledger.pending()] == ["2" * 32]
+    ledger.datasets.register(dataset(A, md5="1" * 32))
+    assert ledger.datasets.register(dataset(A)) is Registration.KNOWN
+    ledger.datasets.register(dataset(A, fingerprint="f2"))
+    assert [each.md5 for each in ledger.datasets.pending()] == ["1" * 32]
+    ledger.datasets.register(dataset(A, fingerprint="f2", md5="2" * 32))
+    assert [each.md5 for each in ledger.datasets.pending()] == ["2" * 32]
 
 
 def test_a_claimed_one_is_left_alone(ledger: Ledger) -> None:
@@ -79,44 +79,44 @@ def test_a_claimed_one_is_left_alone(ledger: Ledger) -> None:
     batch = plan(ledger)
     begin(ledger, batch)
     changed = batch.archives[0][0]._replace(fingerprint="f2")
-    assert ledger.register(changed, NOW) is Registration.CLAIMED
-    assert list(ledger.pending()) == []
-    assert [found.version for found in ledger.find("*")] == [1]
+    assert ledger.datasets.register(changed) is Registration.CLAIMED
+    assert list(ledger.datasets.pending()) == []
+    assert [found.version for found in ledger.search.find("*")] == [1]
 
 
 def test_an_archived_one_that_changed_is_a_new_version(ledger: Ledger) -> None:
     fill(ledger, 1)
     _, batch = archive(ledger)
     same = batch.archives[0][0]
-    assert ledger.register(same, NOW) is Registration.KNOWN
-    assert ledger.register(same._replace(fingerprint="f2"), NOW) is Registration.CHANGED
-    assert [(found.version, found.state) for found in ledger.find("*")] == [(1, "archived"), (2, "waiting")]
+    assert ledger.datasets.register(same) is Registration.KNOWN
+    assert ledger.datasets.register(same._replace(fingerprint="f2")) is Registration.CHANGED
+    assert [(found.version, found.state) for found in ledger.search.find("*")] == [(1, "archived"), (2, "waiting")]
 
 
 def test_an_archived_one_that_was_never_compared_with_the_checksum_is_a_new_version(ledger: Ledger) -> None:
     fill(ledger, 1)
     _, batch = archive(ledger)
-    assert ledger.register(batch.archives[0][0]._replace(md5="1" * 32), NOW) is Registration.CHANGED
-    assert list(ledger.deletable()) == []
+    assert ledger.datasets.register(batch.archives[0][0]._replace(md5="1" * 32)) is Registration.CHANGED
+    assert list(ledger.search.deletable()) == []
 
 
 def test_a_rejected_one_waits_again(ledger: Ledger) -> None:
     fill(ledger, 1)
-    (waiting,) = ledger.pending()
-    ledger.reject([(waiting, "it is a socket")])
-    assert [tuple(each) for each in ledger.rejected()] == [(waiting.source, "it is a socket")]
-    assert ledger.register(waiting, NOW) is Registration.AGAIN
-    assert list(ledger.rejected()) == []
-    assert [found.reason for found in ledger.find("*")] == [""]
+    (waiting,) = ledger.datasets.pending()
+    ledger.datasets.reject([(waiting, "it is a socket")])
+    assert [tuple(each) for each in ledger.datasets.rejected()] == [(waiting.source, "it is a socket")]
+    assert ledger.datasets.register(waiting) is Registration.AGAIN
+    assert list(ledger.datasets.rejected()) == []
+    assert [found.reason for found in ledger.search.find("*")] == [""]
 
 
 def test_only_a_waiting_one_can_be_rejected(ledger: Ledger) -> None:
     fill(ledger, 2)
-    first, second = ledger.pending()
-    ledger.reject([(first, "why")])
+    first, second = ledger.datasets.pending()
+    ledger.datasets.reject([(first, "why")])
     with pytest.raises(ClaimLost):
-        ledger.reject([(second, "why"), (first, "why")])
-    assert [each.source for each in ledger.pending()] == [second.source]
+        ledger.datasets.reject([(second, "why"), (first, "why")])
+    assert [each.source for each in ledger.datasets.pending()] == [second.source]
 
 
 @pytest.mark.parametrize(
@@ -131,57 +131,57 @@ def test_only_a_waiting_one_can_be_rejected(ledger: Ledger) -> None:
     ],
 )
 def test_a_data_set_inside_another_is_refused(ledger: Ledger, there: str, added: str) -> None:
-    ledger.register(dataset(there), NOW)
+    ledger.datasets.register(dataset(there))
     with pytest.raises(UserError, match="lies inside") as caught:
-        ledger.register(dataset(added), NOW)
+        ledger.datasets.register(dataset(added))
     assert there in str(caught.value)
     assert added in str(caught.value)
-    assert [each.source for each in ledger.pending()] == [there]
+    assert [each.source for each in ledger.datasets.pending()] == [there]
 
 
 @pytest.mark.parametrize("added", ["host:/data/a.b", "host:/data/a0", "host:/data/a-", "host:/data", "other:/data/a/b"])
 def test_a_neighbour_is_not_inside(ledger: Ledger, added: str) -> None:
-    ledger.register(dataset("host:/data/a/x"), NOW)
-    ledger.register(dataset("host:/data/b"), NOW)
+    ledger.datasets.register(dataset("host:/data/a/x"))
+    ledger.datasets.register(dataset("host:/data/b"))
     if added == "host:/data":
         with pytest.raises(UserError):
-            ledger.register(dataset(added), NOW)
+            ledger.datasets.register(dataset(added))
     else:
-        assert ledger.register(dataset(added), NOW) is Registration.NEW
+        assert ledger.datasets.register(dataset(added)) is Registration.NEW
 
 
 def test_nested_ones_in_one_call_are_refused(ledger: Ledger) -> None:
     with pytest.raises(UserError):
-        ledger.register_many([dataset(A), dataset(f"{A}/b/c")], NOW)
-    assert list(ledger.pending()) == []
+        ledger.datasets.register_many([dataset(A), dataset(f"{A}/b/c")])
+    assert list(ledger.datasets.pending()) == []
 
 
 def test_a_rejected_data_set_does_not_stand_in_the_way(ledger: Ledger) -> None:
-    ledger.register(dataset("host:/data"), NOW)
-    ledger.reject([(next(ledger.pending()), "larger than any volume")])
-    assert ledger.register(dataset(A), NOW) is Registration.NEW
+    ledger.datasets.register(dataset("host:/data"))
+    ledger.datasets.reject([(next(ledger.datasets.pending()), "larger than any volume")])
+    assert ledger.datasets.register(dataset(A)) is Registration.NEW
     with pytest.raises(UserError):
-        ledger.register(dataset("host:/data"), NOW)
+        ledger.datasets.register(dataset("host:/data"))
 
 
 def test_many_are_registered_and_told_of(ledger: Ledger) -> None:
     heard: list[tuple[str, Registration]] = []
     sets = [*named(2500), *named(10)]
-    counts = ledger.register_many(sets, NOW, lambda each, result: heard.append((each.source, result)))
+    counts = ledger.datasets.register_many(sets, lambda each, result: heard.append((each.source, result)))
     assert counts == {Registration.NEW: 2500, Registration.KNOWN: 10}
     assert [source for source, _ in heard] == [each.source for each in sets]
-    assert len(list(ledger.pending())) == 2500
+    assert len(list(ledger.datasets.pending())) == 2500
 
 
 def test_pending_is_ordered_by_the_bytes_of_the_source(ledger: Ledger) -> None:
     names = ["host:/B", "host:/a", "host:/é", "host:/a.b", "host:/a0", "host:/\U0001f4fc", "host:/~"]
-    ledger.register_many([dataset(name) for name in names], NOW)
-    assert [each.source for each in ledger.pending()] == sorted(names, key=str.encode)
+    ledger.datasets.register_many([dataset(name) for name in names])
+    assert [each.source for each in ledger.datasets.pending()] == sorted(names, key=str.encode)
 
 
 def test_a_time_without_a_zone_is_refused(ledger: Ledger) -> None:
     with pytest.raises(Exception, match="zone"):
-        ledger.register(dataset(A), datetime(2024, 1, 1))
+        at(ledger, datetime(2024, 1, 1)).datasets.register(dataset(A))
 
 
 def test_what_the_writer_rejected_is_rejected_and_leaves_the_dump(ledger: Ledger) -> None:
@@ -190,16 +190,16 @@ def test_what_the_writer_rejected_is_rejected_and_leaves_the_dump(ledger: Ledger
     bad = batch.archives[0][1].source
     dump = write(ledger, batch, catalog(batch, {bad: "it shrank while it was read"}))
     assert states(ledger)[bad] == "rejected"
-    assert ledger.rejections(dump)[1] == (bad, "it shrank while it was read")
-    assert ledger.expected(dump).rejected == {1}
-    assert ledger.register(batch.archives[0][1], NOW) is Registration.AGAIN
-    assert ledger.dump(dump).owner == ME
+    assert ledger.contents.rejections(dump)[1] == (bad, "it shrank while it was read")
+    assert ledger.contents.expected(dump).rejected == {1}
+    assert ledger.datasets.register(batch.archives[0][1]) is Registration.AGAIN
+    assert ledger.dumps.one(dump).owner == ME
 
 
 def test_what_waits_can_be_asked_for_by_host(ledger: Ledger) -> None:
     """Names of hosts that begin alike, or sort close to each other, are not mixed up."""
     sources = [f"{host}:/data/{number}" for host in ("pot1", "pot10", "pot1.x", "pot", "pot1-a") for number in (1, 2)]
-    ledger.register_many([dataset(source) for source in sources], NOW)
-    assert [each.source for each in ledger.pending("pot1")] == ["pot1:/data/1", "pot1:/data/2"]
-    assert list(ledger.pending("po")) == []
-    assert len(list(ledger.pending())) == len(sources)
+    ledger.datasets.register_many([dataset(source) for source in sources])
+    assert [each.source for each in ledger.datasets.pending("pot1")] == ["pot1:/data/1", "pot1:/data/2"]
+    assert list(ledger.datasets.pending("po")) == []
+    assert len(list(ledger.datasets.pending())) == len(sources)

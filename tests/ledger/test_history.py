@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ledger.samples import NOW, dataset
+from ledger.samples import dataset
 from papertape.ledger import Heard, Ledger, Listed, Listing, Registered
 from papertape.states import DataSetState
 from papertape.volume.predecessor.catalog import parse_predecessor_catalog
@@ -23,15 +23,13 @@ def listed(number: int, **values: object) -> Listed:
 def import_tape(ledger: Ledger, tag: str, *names: str) -> None:
     """Import a predecessor's volume that holds these, in one archive."""
     catalog = parse_predecessor_catalog(compose_catalog([[(name.encode(), MD5) for name in names]]), tag)
-    ledger.import_volume(
-        tag, PredecessorVolume(catalog, 2, marked=True), Registered(10**9, 2, TAGS.index(tag) + 1), NOW
-    )
+    ledger.imports.enter(tag, PredecessorVolume(catalog, 2, marked=True), Registered(10**9, 2, TAGS.index(tag) + 1))
 
 
 def hear(ledger: Ledger, *items: Listed) -> list[Listing]:
     """Note them, and say what came of each; that judging them comes to the same is checked on the way."""
-    judged = ledger.judge_history(items)
-    assert ledger.note_history(items) == judged
+    judged = ledger.history.judge(items)
+    assert ledger.history.note(items) == judged
     return [heard.listing for heard in judged]
 
 
@@ -39,15 +37,15 @@ def test_it_is_found_with_the_labs_own_words_and_is_no_data_set(ledger: Ledger) 
     items = [listed(number) for number in range(1, 4)]
     before = ledger.status()
     assert hear(ledger, *items) == [Listing.NEW] * 3
-    assert list(ledger.find_listed("zen.2")) == [items[1]]
+    assert list(ledger.history.find("zen.2")) == [items[1]]
     assert items[1].location == "20170221[H0C10001,H0C20001]-0:2"
-    assert ledger.count_listed() == (3, frozenset(TAGS))
+    assert ledger.history.count() == (3, frozenset(TAGS))
     assert ledger.status() == before
-    assert list(ledger.find("*")) == []
-    assert list(ledger.deletable()) == []
-    assert list(ledger.pending()) == []
-    assert list(ledger.find_kept("*")) == []
-    assert ledger.volumes() == ()
+    assert list(ledger.search.find("*")) == []
+    assert list(ledger.search.deletable()) == []
+    assert list(ledger.datasets.pending()) == []
+    assert list(ledger.retrieval.find("*")) == []
+    assert ledger.volumes.all() == ()
 
 
 def test_the_same_again_changes_nothing_and_another_place_moves_it(ledger: Ledger) -> None:
@@ -55,61 +53,61 @@ def test_the_same_again_changes_nothing_and_another_place_moves_it(ledger: Ledge
     assert hear(ledger, listed(1)) == [Listing.KNOWN]
     moved = listed(1, labels=("H0C10009",), archive=3, md5=None, size=None)
     assert hear(ledger, moved) == [Listing.MOVED]
-    assert list(ledger.find_listed("*")) == [moved]
+    assert list(ledger.history.find("*")) == [moved]
 
 
 def test_judging_alone_enters_nothing(ledger: Ledger) -> None:
-    ledger.judge_history([listed(1)])
-    assert list(ledger.find_listed("*")) == []
+    ledger.history.judge([listed(1)])
+    assert list(ledger.history.find("*")) == []
 
 
 @pytest.mark.parametrize("tag", TAGS)
 def test_a_tape_takes_its_place(ledger: Ledger, tag: str) -> None:
     hear(ledger, listed(1), listed(2), listed(3, labels=("H0C10002", "H0C20002")))
     import_tape(ledger, tag, "pot1:/data/zen.1.uv", "pot1:/data/zen.2.uv")
-    assert [item.source for item in ledger.find_listed("*")] == ["pot1:/data/zen.3.uv"]
-    assert [item.source for item in ledger.find("*")] == ["pot1:/data/zen.1.uv", "pot1:/data/zen.2.uv"]
+    assert [item.source for item in ledger.history.find("*")] == ["pot1:/data/zen.3.uv"]
+    assert [item.source for item in ledger.search.find("*")] == ["pot1:/data/zen.1.uv", "pot1:/data/zen.2.uv"]
     assert hear(ledger, listed(1), listed(2)) == [Listing.ON_TAPE] * 2
-    assert ledger.count_listed()[0] == 1
+    assert ledger.history.count()[0] == 1
 
 
 def test_after_the_tape_the_labs_word_changes_nothing(ledger: Ledger) -> None:
     for tag in TAGS:
         import_tape(ledger, tag, "pot1:/data/zen.1.uv")
-    before = list(ledger.find("*"))
+    before = list(ledger.search.find("*"))
     assert hear(ledger, listed(1)) == [Listing.ON_TAPE]
-    assert list(ledger.find("*")) == before
-    assert list(ledger.find_listed("*")) == []
+    assert list(ledger.search.find("*")) == before
+    assert list(ledger.history.find("*")) == []
 
 
 def test_a_tape_that_does_not_have_it_contradicts(ledger: Ledger) -> None:
     hear(ledger, listed(1), listed(2))
     import_tape(ledger, TAGS[0], "pot1:/data/zen.1.uv")
-    assert list(ledger.find_listed("*")) == [listed(2)]
-    (one,) = ledger.note_history([listed(2)])
+    assert list(ledger.history.find("*")) == [listed(2)]
+    (one,) = ledger.history.note([listed(2)])
     assert one == Heard(Listing.KNOWN, "the ledger knows what lies on H0C10001, and this is not there")
     import_tape(ledger, TAGS[1], "pot1:/data/zen.1.uv")
-    (both,) = ledger.note_history([listed(2)])
+    (both,) = ledger.history.note([listed(2)])
     assert both.listing is Listing.DISPUTED
     assert "H0C10001 and H0C20001" in both.reason
-    assert list(ledger.find_listed("*")) == []
+    assert list(ledger.history.find("*")) == []
 
 
 def test_another_place_or_md5_than_on_the_tape_is_told(ledger: Ledger) -> None:
     import_tape(ledger, TAGS[0], "pot1:/data/zen.1.uv", "pot1:/data/zen.2.uv")
-    other, moved = ledger.note_history([listed(1, md5="f" * 32), listed(2, archive=7)])
+    other, moved = ledger.history.note([listed(1, md5="f" * 32), listed(2, archive=7)])
     assert other == Heard(Listing.ON_TAPE, f"its MD5 is {MD5} on H0C10001, and {'f' * 32} in the lab's table")
     assert moved == Heard(Listing.ON_TAPE, "it lies in archive 0 of H0C10001")
 
 
 def test_one_that_waits_here_is_listed_all_the_same(ledger: Ledger) -> None:
-    ledger.register(dataset("pot1:/data/zen.1.uv"), NOW)
+    ledger.datasets.register(dataset("pot1:/data/zen.1.uv"))
     assert hear(ledger, listed(1)) == [Listing.NEW]
-    assert [found.state for found in ledger.find("*")] == [DataSetState.WAITING]
+    assert [found.state for found in ledger.search.find("*")] == [DataSetState.WAITING]
 
 
 def test_odd_sources_come_back_as_they_were(ledger: Ledger) -> None:
     odd = [listed(0, source=f"pot1:/data/{name}") for name in ("a", "a ", "A", "ä", "%_!", "'; DROP TABLE history; --")]
     hear(ledger, *odd)
-    assert sorted(ledger.find_listed("*")) == sorted(odd)
-    assert [item.source for item in ledger.find_listed("*:/data/A")] == ["pot1:/data/A"]
+    assert sorted(ledger.history.find("*")) == sorted(odd)
+    assert [item.source for item in ledger.history.find("*:/data/A")] == ["pot1:/data/A"]

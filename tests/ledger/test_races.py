@@ -9,32 +9,31 @@ from pathlib import Path
 import pytest
 
 from ledger.backends import new_ledger_url
-from ledger.samples import NOW, begin_writing, fill, named, plan
+from ledger.samples import begin_writing, fill, named, plan
 from papertape.ledger import open_ledger
 
 ROUNDS = 25
 TAKER = """
 import json, sys
-from ledger.samples import Owner, NOW, all_tags, plan
+from ledger.samples import Owner, all_tags, plan
 from papertape.errors import VolumeError
 from papertape.ledger import open_ledger
 from papertape.errors import ClaimLost
 
 url, name = sys.argv[1:]
 taken, lost = [], 0
-with open_ledger(url) as ledger:
+with open_ledger(url, Owner("host", 1, name)) as ledger:
     print("ready", flush=True)
     sys.stdin.readline()
     while True:
-        waiting = ledger.pending()
+        waiting = ledger.datasets.pending()
         sets = [each for each, _ in zip(waiting, range(4))]
         waiting.close()
         if not sets:
             break
         try:
-            volumes = ledger.free_volumes(2, all_tags(ledger))
-            dump = ledger.begin(plan(ledger, dump=f"{name}-{len(taken)}-{lost}", sets=sets, volumes=volumes),
-                                Owner("host", 1, name), NOW)
+            volumes = ledger.volumes.free(2, all_tags(ledger))
+            ledger.dumps.begin(plan(ledger, dump=f"{name}-{len(taken)}-{lost}", sets=sets, volumes=volumes))
         except ClaimLost:
             lost += 1
         except VolumeError:
@@ -77,21 +76,21 @@ def test_processes_that_race_take_nothing_twice(url: str) -> None:
 
 RESCUER = """
 import sys
-from ledger.samples import LATER, Owner
+from ledger.samples import Owner
 from papertape.ledger import open_ledger
 from papertape.errors import ClaimLost
 
 url, name = sys.argv[1:]
-with open_ledger(url) as ledger:
-    orphans = ledger.orphans(lambda owner: False)
+with open_ledger(url, Owner("host", 1, name)) as ledger:
+    orphans = ledger.dumps.orphans(lambda owner: False)
     print("ready", flush=True)
     sys.stdin.readline()
     for orphan in orphans:
         try:
-            ledger.take_over(orphan, Owner("host", 1, name), LATER)
+            ledger.dumps.take_over(orphan)
         except ClaimLost:
             continue
-        ledger.hold(orphan.id, "its process died")
+        ledger.dumps.hold(orphan.id, "its process died")
         print(orphan.id)
 """
 
@@ -99,7 +98,9 @@ with open_ledger(url) as ledger:
 def test_an_orphan_is_rescued_by_one(url: str) -> None:
     with open_ledger(url) as ledger:
         fill(ledger, 20, pairs=20)
-        dumps = [begin_writing(ledger, plan(ledger, dump=f"d{n}", sets=[next(ledger.pending())])) for n in range(20)]
+        dumps = [
+            begin_writing(ledger, plan(ledger, dump=f"d{n}", sets=[next(ledger.datasets.pending())])) for n in range(20)
+        ]
     rescued = [int(line) for output in run_together(RESCUER, url, 3) for line in output.split()]
     assert sorted(rescued) == dumps
 
@@ -126,16 +127,16 @@ def test_a_new_ledger_is_opened_by_several_at_once(
 
 REGISTRAR = """
 import sys
-from ledger.samples import NOW, named
+from ledger.samples import named
 from papertape.ledger import open_ledger
 print("ready", flush=True)
 sys.stdin.readline()
 with open_ledger(sys.argv[1]) as ledger:
-    print(ledger.register_many(named(3000), NOW)["new"])
+    print(ledger.datasets.register_many(named(3000))["new"])
 """
 
 
 def test_a_data_set_is_registered_by_one(url: str) -> None:
     with open_ledger(url) as ledger:
-        ledger.register_many(named(10), NOW)
+        ledger.datasets.register_many(named(10))
     assert sum(int(output) for output in run_together(REGISTRAR, url, 3)) == 2990

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from ledger.samples import (
     ARCHIVE_SIZE,
     CATALOG_SIZE,
-    NOW,
     PLAN_SIZE,
     archive,
     catalog,
@@ -36,12 +35,12 @@ SOURCES = [
 
 @pytest.fixture
 def found(ledger: Ledger) -> Ledger:
-    ledger.register_many([dataset(source) for source in SOURCES], NOW)
+    ledger.datasets.register_many([dataset(source) for source in SOURCES])
     return ledger
 
 
 def names(ledger: Ledger, pattern: str) -> list[str]:
-    return [each.source for each in ledger.find(pattern)]
+    return [each.source for each in ledger.search.find(pattern)]
 
 
 @pytest.mark.parametrize(
@@ -83,21 +82,21 @@ def test_find_is_the_shells_glob(found: Ledger, pattern: str) -> None:
 
 def test_what_is_found_says_where_it_lies(ledger: Ledger) -> None:
     fill(ledger)
-    before = list(ledger.find("*"))
-    assert all(each.copies == () and list(ledger.files(each)) == [] for each in before)
+    before = list(ledger.search.find("*"))
+    assert all(each.copies == () and list(ledger.search.files(each)) == [] for each in before)
     archive(ledger)
-    second = list(ledger.find("*"))[1]
+    second = list(ledger.search.find("*"))[1]
     assert (second.state, second.tape_file, second.offset, second.size) == ("archived", 2, 2048, 100)
     assert second.copies == (("PAPR1001", True), ("PAPR2001", True))
-    (file,) = ledger.files(second)
+    (file,) = ledger.search.files(second)
     assert (file.member, file.size, len(file.sha256)) == ("data/1", 100, 64)
 
 
 def test_a_written_copy_is_not_verified(ledger: Ledger) -> None:
     fill(ledger)
     write(ledger, plan(ledger))
-    assert [copy.verified for copy in next(ledger.find("*")).copies] == [False, False]
-    assert list(ledger.deletable()) == []
+    assert [copy.verified for copy in next(ledger.search.find("*")).copies] == [False, False]
+    assert list(ledger.search.deletable()) == []
 
 
 def test_every_state_is_counted(ledger: Ledger) -> None:
@@ -113,9 +112,9 @@ def test_every_state_is_counted(ledger: Ledger) -> None:
 def test_only_the_newest_version_is_deletable(ledger: Ledger) -> None:
     fill(ledger)
     _, batch = archive(ledger)
-    assert [(each.fingerprint, each.size) for each in ledger.deletable()] == [("f1", 100)] * 3
-    ledger.register(batch.archives[0][0]._replace(fingerprint="f2"), NOW)
-    assert [each.source for each in ledger.deletable()] == [each.source for each in batch.archives[0][1:]]
+    assert [(each.fingerprint, each.size) for each in ledger.search.deletable()] == [("f1", 100)] * 3
+    ledger.datasets.register(batch.archives[0][0]._replace(fingerprint="f2"))
+    assert [each.source for each in ledger.search.deletable()] == [each.source for each in batch.archives[0][1:]]
 
 
 def test_the_ledger_tells_what_a_volume_must_hold(ledger: Ledger) -> None:
@@ -125,8 +124,8 @@ def test_the_ledger_tells_what_a_volume_must_hold(ledger: Ledger) -> None:
     written = catalog(batch)
     written = type(written)(**{**vars(written), "member_rows": (*written.member_rows, *odd)})
     dump = write(ledger, batch, written)
-    assert list(ledger.members(dump)) == list(written.members())
-    expected = ledger.expected(dump)
+    assert list(ledger.contents.members(dump)) == list(written.members())
+    expected = ledger.contents.expected(dump)
     original = written.expected()
     assert list(expected.members()) == list(original.members())
     assert (expected.dump, expected.block_size, expected.volumes, expected.tape_files, expected.rejected) == (
@@ -141,7 +140,7 @@ def test_the_ledger_tells_where_each_data_set_begins_and_ends(ledger: Ledger) ->
     more = (member(b"data/2/more", number=2, offset=5120), member(b"SHA256SUMS", number=-1, offset=6144))
     written = type(written)(**{**vars(written), "member_rows": (*written.member_rows, *more)})
     dump = write(ledger, batch, written)
-    assert ledger.extents(dump) == [
+    assert ledger.contents.extents(dump) == [
         Extent(-1, 1, 0, PLAN_SIZE, 1),
         Extent(0, 2, 0, 2048, 1),
         Extent(1, 2, 2048, 4096, 1),
@@ -149,9 +148,9 @@ def test_the_ledger_tells_where_each_data_set_begins_and_ends(ledger: Ledger) ->
         Extent(-1, 2, 6144, ARCHIVE_SIZE, 1),
         Extent(-1, 3, 0, CATALOG_SIZE, 1),
     ]
-    assert ledger.own_members(dump) == [item for item in written.members() if item.dataset == -1]
+    assert ledger.contents.own_members(dump) == [item for item in written.members() if item.dataset == -1]
 
 
 def test_what_is_found_has_its_declared_md5(ledger: Ledger) -> None:
-    ledger.register_many([dataset("host:/a", md5="ab" * 16), dataset("host:/b")], NOW)
-    assert [found.md5 for found in ledger.find("*")] == ["ab" * 16, None]
+    ledger.datasets.register_many([dataset("host:/a", md5="ab" * 16), dataset("host:/b")])
+    assert [found.md5 for found in ledger.search.find("*")] == ["ab" * 16, None]

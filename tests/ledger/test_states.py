@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ledger.samples import (
-    LATER,
     NOW,
     OTHER,
     ListedCatalog,
@@ -36,7 +35,7 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         url = f"sqlite:///{Path(self.folder.name) / 'ledger.sqlite'}"
-        self.ledgers = [open_ledger(url), open_ledger(url)]
+        self.ledgers = [open_ledger(url, OWNER), open_ledger(url, OTHER)]
         self.batches: dict[int, Batch] = {}
         self.catalogs: dict[int, ListedCatalog] = {}
         self.flushed: dict[int, bool] = {}
@@ -54,26 +53,26 @@ class Life(RuleBasedStateMachine):
 
     @initialize()
     def volumes(self) -> None:
-        self.ledger.add_volumes([(f"T{copy}{n}", copy, 10**9) for copy in (1, 2) for n in range(4)], NOW)
+        self.ledger.volumes.add([(f"T{copy}{n}", copy, 10**9) for copy in (1, 2) for n in range(4)])
 
     @rule(name=st.sampled_from(NAMES), fingerprint=st.sampled_from("xyz"))
     def register(self, name: str, fingerprint: str) -> None:
-        self.ledger.register(dataset(name, fingerprint=fingerprint), NOW)
+        self.ledger.datasets.register(dataset(name, fingerprint=fingerprint))
 
     @rule(who=st.integers(0, 1), most=st.integers(0, 4), stale=st.booleans(), data=st.data())
     def begin(self, who: int, most: int, stale: bool, data: st.DataObject) -> None:
         ledger = self.ledgers[who]
-        held = next(iter(ledger.held()), None)
+        held = next(iter(ledger.dumps.held()), None)
         self.clock += 1
         try:
             if held and data.draw(st.booleans()):
-                batch = plan(ledger, dump=held.uuid, sets=list(ledger.pending())[:most], volumes=held.volumes)
+                batch = plan(ledger, dump=held.uuid, sets=list(ledger.datasets.pending())[:most], volumes=held.volumes)
             else:
-                batch = plan(ledger, dump=f"d{self.clock}", sets=list(ledger.pending())[:most])
+                batch = plan(ledger, dump=f"d{self.clock}", sets=list(ledger.datasets.pending())[:most])
             if stale and self.batches:
                 old = data.draw(st.sampled_from(sorted(self.batches)))
                 batch = Batch(batch.dump, self.batches[old].volumes, 512, batch.archives, (), 0)
-            dump = ledger.begin(batch, OWNER, NOW)
+            dump = ledger.dumps.begin(batch)
         except (ClaimLost, VolumeError):
             return
         self.batches[dump] = batch
@@ -92,12 +91,12 @@ class Life(RuleBasedStateMachine):
     @has_dumps
     @rule(who=st.integers(0, 1), dump=a_dump)
     def start_writing(self, who: int, dump: int) -> None:
-        self.attempt(self.ledgers[who].start_writing, dump)
+        self.attempt(self.ledgers[who].dumps.start_writing, dump)
 
     @has_dumps
     @rule(who=st.integers(0, 1), dump=a_dump)
     def hold(self, who: int, dump: int) -> None:
-        self.attempt(self.ledgers[who].hold, dump, "interrupted")
+        self.attempt(self.ledgers[who].dumps.hold, dump, "interrupted")
 
     @has_dumps
     @rule(who=st.integers(0, 1), dump=a_dump, until=st.integers(0, 4), bad=st.booleans(), flushed=st.booleans())
@@ -106,14 +105,14 @@ class Life(RuleBasedStateMachine):
         rejected = {each.source: "it shrank" for each in batch.archives[0][:1]} if bad else {}
         made = catalog(batch, rejected, until=until)
         how = copies(batch, flushed=NOW if flushed else None)
-        if self.attempt(self.ledgers[who].written, dump, made, how, NOW):
+        if self.attempt(self.ledgers[who].dumps.written, dump, made, how):
             self.catalogs[dump] = made
             self.flushed[dump] = flushed
 
     @has_dumps
     @rule(who=st.integers(0, 1), dump=a_dump)
     def start_verifying(self, who: int, dump: int) -> None:
-        self.attempt(self.ledgers[who].start_verifying, dump, OWNER, NOW)
+        self.attempt(self.ledgers[who].dumps.start_verifying, dump)
 
     @has_dumps
     @rule(who=st.integers(0, 1), dump=a_dump, good=st.lists(st.booleans(), min_size=1, max_size=2), short=st.booleans())
@@ -124,7 +123,7 @@ class Life(RuleBasedStateMachine):
             verification(tag, files - (short and tag == tags[0]), good=fine)
             for tag, fine in zip(tags, good, strict=False)
         ]
-        if self.attempt(self.ledgers[who].commit, dump, results, LATER):
+        if self.attempt(self.ledgers[who].dumps.commit, dump, results):
             assert good == [True, True]
             assert not short
             assert self.flushed[dump]
@@ -135,57 +134,59 @@ class Life(RuleBasedStateMachine):
     def end(self, who: int, dump: int, touched: bool, abandon: bool) -> None:
         ledger = self.ledgers[who]
         if abandon:
-            self.attempt(ledger.abandon, dump, "gave up", NOW)
+            self.attempt(ledger.dumps.abandon, dump, "gave up")
         else:
             tags = {self.batches[dump].volumes[0].tag} if touched else set()
-            self.attempt(ledger.fail, dump, "broke", NOW, touched=tags)
+            self.attempt(ledger.dumps.fail, dump, "broke", touched=tags)
 
     @rule(who=st.integers(0, 1))
     def take_over(self, who: int) -> None:
-        for orphan in self.ledgers[who].orphans(lambda owner: owner == OWNER)[:1]:
-            self.attempt(self.ledgers[who].take_over, orphan, OTHER, NOW)
+        for orphan in self.ledgers[who].dumps.orphans(lambda owner: owner == self.ledgers[who].owner)[:1]:
+            self.attempt(self.ledgers[who].dumps.take_over, orphan)
 
     @rule(tag=st.sampled_from(["T10", "T20", "T11"]))
     def retire(self, tag: str) -> None:
         try:
-            self.ledger.retire(tag, "dropped")
+            self.ledger.volumes.retire(tag, "dropped")
         except PapertapeError:
-            assert self.ledger.volume(tag).state == "claimed"
+            assert self.ledger.volumes.one(tag).state == "claimed"
 
     @rule(tag=st.sampled_from(["T10", "T20", "T11"]))
     def find_bad(self, tag: str) -> None:
-        assert not self.ledger.record(verification(tag, 0, good=False), NOW)
+        assert not self.ledger.dumps.record_verification(verification(tag, 0, good=False))
 
     @invariant()
     def nothing_unproven_is_archived(self) -> None:
-        dumps = {dump.id: dump for dump in self.ledger.dumps()}
+        dumps = {dump.id: dump for dump in self.ledger.dumps.all()}
         assert {number for number, dump in dumps.items() if dump.state == "archived"} == self.proven
-        for found in self.ledger.find("*"):
+        for found in self.ledger.search.find("*"):
             assert (found.state == "archived") == (found.dump in self.proven)
             assert (found.state in ("claimed", "archived")) == (found.dump is not None)
-        for volume in self.ledger.volumes():
+        for volume in self.ledger.volumes.all():
             if volume.state == "archived":
                 assert volume.dump in {dumps[number].uuid for number in self.proven}
 
     @invariant()
     def what_is_deletable_is_whole_on_good_volumes(self) -> None:
-        safe = {found.source: found for found in self.ledger.find("*")}  # the newest version comes last
-        for each in self.ledger.deletable():
+        safe = {found.source: found for found in self.ledger.search.find("*")}  # the newest version comes last
+        for each in self.ledger.search.deletable():
             found = safe[each.source]
             assert found.dump in self.proven
             assert len(found.copies) == 2
-            assert all(copy.verified and self.ledger.volume(copy.volume).state == "archived" for copy in found.copies)
+            assert all(
+                copy.verified and self.ledger.volumes.one(copy.volume).state == "archived" for copy in found.copies
+            )
 
     @invariant()
     def only_open_dumps_hold_anything(self) -> None:
-        dumps = {dump.id: dump for dump in self.ledger.dumps()}
+        dumps = {dump.id: dump for dump in self.ledger.dumps.all()}
         open_ones = {n for n, dump in dumps.items() if dump.state in ("planned", "writing", "written", "verifying")}
-        claimed = {found.dump for found in self.ledger.find("*") if found.state == "claimed"}
+        claimed = {found.dump for found in self.ledger.search.find("*") if found.state == "claimed"}
         assert claimed <= open_ones
-        uuids = [volume.dump for volume in self.ledger.volumes() if volume.state == "claimed"]
+        uuids = [volume.dump for volume in self.ledger.volumes.all() if volume.state == "claimed"]
         assert set(uuids) <= {dumps[number].uuid for number in open_ones}
         assert all(uuids.count(uuid) <= 2 for uuid in uuids)
-        for volume in self.ledger.volumes():
+        for volume in self.ledger.volumes.all():
             assert (volume.state == "blank") <= (volume.uuid is None)
 
 

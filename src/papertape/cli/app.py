@@ -22,7 +22,6 @@ from papertape.events import tell_all
 from papertape.jobs.context import Context
 from papertape.jobs.lab.databases import open_lab
 from papertape.jobs.opening import find_missing_ledger, open_config_ledger, open_library
-from papertape.jobs.owner import identify_process
 from papertape.ledger import Ledger
 from papertape.tape.library import Library
 from papertape.transfer.stop import Stop
@@ -121,7 +120,7 @@ def open_context(config: Config, wishes: Wishes = DUMPING) -> Iterator[Context]:
         tell = tell_all(tally, progress)
         library = open_library(config, tell)
         lab = open_lab(ledger, config.bridge, tell)
-        yield Context(ledger, library, config.settings, identify_process(), tell, stop, lab)
+        yield Context(ledger, library, config.settings, tell, stop, lab)
 
 
 def run(arguments: list[str]) -> int:

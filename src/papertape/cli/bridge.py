@@ -231,8 +231,8 @@ def status(app: App) -> None:
     config = app.config()
     _bridge(config)
     with open_ledger(config) as ledger:
-        counts, foreign = ledger.lab_counts(), ledger.foreign_lab_rows()
-        pending, listed = count_pending(ledger), ledger.count_listed()
+        counts, foreign = ledger.lab.count(), ledger.lab.foreign()
+        pending, listed = count_pending(ledger), ledger.history.count()
     if app.json:
         by_kind = {kind.value: {state.value: counts.get((kind, state), 0) for state in LabState} for kind in LabKind}
         rows = [{"kind": item.kind, "row": item.name, "reason": item.reason} for item in foreign]
@@ -253,7 +253,7 @@ def status(app: App) -> None:
 
 def count_pending(ledger: Ledger) -> int:
     """Return how many of the lab's rows are to be written, or let go, and have not been yet."""
-    return sum(item.standing is not Standing.HELD for item in ledger.marked_lab_rows())
+    return sum(item.standing is not Standing.HELD for item in ledger.lab.marked())
 
 
 for _subcommand in (check, pull, push, status, history):

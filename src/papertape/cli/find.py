@@ -36,8 +36,8 @@ def find(app: App, pattern: str) -> None:
     """
     found = 0
     with open_ledger(app.config()) as ledger:
-        seen = ledger.seen()
-        items: Iterator[Found | Listed] = chain(ledger.find(pattern), ledger.find_listed(pattern))
+        seen = ledger.imports.seen()
+        items: Iterator[Found | Listed] = chain(ledger.search.find(pattern), ledger.history.find(pattern))
         for item in items:
             found += 1
             if app.json:
@@ -59,7 +59,7 @@ def describe(ledger: Ledger, item: Found) -> dict[str, object]:
         {"volume": copy.volume, "tape_file": item.tape_file, "offset": item.offset, "verified": copy.verified}
         for copy in item.copies
     ]
-    files = [{"member": file.member, "bytes": file.size, "sha256": file.sha256} for file in ledger.files(item)]
+    files = [{"member": file.member, "bytes": file.size, "sha256": file.sha256} for file in ledger.search.files(item)]
     known = {"source": item.source, "state": item.state, "bytes": item.size, "copies": copies, "files": files}
     return {**known, "location": item.location} if item.location else known
 
@@ -90,6 +90,6 @@ def _show(ledger: Ledger, item: Found) -> None:
     for copy in item.copies:
         verified = "verified" if copy.verified else "NOT verified"
         say(f"  on {copy.volume}, tape file {item.tape_file}, offset {item.offset}, {verified}")
-    for file in ledger.files(item):
+    for file in ledger.search.files(item):
         if file.sha256:
             say(f"  {file.sha256}  {file.member}")

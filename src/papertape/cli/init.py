@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -240,7 +239,7 @@ def register_volumes(config: Config, tags: Sequence[str], capacity: int) -> None
     """Register blank volumes; raises UserError for a tag that no prefix of the config fits, or that is known."""
     added = [(tag, find_copy(config, tag), capacity) for tag in tags]
     with open_config_ledger(config) as ledger:
-        ledger.add_volumes(added, datetime.now(UTC))
+        ledger.volumes.add(added)
 
 
 def find_copy(config: Config, tag: str) -> int:

@@ -11,8 +11,7 @@ from papertape.cli.bridge import count_pending
 from papertape.cli.output import print_json, say
 from papertape.jobs.context import find_lacking
 from papertape.jobs.deletable import Candidate, OnDisk, find_deletable
-from papertape.jobs.owner import is_alive
-from papertape.ledger import Ledger, VolumeStatus
+from papertape.ledger import Ledger, VolumeStatus, is_alive
 from papertape.states import VolumeState
 from papertape.words import count, enumerate_names, show_size, show_table
 
@@ -61,21 +60,21 @@ def _show(ledger: Ledger) -> None:
     for name, counts in (("volumes", known.volumes), ("dumps", known.dumps)):
         said = ", ".join(f"{number} {state}" for state, number in counts.items() if number) or "none"
         say(f"{name}: {said}")
-    for orphan in ledger.orphans(is_alive):
+    for orphan in ledger.dumps.orphans(is_alive):
         say(f"dump {orphan.id} was left {orphan.state} by a dead process: `papertape recover` sees to it")
-    for held in ledger.held():
+    for held in ledger.dumps.held():
         names = enumerate_names(volume.tag for volume in held.volumes)
         say(f"dump {held.dump} was interrupted while it was written; the next dump begins it anew on {names}")
-    for dump in ledger.incomplete():
+    for dump in ledger.dumps.incomplete():
         bad = find_lacking(ledger, dump)
         remedy = f"; `papertape recopy {bad[0]}` makes it again" if bad else ""
         say(f"dump {dump.id} is not archived, for want of a good copy on {enumerate_names(bad)}{remedy}")
     pending = count_pending(ledger)
     if pending:
         say(f"{count(pending, 'row')} of the lab's databases pending: `papertape bridge push` sees to it")
-    _show_first("changed by others in the lab's databases", [f"{item.name}" for item in ledger.foreign_lab_rows()])
-    _show_first("rejected", [f"{item.source}: {item.reason}" for item in ledger.rejected()])
-    _show_first("set aside", [_tell_aside(item) for item in ledger.volumes() if item.state == VolumeState.ASIDE])
+    _show_first("changed by others in the lab's databases", [f"{item.name}" for item in ledger.lab.foreign()])
+    _show_first("rejected", [f"{item.source}: {item.reason}" for item in ledger.datasets.rejected()])
+    _show_first("set aside", [_tell_aside(item) for item in ledger.volumes.all() if item.state == VolumeState.ASIDE])
 
 
 def _tell_aside(item: VolumeStatus) -> str:

@@ -54,8 +54,8 @@ def show(app: App, volume: str | None = None, from_tape: bool = False) -> int | 
 
 def _show_known(app: App, volume: str | None) -> None:
     with open_ledger(app.config()) as ledger:
-        found = [ledger.volume(volume)] if volume else list(ledger.volumes())
-        dump = ledger.dump_of(volume) if volume else None
+        found = [ledger.volumes.one(volume)] if volume else list(ledger.volumes.all())
+        dump = ledger.dumps.of_volume(volume) if volume else None
     if app.json:
         print_json([_describe(item, dump) for item in found])
         return
@@ -131,9 +131,9 @@ def place(app: App, tags: tuple[str, ...], location: str) -> None:
         raise UserError(f"--at: a place is one line of at most {LONGEST_PLACE} characters")
     with open_ledger(app.config()) as ledger:
         for tag in tags:
-            ledger.volume(tag)  # all or none
+            ledger.volumes.one(tag)  # all or none
         for tag in tags:
-            ledger.place(tag, location)
+            ledger.volumes.place(tag, location)
     if app.json:
         print_json({"placed": list(tags), "at": location})
     else:
@@ -150,7 +150,7 @@ def place(app: App, tags: tuple[str, ...], location: str) -> None:
 def retire(app: App, volume: str, reason: str) -> None:
     """Take a volume out of service for good; what has a copy on it may not be deleted from disk any more."""
     with open_ledger(app.config()) as ledger:
-        ledger.retire(volume, reason)
+        ledger.volumes.retire(volume, reason)
     if app.json:
         print_json({"retired": volume})
     else:

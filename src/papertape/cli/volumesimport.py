@@ -69,7 +69,7 @@ def _say_what(ledger: Ledger, result: Result) -> str:
     imported = result.imported
     if imported is None:
         return {BLANK: "blank", FOREIGN: "someone else's"}.get(result.kind, f"{result.kind}, not entered")
-    dump = ledger.dump_of(result.volume)
+    dump = ledger.dumps.of_volume(result.volume)
     if dump is None:
         return f"{imported.volume_state}: {imported.reason}"
     what = f"dump {dump.uuid[:8]} of {dump.created_at or dump.started_at:%Y-%m-%d %H:%M} UTC"

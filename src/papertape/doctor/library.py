@@ -113,7 +113,7 @@ def check_volumes(setup: SetUp, devices: Devices) -> Iterator[Check]:
         return
     within = [status for status in inventory.elements if status.volume_tag and status.element.kind is not IMPORT_EXPORT]
     tags = {status.volume_tag for status in within if not str(status.volume_tag).startswith(CLEANING_PREFIX)}
-    known = {volume.tag: volume for volume in setup.ledger.volumes()}
+    known = {volume.tag: volume for volume in setup.ledger.volumes.all()}
     blank = [known[tag].copy for tag in tags if tag in known and known[tag].state == VolumeState.BLANK]
     new = sorted(tag for tag in tags if tag and tag not in known and tag.startswith(setup.prefixes))
     if new:

@@ -70,7 +70,7 @@ def check_free(setup: SetUp, volume_tag: str) -> None:
     """Raise UserError unless the ledger does not know the volume: only such a one is written to."""
     if setup.ledger is None:
         raise UserError(f"--scratch {volume_tag}: the ledger cannot be asked whether it is free; nothing was written")
-    known = {volume.tag: volume for volume in setup.ledger.volumes()}.get(volume_tag)
+    known = {volume.tag: volume for volume in setup.ledger.volumes.all()}.get(volume_tag)
     if known is not None:
         what = f"it is registered, as {known.state}"
         raise UserError(f"--scratch {volume_tag}: {what}; nothing was written; name a volume that is not registered")

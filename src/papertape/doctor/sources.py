@@ -51,7 +51,7 @@ def _files(setup: SetUp, folder: Path | None) -> Iterator[bytes]:
     if folder is not None:
         roots = [os.fsencode(folder.absolute())]
     else:
-        waiting = setup.ledger.pending(setup.settings.host) if setup.ledger else iter(())
+        waiting = setup.ledger.datasets.pending(setup.settings.host) if setup.ledger else iter(())
         roots = [dataset.path for dataset in islice(waiting, MOST_SETS)]
     for root in roots:
         with suppress(SourceError):

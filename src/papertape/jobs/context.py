@@ -12,7 +12,7 @@ from papertape.errors import ConfigError, Interrupted, PapertapeError
 from papertape.events import Ended, Note, Tell
 from papertape.evidence import Verification
 from papertape.ids import DumpId
-from papertape.ledger import DumpRecord, Ledger, Owner, Patience
+from papertape.ledger import DumpRecord, Ledger, Patience
 from papertape.settings import Settings
 from papertape.states import DumpState, LabKind, VolumeState
 from papertape.tape.library import Library
@@ -62,7 +62,7 @@ class NoLab:
 
     def claim(self, dump: int) -> Lost:
         """Claim nothing; raises ConfigError if data sets of the dump came from a lab's database."""
-        rows = self.ledger.lab_rows_of(dump, LabKind.FILE)
+        rows = self.ledger.lab.of_dump(dump, LabKind.FILE)
         if rows:
             raise ConfigError(f"{rows[0].name} came from the lab's database, and the config has no [bridge]; add it")
         return Lost((), ())
@@ -84,7 +84,6 @@ class Context:
     ledger: Ledger
     library: Library
     settings: Settings
-    owner: Owner
     tell: Tell
     stop: Stop
     lab: Lab
@@ -165,4 +164,4 @@ def find_lacking(ledger: Ledger, dump: DumpRecord) -> tuple[str, ...]:
     """Return the volumes of an incomplete dump whose copies are not good."""
     if not dump.is_incomplete:
         return ()
-    return tuple(copy.volume for copy in dump.copies if ledger.volume(copy.volume).state != VolumeState.CLAIMED)
+    return tuple(copy.volume for copy in dump.copies if ledger.volumes.one(copy.volume).state != VolumeState.CLAIMED)

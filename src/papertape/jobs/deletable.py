@@ -31,7 +31,7 @@ class Candidate(NamedTuple):
 
 def find_deletable(ledger: Ledger, host: str) -> Iterator[Candidate]:
     """Yield this host's data sets that are safe on every copy, and say of each what is on disk now."""
-    for item in ledger.deletable():
+    for item in ledger.search.deletable():
         at, _, path = item.source.partition(":")
         if at == host:
             yield Candidate(item.source, item.size, _look(unquote(path), item.fingerprint))

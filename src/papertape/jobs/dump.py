@@ -32,8 +32,7 @@ from papertape.ids import DumpId
 from papertape.jobs.blank import check_writable
 from papertape.jobs.context import TAKEN, Context, Outcome, be_patient, ending, find_lacking
 from papertape.jobs.heartbeat import heartbeat
-from papertape.jobs.owner import is_alive
-from papertape.ledger import UNFINISHED, CopyRecord, DumpRecord, Ledger
+from papertape.ledger import UNFINISHED, CopyRecord, DumpRecord, Ledger, is_alive
 from papertape.plan import Batch, plan_batch
 from papertape.settings import CROSSED, IN_PLACE, Settings
 from papertape.states import DumpState, VolumeState
@@ -123,7 +122,8 @@ class Run:
             with self.context.library.reserve(count) as session:
                 yield session
             if self.dump is not None:
-                self.context.ledger.dismiss(self.dump)  # only now: while volumes are in drives, the dump has an owner
+                # Only now: while volumes are in drives, the dump has an owner.
+                self.context.ledger.dumps.dismiss(self.dump)
         except PapertapeError as error:
             if self.dump is None:
                 raise
@@ -149,7 +149,7 @@ class Run:
         """Return what the ledger says became of the dump, and what this run found."""
         if self.dump is None:
             return Outcome(0, "", DumpState.ABANDONED, (), 0, 0, 0, self.rejected)
-        record = self.context.ledger.dump(self.dump)
+        record = self.context.ledger.dumps.one(self.dump)
         return Outcome(
             dump=record.id,
             uuid=record.uuid,
@@ -197,11 +197,11 @@ def recover(context: Context, *, undo: bool = False) -> list[Outcome]:
 def recover_all(context: Context, *, undo: bool = False) -> list[Outcome]:
     """Do what ``recover`` does as the first step of another job, which tells how it ended."""
     outcomes = []
-    left = context.ledger.orphans(is_alive) + context.ledger.undismissed(is_alive)
+    left = context.ledger.dumps.orphans(is_alive) + context.ledger.dumps.undismissed(is_alive)
     for record in sorted(left, key=lambda record: record.id):
         run, brought_home = Run(context, DumpId(record.id)), False
         try:
-            run.context.ledger.take_over(record, context.owner, datetime.now(UTC))
+            run.context.ledger.dumps.take_over(record)
         except ClaimLost as error:
             context.tell(Note(sentence=str(error)))
             continue
@@ -223,18 +223,18 @@ def _recover_one(run: Run, record: DumpRecord, *, undo: bool) -> bool:
             run.context.tell(Note(sentence=f"brought home what {process} had left in drives: {enumerate_names(home)}"))
     finally:  # the ledger is put in order even if the robot is stuck
         if cut_off_in_recopy:
-            ledger.leave_incomplete(record.id, f"{process} died while it copied", unfinished)
+            ledger.dumps.leave_incomplete(record.id, f"{process} died while it copied", unfinished)
         elif record.state in UNWRITTEN:
-            ledger.hold(record.id, f"{process} died while it wrote")
+            ledger.dumps.hold(record.id, f"{process} died while it wrote")
         elif record.state in UNPROVEN and undo and not record.ended_at:
             # A dump that was archived before (`ended_at`) is never given up: its tapes may be all that there is of it.
             touched = [copy.volume for copy in record.copies]
-            ledger.fail(record.id, "given up before it was verified", datetime.now(UTC), touched=touched)
-    if ledger.dump(record.id).state in UNPROVEN and not cut_off_in_recopy:
+            ledger.dumps.fail(record.id, "given up before it was verified", touched=touched)
+    if ledger.dumps.one(record.id).state in UNPROVEN and not cut_off_in_recopy:
         with run.drives(count_drives(run.context)) as session, run.failures():
             prove(run, session)
     else:
-        ledger.dismiss(record.id)
+        ledger.dumps.dismiss(record.id)
     return bool(home)
 
 
@@ -266,17 +266,19 @@ def plan_next(ledger: Ledger, library: Library, settings: Settings) -> tuple[Bat
     Raises NothingToDo if no data set of this host waits, VolumeError if there is no blank volume for a copy, or none in
     the library.
     """
-    with contextlib.closing(ledger.pending(settings.host)) as waiting:
+    with contextlib.closing(ledger.datasets.pending(settings.host)) as waiting:
         first = next(waiting, None)
         if first is None:
             raise _nothing_waits(ledger, settings.host)
         loadable = library.loadable()
         # A held dump whose volumes are not in the library keeps them, and this becomes another dump.
-        held = next((it for it in ledger.held() if loadable.issuperset(volume.tag for volume in it.volumes)), None)
+        held = next(
+            (it for it in ledger.dumps.held() if loadable.issuperset(volume.tag for volume in it.volumes)), None
+        )
         batch = plan_batch(
             held.uuid if held else str(uuid4()),
             chain([first], waiting),
-            held.volumes if held else ledger.free_volumes(settings.copies, loadable),
+            held.volumes if held else ledger.volumes.free(settings.copies, loadable),
             archive_size=settings.archive_size,
             block_size=settings.block_size,
         )
@@ -284,7 +286,7 @@ def plan_next(ledger: Ledger, library: Library, settings: Settings) -> tuple[Bat
 
 
 def _nothing_waits(ledger: Ledger, host: str) -> NothingToDo:
-    with contextlib.closing(ledger.pending()) as elsewhere:
+    with contextlib.closing(ledger.datasets.pending()) as elsewhere:
         other = next(elsewhere, None)
     if other is None:
         return NothingToDo("no data set is waiting; register some with `papertape add`")
@@ -301,7 +303,7 @@ def claim_next(context: Context, run: Run) -> Claimed | None:
         batch, resumed = plan_next(context.ledger, context.library, context.settings)
         run.rejected = tuple((dataset.source, reason) for dataset, reason in batch.refused)
         if not batch.archives:
-            context.ledger.reject(batch.refused)
+            context.ledger.datasets.reject(batch.refused)
             return None
         try:
             run.dump = _claim(run.context, batch, resumed=resumed)
@@ -314,14 +316,14 @@ def claim_next(context: Context, run: Run) -> Claimed | None:
 
 def _claim(context: Context, batch: Batch, *, resumed: bool) -> DumpId:
     """Claim a batch in the ledger, then at the lab; if the lab refuses, nothing stays claimed. Raises ClaimLost."""
-    ledger, now = context.ledger, datetime.now(UTC)
-    dump = DumpId(ledger.begin(batch, context.owner, now))
+    ledger = context.ledger
+    dump = ledger.dumps.begin(batch)
 
     def undo(reason: str) -> None:
         if resumed:  # an earlier process wrote to its volumes: they are not blank
-            ledger.hold(dump, reason)
+            ledger.dumps.hold(dump, reason)
         else:
-            ledger.abandon(dump, reason, now)
+            ledger.dumps.abandon(dump, reason)
 
     try:
         lost = context.lab.claim(dump)
@@ -333,13 +335,13 @@ def _claim(context: Context, batch: Batch, *, resumed: bool) -> DumpId:
     # The lab has given some of it to others: they must not be in the next plan.
     if lost.volumes and resumed:
         tags = [volume.tag for volume in batch.volumes]
-        ledger.fail(dump, TAKEN, now, aside=dict.fromkeys(lost.volumes, TAKEN), touched=tags)
+        ledger.dumps.fail(dump, TAKEN, aside=dict.fromkeys(lost.volumes, TAKEN), touched=tags)
     else:
         undo(TAKEN)
         for tag in lost.volumes:
-            ledger.set_aside(tag, TAKEN)
+            ledger.volumes.set_aside(tag, TAKEN)
         taken = frozenset(lost.sources)
-        ledger.reject([(item, TAKEN) for item in chain.from_iterable(batch.archives) if item.source in taken])
+        ledger.datasets.reject([(item, TAKEN) for item in chain.from_iterable(batch.archives) if item.source in taken])
     what = enumerate_names(lost.volumes) or enumerate_names(lost.sources, most=1)
     raise ClaimLost(what, "not to be had in the lab's database")
 
@@ -356,7 +358,7 @@ def write(run: Run, claimed: Claimed, drives: Sequence[Drive]) -> None:
     for drive, volume in zip(drives, claimed.batch.volumes, strict=True):
         check_writable(drive, volume, resumed=claimed.resumed)
     context.stop.check()
-    context.ledger.start_writing(dump)
+    context.ledger.dumps.start_writing(dump)
     claimed.is_touched = True
     writing = None
     with heartbeat(context.ledger, dump, context.tell, context.stop):
@@ -388,7 +390,7 @@ def write(run: Run, claimed: Claimed, drives: Sequence[Drive]) -> None:
         if context.stop.soon:
             raise Interrupted("stopped before the first archive; `papertape dump` begins it again")
         raise AllRejected(dump)
-    context.ledger.written(dump, writing.catalog, writing.copies, datetime.now(UTC))
+    context.ledger.dumps.written(dump, writing.catalog, writing.copies)
     claimed.is_written = True
 
 
@@ -403,22 +405,22 @@ def releasing(run: Run, claimed: Claimed) -> Iterator[None]:
         yield
     except BaseException as error:
         if not claimed.is_written:
-            now, reason = datetime.now(UTC), str(error) or type(error).__name__
+            reason = str(error) or type(error).__name__
             aside = {
                 tag: f"writing failed: {why}" for tag, why in run.errors.items() if not isinstance(why, HostDiskFull)
             }
             if isinstance(error, VolumeError) and not isinstance(error, VolumeMissing):
                 aside |= {tag: error.reason for tag in claimed.tags if tag == error.volume_tag and tag not in aside}
             if aside:
-                ledger.fail(dump, reason, now, aside=aside, touched=claimed.tags if claimed.is_touched else ())
+                ledger.dumps.fail(dump, reason, aside=aside, touched=claimed.tags if claimed.is_touched else ())
             elif claimed.is_touched:
-                ledger.hold(dump, reason)
+                ledger.dumps.hold(dump, reason)
             else:
-                ledger.abandon(dump, reason, now)
+                ledger.dumps.abandon(dump, reason)
             # What this dump rejected must not be in the next one; `written` does this where there is a catalog.
             reasons = dict(run.rejected)
             sets = chain.from_iterable(claimed.batch.archives)
-            ledger.reject([(item, reasons[item.source]) for item in sets if item.source in reasons])
+            ledger.datasets.reject([(item, reasons[item.source]) for item in sets if item.source in reasons])
         raise
     finally:
         shutil.rmtree(run.context.settings.spool / claimed.batch.dump, ignore_errors=True)
@@ -434,14 +436,14 @@ def prove(run: Run, session: Session) -> None:
     ``recover``.
     """
     context, dump = run.context, run.claimed_dump
-    context.ledger.start_verifying(dump, context.owner, datetime.now(UTC))
-    copies = context.ledger.dump(dump).copies
+    context.ledger.dumps.start_verifying(dump)
+    copies = context.ledger.dumps.one(dump).copies
     sick = _find_sick(context.ledger, copies)
     whole = [copy for copy in copies if copy.volume not in sick]
     tags = [copy.volume for copy in whole]
     with session.mounted(tags, choose_drives(session.drives, whole, context.settings.mount)) as drives:
         with heartbeat(context.ledger, dump, context.tell, context.stop):
-            expected = context.ledger.expected(dump)
+            expected = context.ledger.contents.expected(dump)
             run.verifications += verify_volumes(expected, tags, drives, context.tell, context.stop)
         judge(run)  # before the cartridges move: a robot that is stuck later takes nothing back
 
@@ -465,14 +467,14 @@ def judge(run: Run) -> None:
     With a good copy the dump keeps it, and its data sets, and is incomplete: the other copies are made again. Without
     one the data sets wait for another dump, unless the dump was archived before: then only tapes may still hold them.
     """
-    ledger, dump, now = run.context.ledger, run.claimed_dump, datetime.now(UTC)
-    record = ledger.dump(dump)
+    ledger, dump = run.context.ledger, run.claimed_dump
+    record = ledger.dumps.one(dump)
     bad = _find_sick(ledger, record.copies)
     for item in run.verifications:
         if not item.ok:
             bad[item.volume] = f"verification failed: {item.findings[0].sentence()}"
     if not bad:
-        ledger.commit(dump, run.verifications, now)
+        ledger.dumps.commit(dump, run.verifications)
         return
     tag, reason = next(iter(bad.items()))
     if all(item.ok for item in run.verifications):
@@ -480,18 +482,18 @@ def judge(run: Run) -> None:
     else:
         run.error = VerificationFailed(run.verifications)
     if record.ended_at or any(item.ok for item in run.verifications):
-        ledger.leave_incomplete(dump, str(run.error), bad)
+        ledger.dumps.leave_incomplete(dump, str(run.error), bad)
     else:
-        ledger.fail(dump, str(run.error), now, aside=bad)
+        ledger.dumps.fail(dump, str(run.error), aside=bad)
     for item in run.verifications:  # after the dump is over: a process that dies here leaves nothing half judged
-        ledger.record(item, now)
+        ledger.dumps.record_verification(item)
 
 
 def _find_sick(ledger: Ledger, copies: Sequence[CopyRecord]) -> dict[str, str]:
     """Return the volumes whose copies are not to be read back, each with the reason."""
     sick = {copy.volume: f"could not be written: {copy.error}" for copy in copies if copy.error}
     for copy in copies:
-        volume = ledger.volume(copy.volume)
+        volume = ledger.volumes.one(copy.volume)
         if volume.state != VolumeState.CLAIMED:
             sick.setdefault(volume.tag, volume.reason)
     return sick

@@ -27,7 +27,7 @@ def explain(ledger: Ledger, tag: str, pattern: str | None, origin: Origin) -> It
     subject = Subject(tag, _describe(ledger, dump, tag), origin)
     if dump.format == Format.PREDECESSOR:
         return write_predecessor_recipe(subject, _explain_predecessor(ledger, dump, tag, pattern))
-    record = next((item for item in ledger.volume_records(dump.id) if item.tag == tag), None)
+    record = next((item for item in ledger.contents.volume_records(dump.id) if item.tag == tag), None)
     if record is None:
         raise _unfinished(ledger, tag)
     if pattern is None:
@@ -64,12 +64,12 @@ def _tell_obstacle(place: Element | None) -> str:
 
 
 def _look_up(ledger: Ledger, tag: str) -> DumpRecord:
-    if tag not in {volume.tag for volume in ledger.volumes()}:
+    if tag not in {volume.tag for volume in ledger.volumes.all()}:
         raise UserError(
             f"volume {tag} is not in the ledger; `papertape volumes import {tag}` enters it, "
             f"`papertape volumes show {tag} --from-tape` says what is on it"
         )
-    dump = ledger.dump_of(tag)
+    dump = ledger.dumps.of_volume(tag)
     if dump is None:
         raise _unfinished(ledger, tag)
     return dump
@@ -77,7 +77,7 @@ def _look_up(ledger: Ledger, tag: str) -> DumpRecord:
 
 def _describe(ledger: Ledger, dump: DumpRecord, tag: str) -> tuple[str, ...]:
     """Return what is to be known of a volume before it is read: where else its data are, and whether it is good."""
-    volume, *others = (ledger.volume(name) for name in (tag, *(copy.volume for copy in dump.copies)))
+    volume, *others = (ledger.volumes.one(name) for name in (tag, *(copy.volume for copy in dump.copies)))
     twins = [other.tag for other in others if other.tag != tag and other.state == VolumeState.ARCHIVED]
     notes = [f"The same data are on {enumerate_names(twins)}."] if twins else []
     if volume.state != VolumeState.ARCHIVED:
@@ -86,14 +86,16 @@ def _describe(ledger: Ledger, dump: DumpRecord, tag: str) -> tuple[str, ...]:
 
 
 def _unfinished(ledger: Ledger, tag: str) -> UserError:
-    state = ledger.volume(tag).state
+    state = ledger.volumes.one(tag).state
     what = "nothing to get back" if state == VolumeState.BLANK else "nothing that the ledger could tell"
     return UserError(f"volume {tag} is {state} and holds no finished dump: {what}; see `papertape volumes show {tag}`")
 
 
 def _find(ledger: Ledger, dump: DumpRecord, tag: str, pattern: str) -> dict[int, Found]:
     """Return the data sets of a dump that match, by number; raises NothingToDo if there is none."""
-    found = {item.number: item for item in ledger.find(pattern) if item.dump == dump.id and item.number is not None}
+    found = {
+        item.number: item for item in ledger.search.find(pattern) if item.dump == dump.id and item.number is not None
+    }
     if not found:
         raise NothingToDo(f"no data set on {tag} matches '{pattern}'; `papertape find '{pattern}'` says where one lies")
     return found
@@ -107,12 +109,12 @@ def _explain_label(record: VolumeRecord) -> Step:
 
 def _explain_archives(ledger: Ledger, dump: DumpRecord) -> Iterator[Step]:
     """Yield a step for each archive, and one for the catalog."""
-    kinds = {item.number: item.kind for item in ledger.tape_files(dump.id)}
+    kinds = {item.number: item.kind for item in ledger.contents.tape_files(dump.id)}
     digests: dict[int, list[Digest]] = {}
-    for member in ledger.own_members(dump.id):
+    for member in ledger.contents.own_members(dump.id):
         digests.setdefault(member.tape_file, []).append(Digest(member.sha256, member.name))
-    rejected = {number: f"{item.source}: {item.reason}" for number, item in ledger.rejections(dump.id).items()}
-    for number, group in groupby(ledger.extents(dump.id), lambda extent: extent.tape_file):
+    rejected = {number: f"{item.source}: {item.reason}" for number, item in ledger.contents.rejections(dump.id).items()}
+    for number, group in groupby(ledger.contents.extents(dump.id), lambda extent: extent.tape_file):
         if kinds[number] != PLAN:
             extents = list(group)
             left_out = [rejected[extent.number] for extent in extents if extent.number in rejected]
@@ -131,7 +133,7 @@ def _name_tape_file(number: int, extents: Sequence[Extent], left_out: int) -> st
 
 def _explain_datasets(ledger: Ledger, dump: DumpRecord, wanted: dict[int, Found]) -> Iterator[Step]:
     """Yield a step for each run of data sets that lie one behind the other."""
-    for run in _runs(extent for extent in ledger.extents(dump.id) if extent.number in wanted):
+    for run in _runs(extent for extent in ledger.contents.extents(dump.id) if extent.number in wanted):
         found = [wanted[extent.number] for extent in run]
         notes = (f"From tape file {run[0].tape_file}:", *(item.source for item in found))
         yield Step(notes, (_join(run),), _digests(ledger, found))
@@ -139,7 +141,7 @@ def _explain_datasets(ledger: Ledger, dump: DumpRecord, wanted: dict[int, Found]
 
 def _digests(ledger: Ledger, found: Iterable[Found]) -> Iterator[Digest]:
     for item in found:
-        for file in ledger.files(item):
+        for file in ledger.search.files(item):
             if file.sha256:
                 yield Digest(file.sha256, unquote(file.member))
 

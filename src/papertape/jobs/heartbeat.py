@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from papertape.errors import ClaimLost, HostError
 from papertape.events import Note, Tell
@@ -28,7 +27,7 @@ def heartbeat(ledger: Ledger, dump: int, tell: Tell, stop: Stop) -> Iterator[Non
     def beat() -> None:
         while not over.wait(INTERVAL):
             try:
-                ledger.heartbeat(dump, datetime.now(UTC))
+                ledger.dumps.heartbeat(dump)
             except ClaimLost as error:
                 tell(Note(sentence=f"{error}; stopping at once"))
                 stop.soon = stop.now = True  # the transfer's threads look at it block by block

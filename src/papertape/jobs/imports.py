@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +34,7 @@ class Result(NamedTuple):
 
 def choose_all(ledger: Ledger, library: Library) -> list[str]:
     """Return the volumes in the library of which the ledger does not know what lies on them; raises NothingToDo."""
-    tags = sorted(library.loadable() - ledger.seen())
+    tags = sorted(library.loadable() - ledger.imports.seen())
     if not tags:
         raise NothingToDo("the ledger knows what lies on every volume in the library; put the others into slots")
     return tags
@@ -77,7 +76,7 @@ def _enter(ledger: Ledger, inspected: Inspected, registered: Registered) -> Resu
     error = inspected.error
     try:
         if isinstance(found, Whole | Torn | PredecessorVolume):
-            imported = ledger.import_volume(tag, found, registered, datetime.now(UTC))
+            imported = ledger.imports.enter(tag, found, registered)
             error = error or _blame(tag, imported)
         elif isinstance(found, Blank | Foreign):
             error = error or _look(ledger, tag, found)
@@ -93,7 +92,7 @@ def _blame(tag: str, imported: Imported) -> VolumeError | None:
 
 def _look(ledger: Ledger, tag: str, found: Blank | Foreign) -> VolumeError | None:
     """Return what is wrong with a volume on which nothing of papertape's is."""
-    if tag in ledger.seen():
+    if tag in ledger.imports.seen():
         what = "it is blank" if isinstance(found, Blank) else f"it holds {found.found}"
         return VolumeError(
             tag, f"the ledger says that a dump is on it, but {what}; look which cartridge bears this label"

@@ -57,17 +57,17 @@ def plan_recopy(ledger: Ledger, loadable: Collection[str], tag: str, *, from_dis
 
     Raises UserError where there is nothing to make again, VolumeError where no good twin or no blank volume is there.
     """
-    dump = ledger.lacking(tag)
+    dump = ledger.dumps.lacking(tag)
     if dump.format == Format.PREDECESSOR:
         raise UserError(f"volume {tag} is the predecessor's: restore what is on its twin, and `papertape add` that")
     old = next(copy for copy in dump.copies if copy.volume == tag)
     source = None if from_disk else _choose_source(ledger, dump, loadable, tag)
     resumed = old.error == UNFINISHED and tag in loadable
     if resumed:
-        new = Volume(tag, old.uuid, old.copy, ledger.volume(tag).capacity)
+        new = Volume(tag, old.uuid, old.copy, ledger.volumes.one(tag).capacity)
     else:
-        new = ledger.free_volume(old.copy, loadable)
-    needed = sum(item.size for item in ledger.tape_files(dump.id)) + dump.block_size
+        new = ledger.volumes.free_one(old.copy, loadable)
+    needed = sum(item.size for item in ledger.contents.tape_files(dump.id)) + dump.block_size
     if new.capacity < needed:
         raise VolumeError(new.tag, f"holds {new.capacity} bytes, and the copy takes {needed}; name a larger one blank")
     return Recopy(dump, tag, new, source, resumed)
@@ -77,7 +77,7 @@ def _choose_source(ledger: Ledger, dump: DumpRecord, loadable: Collection[str], 
     good = [
         copy
         for copy in dump.copies
-        if copy.volume != tag and not copy.error and ledger.volume(copy.volume).state in _GOOD
+        if copy.volume != tag and not copy.error and ledger.volumes.one(copy.volume).state in _GOOD
     ]
     if not good:
         raise VolumeError(tag, "has no good twin: its data sets can be restored one by one (`papertape restore`)")
@@ -124,28 +124,28 @@ def _claimed(run: Run, task: Recopy, target: Drive) -> Iterator[None]:
     try:
         check_writable(target, task.new, resumed=task.resumed)
     except (VolumeNotBlank, WriteProtected) as error:
-        ledger.set_aside(tag, error.reason)
+        ledger.volumes.set_aside(tag, error.reason)
         raise
     if not task.resumed:
         try:
             context.lab.check_label(tag)
         except VolumeError as error:
-            ledger.set_aside(tag, error.reason)
+            ledger.volumes.set_aside(tag, error.reason)
             raise
-    ledger.replace(task.old, task.new, context.owner, datetime.now(UTC))
+    ledger.dumps.replace(task.old, task.new)
     try:
         context.lab.claim_label(task.dump.id, tag)
         with heartbeat(ledger, task.dump.id, context.tell, context.stop):
             yield
     except BaseException as error:
         reason = str(error) or type(error).__name__
-        ledger.leave_incomplete(task.dump.id, reason, {tag: reason})
+        ledger.dumps.leave_incomplete(task.dump.id, reason, {tag: reason})
         raise
 
 
 def _duplicate(run: Run, task: Recopy, source: str, session: Session) -> Recopied:
     """Copy the good twin ``source``, block for block from tape file 1 on."""
-    context, expected = run.context, run.context.ledger.expected(task.dump.id)
+    context, expected = run.context, run.context.ledger.contents.expected(task.dump.id)
     record = next(item for item in expected.volumes if item.tag == source)
     with (
         session.mounted([source, task.new.tag], session.drives) as (reader, target),
@@ -165,16 +165,16 @@ def _duplicate(run: Run, task: Recopy, source: str, session: Session) -> Recopie
 
 def _rewrite(run: Run, task: Recopy, session: Session) -> Recopied:
     """Write the data sets from disk once more, if the same bytes can be had there."""
-    context, dump, expected = run.context, task.dump, run.context.ledger.expected(task.dump.id)
+    context, dump, expected = run.context, task.dump, run.context.ledger.contents.expected(task.dump.id)
     if dump.created_at is None or expected.rejected:
         raise UserError(f"dump {dump.id} has data sets that were rejected: take the copy from the twin")
-    placed = context.ledger.datasets_of(dump.id)
+    placed = context.ledger.datasets.of_dump(dump.id)
     numbers = {dataset.source: number for _, number, dataset in placed}
     batch = _rebuild_batch(dump, expected, placed)
     check_reproducible(
         batch, expected, created=dump.created_at, datasets=dump.datasets, files=dump.files, size=dump.size
     )
-    check_sources(batch, lambda dataset: context.ledger.dataset_members(dump.id, numbers[dataset.source]))
+    check_sources(batch, lambda dataset: context.ledger.contents.dataset_members(dump.id, numbers[dataset.source]))
     spool = context.settings.spool / batch.dump
     with session.mounted([task.new.tag], session.drives[-1:]) as (target,), _claimed(run, task, target):
         try:
@@ -195,23 +195,23 @@ def _rewrite(run: Run, task: Recopy, session: Session) -> Recopied:
 
 def _record_written(run: Run, task: Recopy, copied: Recopied) -> bool:
     """Record how the copy was written; return whether it is whole, and keep in ``run.error`` why it is not."""
-    ledger, now = run.context.ledger, datetime.now(UTC)
+    ledger = run.context.ledger
     if copied.source:
         run.verifications.append(copied.source)
     if copied.written.error:
-        ledger.replaced(task.dump.id, copied.record, copied.written, now)
+        ledger.dumps.replaced(task.dump.id, copied.record, copied.written)
         run.error = copied.written.error
     elif task.source is None or (copied.source and copied.source.ok):
-        ledger.replaced(task.dump.id, copied.record, copied.written, now)
+        ledger.dumps.replaced(task.dump.id, copied.record, copied.written)
         return True
     elif copied.source is None:
         run.error = Interrupted("stopped while copying")
     else:
         run.error = VerificationFailed([copied.source])
     reason = f"could not be written: {run.error}"
-    ledger.leave_incomplete(task.dump.id, str(run.error), {copied.record.tag: reason})
+    ledger.dumps.leave_incomplete(task.dump.id, str(run.error), {copied.record.tag: reason})
     if copied.source and not copied.source.ok:
-        ledger.record(copied.source, now)
+        ledger.dumps.record_verification(copied.source)
     return False
 
 
@@ -223,7 +223,9 @@ def _read_back(run: Run, task: Recopy, session: Session) -> None:
         session.mounted([tag], [number]) as drives,
         heartbeat(ledger, task.dump.id, context.tell, context.stop),
     ):
-        run.verifications += verify_volumes(ledger.expected(task.dump.id), [tag], drives, context.tell, context.stop)
+        run.verifications += verify_volumes(
+            ledger.contents.expected(task.dump.id), [tag], drives, context.tell, context.stop
+        )
 
 
 def _rebuild_batch(dump: DumpRecord, expected: Expected, placed: Sequence[tuple[int, int, DataSet]]) -> Batch:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +41,7 @@ def register(ledger: Ledger, host: str, paths: Iterable[bytes], md5s: Mapping[by
             continue
         md5 = md5s.get(dataset.path) or md5s.get(dataset.path + b"/" + VISDATA)
         dataset = dataset._replace(md5=md5)
-        yield Registered(dataset, ledger.register(dataset, datetime.now(UTC)), None)
+        yield Registered(dataset, ledger.datasets.register(dataset), None)
 
 
 def _absolute(path: bytes) -> bytes:

@@ -211,14 +211,19 @@ class _Fetching:
         if task.is_predecessor:
             wanted = [item for item in task.extracts if isinstance(item, PredecessorExtract)]
             return restore_predecessor(
-                copy.volume, self._ledger.dump(task.dump).uuid, wanted, device, tell=context.tell, stop=context.stop
+                copy.volume,
+                self._ledger.dumps.one(task.dump).uuid,
+                wanted,
+                device,
+                tell=context.tell,
+                stop=context.stop,
             )
         extracts = [item for item in task.extracts if isinstance(item, Extract)]
         wrong = check_label(device, copy.volume, copy.uuid)
         is_postponed = isinstance(wrong, HeaderDamaged) and len(task.copies) > 1 and not task.is_desperate
         if is_postponed or isinstance(wrong, WrongVolume):
             return Extraction([], [wrong] if wrong else [], is_postponed=is_postponed)
-        expected = self._ledger.expected(task.dump)
+        expected = self._ledger.contents.expected(task.dump)
         record = next((item for item in expected.volumes if item.tag == copy.volume), None)
         if record is None:
             raise VolumeError(copy.volume, "is not known well enough; `papertape volumes import` reads its label")
@@ -242,9 +247,8 @@ class _Fetching:
         files = sum(extracted.files for extracted in extraction.extracted)
         seconds = (ended - started).total_seconds()
         found = tuple(extraction.findings)
-        self._ledger.record(
+        self._ledger.dumps.record_verification(
             Verification(volume, device.number, device.serial, files, extraction.bytes, seconds, started, ended, found),
-            ended,
         )
         self._note_sick(volume, extraction.findings[0].sentence())
 

@@ -90,7 +90,7 @@ def plan_restore(context: Context, wish: Wish, destination: Destination | None) 
 
 
 def _dump_on(ledger: Ledger, volume: str) -> int | None:
-    dump = ledger.dump_of(volume)
+    dump = ledger.dumps.of_volume(volume)
     return None if dump is None else dump.id
 
 
@@ -99,7 +99,7 @@ def _find(ledger: Ledger, wish: Wish) -> Iterator[Kept]:
     seen: set[str] = set()
     for pattern in wish.patterns:
         found = list(
-            ledger.find_kept(pattern, wish.at, wish.dump)
+            ledger.retrieval.find(pattern, wish.at, wish.dump)
         )  # looking at the disk takes long: no query stays open
         yield from (item for item in found if item.source not in seen)
         seen.update(item.source for item in found)
@@ -116,7 +116,7 @@ def is_present(ledger: Ledger, destination: Destination, item: Kept) -> bool:
         return False
     prefix = member_prefix(item)
     held = True
-    for member in ledger.dataset_members(item.dump, item.number):
+    for member in ledger.contents.dataset_members(item.dump, item.number):
         wanted = Wanted("sha256", member.sha256, member.size) if member.kind == FILE else None
         held &= restoration.holds(relative_name(item.source, member.name, prefix), member.kind, wanted)
     return held
@@ -140,7 +140,7 @@ def make_extract(ledger: Ledger, destination: Destination, item: Kept) -> Extrac
     """Return what is to be taken from a volume so that a data set comes into ``destination``."""
     if item.format == Format.PREDECESSOR:
         return make_predecessor_extract(destination, item)
-    members = partial(ledger.dataset_members, item.dump, item.number)
+    members = partial(ledger.contents.dataset_members, item.dump, item.number)
     restoration = begin_restoration(destination, item)
     return Extract(item.source, item.tape_file, item.begin, item.end, member_prefix(item), members, restoration)
 
@@ -178,8 +178,8 @@ def _choose_copies(context: Context, wish: Wish, needed: dict[int, list[Kept]], 
 
 def _find_copies(ledger: Ledger, dump: int, *, is_predecessor: bool) -> list[KeptCopy]:
     """Return the copies of a dump that something was written to: of others the ledger has no label."""
-    begun = {record.tag for record in ledger.volume_records(dump)}
-    return [copy for copy in ledger.kept_copies(dump) if is_predecessor or copy.volume in begun]
+    begun = {record.tag for record in ledger.contents.volume_records(dump)}
+    return [copy for copy in ledger.retrieval.copies(dump) if is_predecessor or copy.volume in begun]
 
 
 def _outside(copy: KeptCopy) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from papertape.errors import Interrupted, UserError, VerificationFailed
@@ -64,15 +63,15 @@ def verify(context: Context, tags: Sequence[str]) -> Iterator[Verification]:
 
 
 def _look_up(ledger: Ledger, tag: str) -> _Wanted:
-    dump = ledger.dump_of(tag)
+    dump = ledger.dumps.of_volume(tag)
     if dump is not None and dump.format == Format.PREDECESSOR:
         return _PredecessorVolume(tag, dump.uuid)
     if dump is not None:
-        expected = ledger.expected(dump.id)
+        expected = ledger.contents.expected(dump.id)
         for record in expected.volumes:
             if record.tag == tag:
                 return _Ours(expected, record)
-    state = ledger.volume(tag).state
+    state = ledger.volumes.one(tag).state
     raise UserError(f"volume {tag} is {state} and holds no finished dump: there is nothing to hold it against")
 
 
@@ -81,5 +80,5 @@ def _verify_some(context: Context, session: Session, wanted: Mapping[str, _Wante
         readings = [each.read(drive, context) for each, drive in zip(wanted.values(), drives, strict=True)]
         verifications = verify_readings(readings, context.tell, context.stop)
         for verification in verifications:  # a robot that is stuck later takes nothing back
-            context.ledger.record(verification, datetime.now(UTC))
+            context.ledger.dumps.record_verification(verification)
     return verifications

@@ -1,7 +1,9 @@
 """The record: what is registered, claimed, written and proven, in one database; knows no tape."""
 
+from papertape.ledger.dumps import UNFINISHED
 from papertape.ledger.imports import Imported, Registered
 from papertape.ledger.ledger import Ledger, open_ledger
+from papertape.ledger.owner import identify_process, is_alive
 from papertape.ledger.patience import Patience
 from papertape.ledger.records import (
     CopyRecord,
@@ -27,7 +29,6 @@ from papertape.ledger.records import (
     Status,
     VolumeStatus,
 )
-from papertape.ledger.replacement import UNFINISHED
 from papertape.ledger.search import match_sources
 
 __all__ = [
@@ -58,6 +59,8 @@ __all__ = [
     "Standing",
     "Status",
     "VolumeStatus",
+    "identify_process",
+    "is_alive",
     "match_sources",
     "open_ledger",
 ]

@@ -2,62 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from papertape.errors import HostError
+from papertape.ledger.claims import read_dump
+from papertape.ledger.database import Database
 from papertape.ledger.records import Extent, Rejected
 from papertape.ledger.schema import COPIES, MEMBERS, REJECTIONS, TAPE_FILES, VOLUMES
-from papertape.volume.members import Member, TapeFile, VolumeRecord
+from papertape.volume.members import Expected, Member, TapeFile, VolumeRecord
 from papertape.volume.names import unquote
 
 PAGE = 5000
 """How many members are asked for at a time."""
 
 
-def page_of_members(connection: Connection, dump: int, start: int) -> list[Member]:
-    """Return the members from the one numbered ``start`` on, at most ``PAGE``, in tape order."""
-    rows = connection.execute(
-        select(*(MEMBERS.c[name] for name in Member._fields))
-        .where(MEMBERS.c.dump_id == dump, MEMBERS.c.seq >= start)
-        .order_by(MEMBERS.c.seq)
-        .limit(PAGE)
-    )
-    return [read_member(Member._make(row)) for row in rows]
+class Contents:
+    """The contents of the dumps of a ledger; every method is one transaction, if it does not say otherwise."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def expected(self, dump: int) -> Expected:
+        """Return what a volume of a written dump must hold; raises UserError if the dump is unknown."""
+        found = self._database.read(read_dump, dump)
+        return Expected(
+            dump=found.uuid,
+            block_size=found.block_size,
+            volumes=self.volume_records(dump),
+            tape_files=self.tape_files(dump),
+            members=partial(self.members, dump),
+            rejected=frozenset(self.rejections(dump)),
+        )
+
+    def members(self, dump: int) -> Iterator[Member]:
+        """Yield every member of a dump from tape file 1 on in tape order, the catalog's own last.
+
+        No transaction stays open between two pages: a tape takes hours to read, and what was written never changes.
+        """
+        start = 0
+        while page := self._database.read(_page, MEMBERS.c.dump_id == dump, start):
+            for seq, member in page:
+                yield member
+                start = seq + 1
+
+    def dataset_members(self, dump: int, number: int) -> Iterator[Member]:
+        """Yield the members of one data set of a dump in tape order, page by page as ``members`` does."""
+        start, its = 0, (MEMBERS.c.dump_id == dump) & (MEMBERS.c.dataset == number)
+        while page := self._database.read(_page, its, start):
+            for seq, member in page:
+                yield member
+                start = seq + 1
+
+    def own_members(self, dump: int) -> list[Member]:
+        """Return the members that papertape added to a dump's tape files from 1 on, in tape order."""
+        own = (MEMBERS.c.dump_id == dump) & MEMBERS.c.dataset.is_(None)
+        query = select(*_MEMBER).where(own).order_by(MEMBERS.c.seq)
+        return self._database.read(
+            lambda connection: [_read_member(Member._make(row)) for row in connection.execute(query)]
+        )
+
+    def extents(self, dump: int) -> list[Extent]:
+        """Return where a dump's data sets lie, rejected ones included, and papertape's own members; in tape order.
+
+        Each ends where the next one begins: between members there is nothing.
+        """
+        place = (MEMBERS.c.tape_file, MEMBERS.c.dataset)
+        query = (
+            select(*place, func.min(MEMBERS.c.offset), func.count())
+            .where(MEMBERS.c.dump_id == dump)
+            .group_by(*place)
+            .order_by(func.min(MEMBERS.c.seq))
+        )
+
+        def look(connection: Connection) -> list[Extent]:
+            sizes = {tape_file.number: tape_file.size for tape_file in tape_files(connection, dump)}
+            found: list[Extent] = []
+            for tape_file, number, begin, members in connection.execute(query):
+                if found and found[-1].tape_file == tape_file:
+                    found[-1] = found[-1]._replace(end=begin)
+                found.append(Extent(-1 if number is None else number, tape_file, begin, sizes[tape_file], members))
+            return found
+
+        return self._database.read(look)
+
+    def rejections(self, dump: int) -> dict[int, Rejected]:
+        """Return the data sets that were rejected while a dump was written, by their number in the dump."""
+        columns = (REJECTIONS.c.number, REJECTIONS.c.source, REJECTIONS.c.reason)
+        query = select(*columns).where(REJECTIONS.c.dump_id == dump).order_by(REJECTIONS.c.number)
+        return self._database.read(
+            lambda connection: {
+                number: Rejected(source, reason) for number, source, reason in connection.execute(query)
+            }
+        )
+
+    def tape_files(self, dump: int) -> tuple[TapeFile, ...]:
+        """Return a dump's tape files from 1 on."""
+        return self._database.read(tape_files, dump)
+
+    def volume_records(self, dump: int) -> tuple[VolumeRecord, ...]:
+        """Return the twins of a written dump with their labels, by copy number."""
+        query = (
+            select(VOLUMES.c.tag, VOLUMES.c.uuid, COPIES.c.copy, COPIES.c.label)
+            .join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
+            .where(COPIES.c.dump_id == dump, COPIES.c.label.is_not(None))
+            .order_by(COPIES.c.copy)
+        )
+        return self._database.read(lambda connection: tuple(_volume_record(*row) for row in connection.execute(query)))
 
 
-def own_members(connection: Connection, dump: int) -> list[Member]:
-    """Return the members that papertape added, from tape file 1 on, in tape order."""
-    columns = [MEMBERS.c[name] for name in Member._fields]
-    own = (MEMBERS.c.dump_id == dump) & MEMBERS.c.dataset.is_(None)
-    rows = connection.execute(select(*columns).where(own).order_by(MEMBERS.c.seq))
-    return [read_member(Member._make(row)) for row in rows]
+_MEMBER = [MEMBERS.c[name] for name in Member._fields]
 
 
-def extents(connection: Connection, dump: int) -> list[Extent]:
-    """Return where each data set lies, and papertape's own members of each tape file, in tape order.
-
-    Each ends where the next one begins: between members there is nothing.
-    """
-    sizes = {tape_file.number: tape_file.size for tape_file in tape_files(connection, dump)}
-    place = (MEMBERS.c.tape_file, MEMBERS.c.dataset)
-    rows = connection.execute(
-        select(*place, func.min(MEMBERS.c.offset), func.count())
-        .where(MEMBERS.c.dump_id == dump)
-        .group_by(*place)
-        .order_by(func.min(MEMBERS.c.seq))
-    )
-    found: list[Extent] = []
-    for tape_file, number, begin, members in rows:
-        if found and found[-1].tape_file == tape_file:
-            found[-1] = found[-1]._replace(end=begin)
-        found.append(Extent(-1 if number is None else number, tape_file, begin, sizes[tape_file], members))
-    return found
+def _page(connection: Connection, its: ColumnElement[bool], start: int) -> list[tuple[int, Member]]:
+    """Return at most ``PAGE`` members from the place ``start`` in the dump on, in tape order, with their places."""
+    query = select(MEMBERS.c.seq, *_MEMBER).where(its, MEMBERS.c.seq >= start).order_by(MEMBERS.c.seq).limit(PAGE)
+    return [(seq, _read_member(Member._make(values))) for seq, *values in connection.execute(query)]
 
 
-def read_member(row: Any) -> Member:
+def _read_member(row: Any) -> Member:
     """Return the member that a row of the ledger says; raises HostError for a name that is none."""
     try:
         name = unquote(row.name)
@@ -70,29 +136,11 @@ def read_member(row: Any) -> Member:
     return member
 
 
-def rejections(connection: Connection, dump: int) -> dict[int, Rejected]:
-    """Return what was rejected while the dump was written, by number in the dump."""
-    columns = (REJECTIONS.c.number, REJECTIONS.c.source, REJECTIONS.c.reason)
-    rows = connection.execute(select(*columns).where(REJECTIONS.c.dump_id == dump).order_by(REJECTIONS.c.number))
-    return {number: Rejected(source, reason) for number, source, reason in rows}
-
-
 def tape_files(connection: Connection, dump: int) -> tuple[TapeFile, ...]:
     """Return a dump's tape files from 1 on."""
     columns = [TAPE_FILES.c[name] for name in TapeFile._fields]
     query = select(*columns).where(TAPE_FILES.c.dump_id == dump).order_by(TAPE_FILES.c.number)
     return tuple(TapeFile(*row) for row in connection.execute(query))
-
-
-def volume_records(connection: Connection, dump: int) -> tuple[VolumeRecord, ...]:
-    """Return the twins of a dump, labels included, by copy number."""
-    rows = connection.execute(
-        select(VOLUMES.c.tag, VOLUMES.c.uuid, COPIES.c.copy, COPIES.c.label)
-        .join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
-        .where(COPIES.c.dump_id == dump, COPIES.c.label.is_not(None))
-        .order_by(COPIES.c.copy)
-    )
-    return tuple(_volume_record(*row) for row in rows)
 
 
 def _volume_record(tag: str, uuid: str, copy: int, label: Mapping[str, Any]) -> VolumeRecord:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
@@ -27,7 +28,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from papertape.clock import Clock
 from papertape.errors import ClaimLost, UserError
+from papertape.ledger.database import Database
 from papertape.ledger.records import Registration, Rejected
 from papertape.ledger.schema import DATASETS, Name, source_key
 from papertape.plan import DataSet
@@ -61,37 +64,123 @@ def chunks(items: Iterable[T]) -> Iterator[list[T]]:
         yield chunk
 
 
-def distinct_chunks(datasets: Iterable[DataSet]) -> Iterator[list[DataSet]]:
-    """Yield ``datasets`` in lists of at most ``CHUNK`` in which no source comes twice."""
+_ENTERING = (Registration.NEW, Registration.AGAIN)
+_REPLACING = (Registration.UPDATED, Registration.AGAIN)
+
+
+class DataSets:
+    """The data sets of a ledger; every method is one transaction, if it does not say otherwise."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def register(self, dataset: DataSet) -> Registration:
+        """Register one data set and say what came of it; raises UserError if it lies inside another, or around one."""
+        return self._database.write(self._register, [dataset])[0]
+
+    def register_many(
+        self, sets: Iterable[DataSet], tell: Callable[[DataSet, Registration], None] | None = None
+    ) -> Counter[Registration]:
+        """Register data sets, some hundreds in a transaction; ``tell`` hears of each once it is in.
+
+        Raises UserError as ``register`` does: those told of before stay registered.
+        """
+        counts: Counter[Registration] = Counter()
+        for chunk in _distinct_chunks(sets):
+            results = self._database.write(self._register, chunk)
+            counts.update(results)
+            if tell is not None:
+                for dataset, result in zip(chunk, results, strict=True):
+                    tell(dataset, result)
+        return counts
+
+    def _register(self, connection: Connection, chunk: Sequence[DataSet]) -> list[Registration]:
+        """Register at most ``CHUNK`` data sets with distinct sources, and say for each what came of it."""
+        keys = [source_key(dataset.source) for dataset in chunk]
+        versions = connection.execute(
+            select(DATASETS).where(DATASETS.c.source_key.in_(keys)).order_by(DATASETS.c.source_key, DATASETS.c.version)
+        )
+        known = {row.source_key: row for row in versions}  # the newest version comes last, and stays
+        results = [_judge(dataset, known.get(key)) for dataset, key in zip(chunk, keys, strict=True)]
+        _refuse_nested(connection, [d for d, result in zip(chunk, results, strict=True) if result in _ENTERING])
+        _replace(connection, chunk, results, known, self._clock())
+        return results
+
+    def pending(self, host: str = "") -> Generator[DataSet, None, None]:
+        """Yield the data sets of ``host`` ("": of all hosts) that wait, ordered by source.
+
+        Streams, in one read transaction: use it up, or close it.
+        """
+        columns = [DATASETS.c[name] for name in DataSet._fields]
+        query = select(*columns).where(*_waiting(host)).order_by(DATASETS.c.source)
+        with self._database.reading() as connection:
+            paged = connection.dialect.name in MYSQL
+            for row in _paged(connection, query, host) if paged else stream(connection, query):
+                yield DataSet(*row)
+
+    def of_dump(self, dump: int) -> tuple[tuple[int, int, DataSet], ...]:
+        """Return the data sets on a dump's tapes in tape order, with their tape files and their numbers."""
+        columns = [DATASETS.c[name] for name in DataSet._fields]
+        query = (
+            select(DATASETS.c.tape_file, DATASETS.c.number, *columns)
+            .where(DATASETS.c.dump_id == dump, DATASETS.c.number.is_not(None))
+            .order_by(DATASETS.c.number)
+        )
+        return self._database.read(
+            lambda connection: tuple(
+                (tape_file, number, DataSet(*values)) for tape_file, number, *values in connection.execute(query)
+            )
+        )
+
+    def reject(self, refused: Iterable[tuple[DataSet, str]]) -> None:
+        """Reject waiting data sets, each with its reason; raises ClaimLost, and rejects none, if one does not wait."""
+        every = list(refused)
+
+        def are_rejected(connection: Connection) -> bool:
+            for chunk in chunks(dataset.id for dataset, _ in every):
+                its = (DATASETS.c.id.in_(chunk)) & (DATASETS.c.state == DataSetState.REJECTED)
+                if connection.scalar(select(func.count()).select_from(DATASETS).where(its)) != len(chunk):
+                    return False
+            return True
+
+        self._database.step(are_rejected, reject, every)
+
+    def rejected(self) -> Iterator[Rejected]:
+        """Yield the rejected data sets, ordered by source; streams, in one read transaction."""
+        columns = (DATASETS.c.source, DATASETS.c.reason)
+        query = select(*columns).where(DATASETS.c.state == DataSetState.REJECTED).order_by(DATASETS.c.source)
+        with self._database.reading() as connection:
+            for row in stream(connection, query):
+                yield Rejected(*row)
+
+    def rejected_unchanged(self, sets: Sequence[DataSet]) -> dict[str, str]:
+        """Return the sources of those that were rejected and have not changed since, with the reasons."""
+        by_key = {source_key(dataset.source): dataset for dataset in sets}
+
+        def look(connection: Connection) -> dict[str, str]:
+            found: dict[str, str] = {}
+            for chunk in chunks(by_key):
+                its = DATASETS.c.source_key.in_(chunk), DATASETS.c.state == DataSetState.REJECTED
+                for row in connection.execute(select(DATASETS).where(*its)):
+                    dataset = by_key[row.source_key]
+                    if dataset.fingerprint == row.fingerprint and dataset.md5 in {None, row.md5}:
+                        found[dataset.source] = row.reason
+            return found
+
+        return self._database.read(look)
+
+
+def _distinct_chunks(sets: Iterable[DataSet]) -> Iterator[list[DataSet]]:
+    """Yield data sets in lists of at most ``CHUNK`` in which no source comes twice."""
     chunk: dict[str, DataSet] = {}
-    for dataset in datasets:
+    for dataset in sets:
         if len(chunk) == CHUNK or dataset.source in chunk:
             yield list(chunk.values())
             chunk = {}
         chunk[dataset.source] = dataset
     if chunk:
         yield list(chunk.values())
-
-
-def register(connection: Connection, chunk: Sequence[DataSet], now: datetime) -> list[Registration]:
-    """Register at most ``CHUNK`` data sets with distinct sources, and say for each what came of it."""
-    keys = [source_key(dataset.source) for dataset in chunk]
-    known = _newest(connection, keys)
-    results = [_judge(dataset, known.get(key)) for dataset, key in zip(chunk, keys, strict=True)]
-    _refuse_nested(connection, [d for d, result in zip(chunk, results, strict=True) if result in _ENTERING])
-    _replace(connection, chunk, results, known, now)
-    return results
-
-
-_ENTERING = (Registration.NEW, Registration.AGAIN)
-_REPLACING = (Registration.UPDATED, Registration.AGAIN)
-
-
-def _newest(connection: Connection, keys: Sequence[str]) -> dict[str, Row[Any]]:
-    rows = connection.execute(
-        select(DATASETS).where(DATASETS.c.source_key.in_(keys)).order_by(DATASETS.c.source_key, DATASETS.c.version)
-    )
-    return {row.source_key: row for row in rows}
 
 
 def _judge(dataset: DataSet, known: Row[Any] | None) -> Registration:
@@ -246,15 +335,6 @@ def _span(source: str) -> dict[str, str]:
     return {"first_inside": f"{folder}/", "first_behind": f"{folder}0"}
 
 
-def pending(connection: Connection, host: str) -> Iterator[DataSet]:
-    """Yield the waiting data sets of ``host`` ("": of all hosts) ordered by source."""
-    columns = [DATASETS.c[name] for name in DataSet._fields]
-    query = select(*columns).where(*_waiting(host)).order_by(DATASETS.c.source)
-    rows = _paged(connection, query, host) if connection.dialect.name in MYSQL else stream(connection, query)
-    for row in rows:
-        yield DataSet._make(row)
-
-
 def _waiting(host: str) -> list[ColumnElement[bool]]:
     waiting: list[ColumnElement[bool]] = [DATASETS.c.state == DataSetState.WAITING]
     if host:  # no host has a colon in its name, and the semicolon is the character behind it
@@ -279,19 +359,6 @@ def _page_end(last: str, host: str) -> Select[Any]:
     for dialect in MYSQL:
         page = page.with_hint(DATASETS, "FORCE INDEX (datasets_state_source)", dialect)
     return select(func.max(page.limit(PAGE).subquery().c.source))
-
-
-def of_dump(connection: Connection, dump: int) -> Iterator[tuple[int, int, DataSet]]:
-    """Yield the data sets on a dump's tapes in tape order, with their tape files and their numbers."""
-    columns = [DATASETS.c[name] for name in DataSet._fields]
-    rows = stream(
-        connection,
-        select(DATASETS.c.tape_file, DATASETS.c.number, *columns)
-        .where(DATASETS.c.dump_id == dump, DATASETS.c.number.is_not(None))
-        .order_by(DATASETS.c.number),
-    )
-    for tape_file, number, *values in rows:
-        yield tape_file, number, DataSet(*values)
 
 
 def claim(connection: Connection, datasets: Iterable[DataSet], dump: int) -> None:
@@ -330,37 +397,3 @@ def reject(connection: Connection, refused: Iterable[tuple[DataSet, str]]) -> No
         )
         if taken.rowcount != 1:
             raise ClaimLost(dataset.source, "taken or changed since the plan; plan again")
-
-
-def are_rejected(connection: Connection, refused: Sequence[tuple[DataSet, str]]) -> bool:
-    """Whether all of ``refused`` are rejected already."""
-    for chunk in chunks(dataset.id for dataset, _ in refused):
-        its = (DATASETS.c.id.in_(chunk)) & (DATASETS.c.state == DataSetState.REJECTED)
-        if connection.scalar(select(func.count()).select_from(DATASETS).where(its)) != len(chunk):
-            return False
-    return True
-
-
-def rejected_as_they_are(connection: Connection, datasets: Sequence[DataSet]) -> dict[str, str]:
-    """Return the sources of those that were rejected and have not changed since, with the reasons."""
-    by_key = {source_key(dataset.source): dataset for dataset in datasets}
-    found: dict[str, str] = {}
-    for chunk in chunks(by_key):
-        its = DATASETS.c.source_key.in_(chunk), DATASETS.c.state == DataSetState.REJECTED
-        for row in connection.execute(select(DATASETS).where(*its)):
-            dataset = by_key[row.source_key]
-            if dataset.fingerprint == row.fingerprint and dataset.md5 in {None, row.md5}:
-                found[dataset.source] = row.reason
-    return found
-
-
-def rejected(connection: Connection) -> Iterator[Rejected]:
-    """Yield the rejected data sets ordered by source."""
-    rows = stream(
-        connection,
-        select(DATASETS.c.source, DATASETS.c.reason)
-        .where(DATASETS.c.state == DataSetState.REJECTED)
-        .order_by(DATASETS.c.source),
-    )
-    for row in rows:
-        yield Rejected(*row)

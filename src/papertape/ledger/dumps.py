@@ -1,111 +1,377 @@
-"""Dumps: who has which, and every step from planned to its end but the last."""
+"""Dumps: who has which, and every step from planned to archived, failed or abandoned."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from papertape import __version__
-from papertape.errors import ClaimLost, UserError, WrongState
-from papertape.ledger import datasets, volumes
-from papertape.ledger.records import CopyRecord, DumpRecord, Held, Owner
-from papertape.ledger.schema import COPIES, DUMPS, VOLUMES
+from papertape.clock import Clock
+from papertape.errors import ClaimLost, EvidenceMissing, UserError
+from papertape.evidence import Verification, Written
+from papertape.ids import DumpId
+from papertape.ledger import datasets, proof, volumes
+from papertape.ledger.claims import NOBODY, dump_on, move, not_mine, owned_by, owner_values, read_dump, record, stands
+from papertape.ledger.database import Database
+from papertape.ledger.records import DumpRecord, Held, Owner
+from papertape.ledger.schema import COPIES, DATASETS, DUMPS, VOLUMES
+from papertape.ledger.written import enter_copy, enter_members, place_datasets, refuse_other_catalog
 from papertape.plan import Batch, Volume
-from papertape.states import DumpState
+from papertape.states import DataSetState, DumpState, VolumeState
+from papertape.volume.catalog import Catalog
+from papertape.volume.members import VolumeRecord
 from papertape.words import enumerate_names
 
-OPEN = (DumpState.PLANNED, DumpState.WRITING, DumpState.WRITTEN, DumpState.VERIFYING)
-OVER = (DumpState.ARCHIVED, DumpState.INCOMPLETE, DumpState.FAILED, DumpState.ABANDONED)
-WHOLE = (DumpState.WRITTEN, DumpState.VERIFYING)
-_NOBODY: dict[str, Any] = {"owner_host": None, "owner_pid": None, "owner_started": None}
+UNFINISHED = "was not written to its end"
+"""The error of a copy that is being made again; it stays if the process that makes it dies."""
+
+_OPEN = (DumpState.PLANNED, DumpState.WRITING, DumpState.WRITTEN, DumpState.VERIFYING)
+_OVER = (DumpState.ARCHIVED, DumpState.INCOMPLETE, DumpState.FAILED, DumpState.ABANDONED)
+_UNWRITTEN = (DumpState.PLANNED, DumpState.WRITING)
+_WHOLE = (DumpState.WRITTEN, DumpState.VERIFYING)
+_SICK = (VolumeState.ASIDE, VolumeState.RETIRED)
 
 
-def owner_values(owner: Owner) -> dict[str, Any]:
-    """Return what a dump's row says of its owner."""
-    return {"owner_host": owner.host, "owner_pid": owner.pid, "owner_started": owner.started}
+class Dumps:
+    """The dumps of a ledger.
 
-
-def _owned_by(owner: Owner | None) -> ColumnElement[bool]:
-    if owner is None:
-        return DUMPS.c.owner_host.is_(None)
-    return and_(*(DUMPS.c[name] == value for name, value in owner_values(owner).items()))
-
-
-def move(
-    connection: Connection, dump: int, mine: Owner | None, sources: Collection[str], to: str, **values: Any
-) -> None:
-    """Bring ``dump`` from one of ``sources`` to the state ``to``, on condition that it is ``mine`` (None: nobody's).
-
-    Raises WrongState if it is in another state, ClaimLost if it belongs to another process.
+    Every method is one transaction. Each step of a dump is on condition that the dump belongs to this ledger, which
+    has claimed it by ``begin``, ``start_verifying``, ``replace`` or ``take_over``, or that it belongs to no process;
+    it raises ClaimLost if not, and WrongState if the dump is in a state from which the step does not lead on.
     """
-    moved = connection.execute(
-        update(DUMPS).where(DUMPS.c.id == dump, DUMPS.c.state.in_(sources), _owned_by(mine)).values(state=to, **values)
-    )
-    if moved.rowcount == 1:
-        return
-    found = one(connection, dump)
-    if found.state not in sources:
-        raise WrongState(dump, found.state, to)
-    raise _not_mine(found)
 
+    def __init__(self, database: Database, owner: Owner, clock: Clock, claimed: set[DumpId]) -> None:
+        self._database = database
+        self._owner = owner
+        self._clock = clock
+        self._claimed = claimed
 
-def stands(connection: Connection, dump: int, state: str, owner: Owner | None) -> bool:
-    """Whether ``dump`` is in that state and ``owner``'s (None: nobody's)."""
-    its = (DUMPS.c.id == dump) & (DUMPS.c.state == state) & _owned_by(owner)
-    return connection.execute(select(DUMPS.c.id).where(its)).first() is not None
+    def begin(self, batch: Batch) -> DumpId:
+        """Claim all that ``batch`` names, reject what it refuses, and return the dump's id.
 
+        A batch with the uuid of a held dump takes that one up. Raises ClaimLost, and claims nothing, if anything was
+        taken or changed since the batch was planned: plan again.
+        """
+        its_uuid = DUMPS.c.uuid == batch.dump
 
-def is_begun(connection: Connection, uuid: str, owner: Owner) -> bool:
-    """Whether ``owner`` has claimed the dump with this uuid."""
-    its = (DUMPS.c.uuid == uuid) & (DUMPS.c.state == DumpState.PLANNED) & _owned_by(owner)
-    return connection.execute(select(DUMPS.c.id).where(its)).first() is not None
+        def is_begun(connection: Connection) -> bool:
+            mine = its_uuid & (DUMPS.c.state == DumpState.PLANNED) & owned_by(self._owner)
+            return connection.execute(select(DUMPS.c.id).where(mine)).first() is not None
 
+        def claim(connection: Connection) -> None:
+            dump = self._claim_dump(connection, batch)
+            _claim_volumes(connection, batch.volumes, dump)
+            datasets.claim(connection, chain.from_iterable(batch.archives), dump)
+            datasets.reject(connection, batch.refused)
 
-def number_of(connection: Connection, uuid: str) -> int:
-    """Return the id of the dump with this uuid, which is there."""
-    return int(connection.execute(select(DUMPS.c.id).where(DUMPS.c.uuid == uuid)).scalar_one())
+        self._database.step(is_begun, claim)
+        dump = DumpId(
+            self._database.read(lambda connection: connection.scalars(select(DUMPS.c.id).where(its_uuid)).one())
+        )
+        self._claimed.add(dump)
+        return dump
 
+    def _claim_dump(self, connection: Connection, batch: Batch) -> DumpId:
+        """Enter a new dump, or take up the held one of this uuid; return its id."""
+        sets = [dataset for archive in batch.archives for dataset in archive]
+        now = self._clock()
+        values = {
+            "datasets": len(sets),
+            "files": sum(dataset.files for dataset in sets),
+            "size": sum(dataset.size for dataset in sets),
+            "block_size": batch.block_size,
+            "version": __version__,
+            "heartbeat_at": now,
+            **owner_values(self._owner),
+        }
+        its_id = select(DUMPS.c.id, DUMPS.c.state).where(DUMPS.c.uuid == batch.dump)
+        found = connection.execute(its_id).first()
+        if found is None:
+            row = {**values, "uuid": batch.dump, "state": DumpState.PLANNED, "started_at": now}
+            connection.execute(insert(DUMPS).values(row))
+            return DumpId(connection.execute(its_id).one().id)
+        held = (DUMPS.c.id == found.id) & (DUMPS.c.state == DumpState.PLANNED) & owned_by(None)
+        taken = connection.execute(update(DUMPS).where(held).values(reason="", **values))
+        if taken.rowcount != 1:
+            raise ClaimLost(f"dump {batch.dump}", f"is {found.state} and not held; plan again")
+        return DumpId(found.id)
 
-def _not_mine(dump: DumpRecord) -> ClaimLost:
-    if dump.owner is None:
-        return ClaimLost(f"dump {dump.id}", "belongs to no process any more; run it again")
-    return ClaimLost(f"dump {dump.id}", f"belongs to process {dump.owner.pid} on {dump.owner.host}")
+    def heartbeat(self, dump: int) -> None:
+        """Say that the dump's process is alive; raises ClaimLost if the dump is not its any more: stop writing.
 
+        Raises HostError where others keep the ledger locked for more than ``BRIEF_SECONDS``, LedgerAway (a HostError)
+        where its server is away, whatever the patience of this ledger.
+        """
 
-def begin(connection: Connection, batch: Batch, owner: Owner, now: datetime) -> None:
-    """Claim all that ``batch`` names for a new dump, or for the held one of this uuid; raises ClaimLost."""
-    sets = [dataset for archive in batch.archives for dataset in archive]
-    counts = {
-        "datasets": len(sets),
-        "files": sum(dataset.files for dataset in sets),
-        "size": sum(dataset.size for dataset in sets),
-        "block_size": batch.block_size,
-        "version": __version__,
-    }
-    dump = _claim_dump(connection, batch.dump, {**counts, **owner_values(owner), "heartbeat_at": now}, now)
-    _claim_volumes(connection, batch.volumes, dump)
-    datasets.claim(connection, chain.from_iterable(batch.archives), dump)
-    datasets.reject(connection, batch.refused)
+        def beat(connection: Connection) -> None:
+            mine = (DUMPS.c.id == dump) & owned_by(self._mine(dump))
+            done = connection.execute(update(DUMPS).where(mine).values(heartbeat_at=self._clock()))
+            if done.rowcount != 1:
+                raise not_mine(read_dump(connection, dump))
 
+        self._database.brief().write(beat)
 
-def _claim_dump(connection: Connection, uuid: str, values: Mapping[str, Any], now: datetime) -> int:
-    found = connection.execute(select(DUMPS.c.id, DUMPS.c.state).where(DUMPS.c.uuid == uuid)).first()
-    if found is None:
-        row = {**values, "uuid": uuid, "state": DumpState.PLANNED, "started_at": now}
-        connection.execute(insert(DUMPS).values(row))
-        return number_of(connection, uuid)
-    taken = connection.execute(
-        update(DUMPS)
-        .where(DUMPS.c.id == found.id, DUMPS.c.state == DumpState.PLANNED, _owned_by(None))
-        .values(reason="", **values)
-    )
-    if taken.rowcount != 1:
-        raise ClaimLost(f"dump {uuid}", f"is {found.state} and not held; plan again")
-    return int(found.id)
+    def start_writing(self, dump: int) -> None:
+        """Say that from now on the volumes are written to; raises WrongState, ClaimLost."""
+        self._step(
+            dump,
+            DumpState.WRITING,
+            lambda connection: self._move(connection, dump, (DumpState.PLANNED,), DumpState.WRITING),
+        )
+
+    def hold(self, dump: int, reason: str) -> None:
+        """Interrupt a dump: its data sets wait, its volumes stay with it, and any process may take it up.
+
+        Raises WrongState, ClaimLost.
+        """
+
+        def hold(connection: Connection) -> None:
+            self._move(connection, dump, _UNWRITTEN, DumpState.PLANNED, reason=reason, **NOBODY)
+            datasets.release(connection, dump)
+
+        self._database.step(partial(stands, dump=dump, state=DumpState.PLANNED, owner=None), hold)
+        self._claimed.discard(DumpId(dump))
+
+    def held(self) -> tuple[Held, ...]:
+        """Return the dumps that are held, oldest first."""
+
+        def look(connection: Connection) -> tuple[Held, ...]:
+            held = (DUMPS.c.state == DumpState.PLANNED) & owned_by(None)
+            rows = connection.execute(select(DUMPS).where(held).order_by(DUMPS.c.id)).all()
+            return tuple(
+                Held(
+                    row.id,
+                    row.uuid,
+                    row.reason,
+                    tuple(Volume(v.tag, v.uuid, v.copy, v.capacity) for v in volumes.of_dump(connection, row.id)),
+                )
+                for row in rows
+            )
+
+        return self._database.read(look)
+
+    def written(self, dump: int, catalog: Catalog, copies: Sequence[Written]) -> None:
+        """Enter what was written: members, places, how each copy went. Rejected data sets leave the dump.
+
+        Those of the dump that are not in the catalog wait again. Raises EvidenceMissing where the catalog is not of
+        this dump, its volumes and its data sets; WrongState, ClaimLost.
+        """
+
+        def enter(connection: Connection) -> None:
+            now = self._clock()
+            values = {"created_at": catalog.created, "block_size": catalog.block_size, "heartbeat_at": now}
+            counts = {"datasets": catalog.datasets, "files": catalog.files, "size": catalog.size}
+            self._move(connection, dump, (DumpState.WRITING,), DumpState.WRITTEN, **values, **counts)
+            refuse_other_catalog(connection, dump, catalog, copies)
+            records = {volume.tag: volume for volume in catalog.volumes}
+            for copy in copies:
+                enter_copy(connection, dump, records[copy.volume], copy, now)
+            enter_members(connection, dump, catalog)
+            chunks = datasets.chunks(catalog.dataset_records())
+            whole = sum(place_datasets(connection, dump, chunk) for chunk in chunks)
+            if whole != catalog.datasets:
+                raise EvidenceMissing(dump, f"the catalog says {catalog.datasets} whole data sets and lists {whole}")
+            datasets.release(connection, dump, unwritten_only=True)
+
+        self._step(dump, DumpState.WRITTEN, enter)
+
+    def start_verifying(self, dump: int) -> None:
+        """Say that this ledger's owner reads a written dump back; once more, if an earlier reading was cut short.
+
+        Raises WrongState, ClaimLost.
+        """
+
+        def start(connection: Connection) -> None:
+            values = {"heartbeat_at": self._clock(), **owner_values(self._owner)}
+            self._move(connection, dump, _WHOLE, DumpState.VERIFYING, **values)
+
+        self._database.step(partial(stands, dump=dump, state=DumpState.VERIFYING, owner=self._owner), start)
+        self._claimed.add(DumpId(dump))
+
+    def commit(self, dump: int, verifications: Sequence[Verification]) -> None:
+        """Say that a dump is archived: its data sets, its volumes and itself, or nothing at all.
+
+        Raises EvidenceMissing unless every copy was written and flushed without error and read back whole and equal,
+        now or before: as many bytes as its label and tape files have, as many files as its catalog has. Raises
+        WrongState, ClaimLost.
+        """
+        self._step(
+            dump,
+            DumpState.ARCHIVED,
+            lambda connection: proof.commit(connection, dump, self._mine(dump), verifications, self._clock()),
+        )
+
+    def fail(
+        self, dump: int, reason: str, *, aside: Mapping[str, str] | None = None, touched: Collection[str] = ()
+    ) -> None:
+        """End a dump that came to nothing: its data sets wait again.
+
+        Set aside are its volumes in ``aside`` (tag: reason), those ``touched``, and those that ``written`` told of as
+        touched; the others are blank again. Raises WrongState, ClaimLost.
+        """
+
+        def fail(connection: Connection) -> None:
+            self._move(connection, dump, _OPEN, DumpState.FAILED, reason=reason, ended_at=self._clock())
+            wrote = select(VOLUMES.c.tag).join(COPIES, COPIES.c.volume_id == VOLUMES.c.id)
+            known = connection.scalars(wrote.where(COPIES.c.dump_id == dump, COPIES.c.touched))
+            volumes.release(connection, dump, reason, aside or {}, {*touched, *known})
+            datasets.release(connection, dump)
+
+        self._step(dump, DumpState.FAILED, fail)
+
+    def leave_incomplete(self, dump: int, reason: str, aside: Mapping[str, str]) -> None:
+        """Say that a dump has a good copy and lacks those on ``aside`` (tag: reason); raises WrongState, ClaimLost.
+
+        Its data sets stay with it: `papertape recopy` makes the copies that it lacks.
+        """
+
+        def leave(connection: Connection) -> None:
+            self._move(connection, dump, _WHOLE, DumpState.INCOMPLETE, reason=reason)
+            for volume in volumes.of_dump(connection, dump):
+                if volume.tag in aside:
+                    volumes.set_aside(connection, volume.id, aside[volume.tag])
+
+        self._step(dump, DumpState.INCOMPLETE, leave)
+
+    def abandon(self, dump: int, reason: str) -> None:
+        """End a dump that never touched a tape: all it had claimed is free again; raises WrongState, ClaimLost."""
+
+        def abandon(connection: Connection) -> None:
+            self._move(connection, dump, _UNWRITTEN, DumpState.ABANDONED, reason=reason, ended_at=self._clock())
+            volumes.release(connection, dump, reason, {}, set())
+            datasets.release(connection, dump)
+
+        self._step(dump, DumpState.ABANDONED, abandon)
+
+    def lacking(self, tag: str) -> DumpRecord:
+        """Return the dump whose copy on the volume is to be made again; raises UserError if there is none such."""
+        return self._database.read(_find_lacking, tag)
+
+    def replace(self, old: str, new: Volume) -> DumpId:
+        """Give the blank volume ``new`` to a dump in the place of ``old``, and return the dump's id.
+
+        The dump is as if written and not verified yet, and this ledger's owner has it: nothing of it counts as
+        archived until it is proven again. Raises UserError, ClaimLost.
+        """
+
+        def replace(connection: Connection) -> None:
+            dump = _find_lacking(connection, old)
+            values = {"state": DumpState.VERIFYING, "heartbeat_at": self._clock(), **owner_values(self._owner)}
+            as_found = (DUMPS.c.id == dump.id) & (DUMPS.c.state == dump.state)
+            if connection.execute(update(DUMPS).where(as_found).values(**values)).rowcount != 1:
+                raise ClaimLost(f"dump {dump.id}", "another process has taken it up already")
+            if new.tag != old:
+                _take_out(connection, dump.id, old, new.tag)
+            _put_in(connection, dump.id, new)
+
+        self._database.step(partial(volumes.is_claimed, volume=new), replace)
+        its = select(VOLUMES.c.dump_id).where(VOLUMES.c.tag == new.tag)
+        dump = DumpId(self._database.read(lambda connection: connection.scalars(its).one()))
+        self._claimed.add(dump)
+        return dump
+
+    def replaced(self, dump: int, volume: VolumeRecord, copy: Written) -> None:
+        """Enter how the copy that was made again was written; raises WrongState, ClaimLost."""
+
+        def enter(connection: Connection) -> None:
+            now = self._clock()
+            self._move(connection, dump, (DumpState.VERIFYING,), DumpState.VERIFYING, heartbeat_at=now)
+            enter_copy(connection, dump, volume, copy, now)
+
+        self._database.write(enter)
+
+    def record_verification(self, verification: Verification) -> bool:
+        """Enter a verification made by itself, and return whether it proves its volume.
+
+        If not, the volume is set aside, and what lies on it is not deletable any more. Raises UserError for an
+        unknown volume.
+        """
+        now = self._clock()  # outside of the transaction: one that is made again is known by it
+        return self._database.write(proof.record, verification, now)
+
+    def dismiss(self, dump: int) -> None:
+        """Let a dump that is over belong to nobody: nothing is left to be done for it.
+
+        One that is not over, or is another process's, stays as it is.
+        """
+
+        def dismiss(connection: Connection) -> None:
+            mine = (DUMPS.c.id == dump) & DUMPS.c.state.in_(_OVER) & owned_by(self._mine(dump))
+            connection.execute(update(DUMPS).where(mine).values(**NOBODY))
+
+        self._database.write(dismiss)
+
+    def orphans(self, alive: Callable[[Owner], bool]) -> list[DumpRecord]:
+        """Return the dumps that are not over and whose owner is not ``alive``, oldest first."""
+        return self._ownerless(_OPEN, alive)
+
+    def undismissed(self, alive: Callable[[Owner], bool]) -> list[DumpRecord]:
+        """Return the dumps that are over and were never dismissed, and whose owner is not ``alive``, oldest first."""
+        return self._ownerless(_OVER, alive)
+
+    def _ownerless(self, states: Collection[DumpState], alive: Callable[[Owner], bool]) -> list[DumpRecord]:
+        query = select(DUMPS).where(DUMPS.c.state.in_(states), DUMPS.c.owner_host.is_not(None)).order_by(DUMPS.c.id)
+
+        def look(connection: Connection) -> list[DumpRecord]:
+            return [record(connection, row) for row in connection.execute(query).all()]
+
+        # Whether a process is alive is looked up after the transaction: that may take a while.
+        return [dump for dump in self._database.read(look) if dump.owner is not None and not alive(dump.owner)]
+
+    def take_over(self, dump: DumpRecord) -> None:
+        """Make this ledger's owner the owner of an orphan; raises ClaimLost if it is not any more as ``dump`` says."""
+
+        def take(connection: Connection) -> None:
+            as_found = (DUMPS.c.id == dump.id) & (DUMPS.c.state == dump.state) & owned_by(dump.owner)
+            values = {"heartbeat_at": self._clock(), **owner_values(self._owner)}
+            if connection.execute(update(DUMPS).where(as_found).values(**values)).rowcount != 1:
+                raise ClaimLost(f"dump {dump.id}", "another process has taken it up already")
+
+        self._database.step(partial(stands, dump=dump.id, state=dump.state, owner=self._owner), take)
+        self._claimed.add(DumpId(dump.id))
+
+    def one(self, dump: int) -> DumpRecord:
+        """Return one dump; raises UserError if it is unknown."""
+        return self._database.read(read_dump, dump)
+
+    def all(self) -> tuple[DumpRecord, ...]:
+        """Return every dump, newest first."""
+
+        def look(connection: Connection) -> tuple[DumpRecord, ...]:
+            rows = connection.execute(select(DUMPS).order_by(DUMPS.c.id.desc())).all()
+            return tuple(record(connection, row) for row in rows)
+
+        return self._database.read(look)
+
+    def incomplete(self) -> list[DumpRecord]:
+        """Return the dumps that have a good copy and lack another, oldest first."""
+
+        def look(connection: Connection) -> list[DumpRecord]:
+            its = select(DUMPS).where(DUMPS.c.state == DumpState.INCOMPLETE).order_by(DUMPS.c.id)
+            return [record(connection, row) for row in connection.execute(its).all()]
+
+        return self._database.read(look)
+
+    def of_volume(self, tag: str) -> DumpRecord | None:
+        """Return the dump on a volume, None for one that has none; raises UserError for an unknown volume."""
+        return self._database.read(dump_on, tag)
+
+    def _mine(self, dump: int) -> Owner | None:
+        """Return who must own ``dump`` for a step of this ledger: its owner if it has claimed it, else nobody."""
+        return self._owner if dump in self._claimed else None
+
+    def _step(self, dump: int, to: DumpState, work: Callable[[Connection], object]) -> None:
+        """Do ``work``, which brings a dump to the state ``to``, once, however often the server goes away."""
+        self._database.step(partial(stands, dump=dump, state=to, owner=self._mine(dump)), work)
+
+    def _move(
+        self, connection: Connection, dump: int, sources: Collection[DumpState], to: DumpState, **values: Any
+    ) -> None:
+        move(connection, dump, self._mine(dump), sources, to, **values)
 
 
 def _claim_volumes(connection: Connection, batch: Sequence[Volume], dump: int) -> None:
@@ -122,145 +388,37 @@ def _claim_volumes(connection: Connection, batch: Sequence[Volume], dump: int) -
         connection.execute(insert(COPIES), rows)
 
 
-def heartbeat(connection: Connection, dump: int, mine: Owner | None, now: datetime) -> None:
-    """Say that the dump's process is alive; raises ClaimLost if the dump is not its any more."""
-    done = connection.execute(update(DUMPS).where(DUMPS.c.id == dump, _owned_by(mine)).values(heartbeat_at=now))
-    if done.rowcount != 1:
-        raise _not_mine(one(connection, dump))
+def _find_lacking(connection: Connection, tag: str) -> DumpRecord:
+    """Return the dump whose copy on ``tag`` is not good; raises UserError if there is nothing to make again."""
+    volume = volumes.one(connection, tag)
+    dump = dump_on(connection, tag)
+    if dump is None or not (dump.is_incomplete or dump.state == DumpState.ARCHIVED):
+        raise UserError(f"volume {tag} is {volume.state} and holds no copy of a dump that could be made again")
+    if volume.state not in _SICK:
+        remedy = f"if it is lost or torn, say so first (`papertape volumes retire {tag} --reason lost`)"
+        raise UserError(f"volume {tag} is {volume.state} and not known to be bad; {remedy}")
+    return dump
 
 
-def hold(connection: Connection, dump: int, mine: Owner | None, reason: str) -> None:
-    """Keep the volumes for this very dump, let its data sets wait, and let any process take it up."""
-    move(connection, dump, mine, (DumpState.PLANNED, DumpState.WRITING), DumpState.PLANNED, reason=reason, **_NOBODY)
-    datasets.release(connection, dump)
-
-
-def held(connection: Connection) -> tuple[Held, ...]:
-    """Return the dumps that are held, oldest first."""
-    rows = connection.execute(
-        select(DUMPS).where(DUMPS.c.state == DumpState.PLANNED, _owned_by(None)).order_by(DUMPS.c.id)
-    ).all()
-    return tuple(Held(row.id, row.uuid, row.reason, _volumes_of(connection, row.id)) for row in rows)
-
-
-def _volumes_of(connection: Connection, dump: int) -> tuple[Volume, ...]:
-    return tuple(Volume(row.tag, row.uuid, row.copy, row.capacity) for row in volumes.of_dump(connection, dump))
-
-
-def fail(
-    connection: Connection,
-    dump: int,
-    mine: Owner | None,
-    reason: str,
-    now: datetime,
-    *,
-    aside: Mapping[str, str],
-    touched: Collection[str],
-) -> None:
-    """End a dump that came to nothing: its data sets wait again, its volumes are aside, or blank if never touched."""
-    move(connection, dump, mine, OPEN, DumpState.FAILED, reason=reason, ended_at=now)
-    wrote = select(VOLUMES.c.tag).join(COPIES, COPIES.c.volume_id == VOLUMES.c.id)
-    known = connection.scalars(wrote.where(COPIES.c.dump_id == dump, COPIES.c.touched))
-    volumes.release(connection, dump, reason, aside, {*touched, *known})
-    datasets.release(connection, dump)
-
-
-def leave_incomplete(
-    connection: Connection, dump: int, mine: Owner | None, reason: str, aside: Mapping[str, str]
-) -> None:
-    """Say that a dump has good copies and lacks those on ``aside`` (tag: reason), which can be made again from them."""
-    move(connection, dump, mine, WHOLE, DumpState.INCOMPLETE, reason=reason)
-    for volume in volumes.of_dump(connection, dump):
-        if volume.tag in aside:
-            volumes.set_aside(connection, volume.id, aside[volume.tag])
-
-
-def incomplete(connection: Connection) -> list[DumpRecord]:
-    """Return the dumps that lack a good copy and have one, oldest first."""
-    its = select(DUMPS).where(DUMPS.c.state == DumpState.INCOMPLETE)
-    rows = connection.execute(its.order_by(DUMPS.c.id)).all()
-    return [_record(connection, row) for row in rows]
-
-
-def abandon(connection: Connection, dump: int, mine: Owner | None, reason: str, now: datetime) -> None:
-    """End a dump that never touched a tape: its data sets wait again, its volumes are blank again."""
-    begun = (DumpState.PLANNED, DumpState.WRITING)
-    move(connection, dump, mine, begun, DumpState.ABANDONED, reason=reason, ended_at=now)
-    volumes.release(connection, dump, reason, {}, set())
-    datasets.release(connection, dump)
-
-
-def owned(connection: Connection, states: Collection[str]) -> list[DumpRecord]:
-    """Return the dumps in ``states`` that belong to a process, oldest first."""
-    rows = connection.execute(
-        select(DUMPS).where(DUMPS.c.state.in_(states), DUMPS.c.owner_host.is_not(None)).order_by(DUMPS.c.id)
-    )
-    return [_record(connection, row) for row in rows.all()]
-
-
-def dismiss(connection: Connection, dump: int, mine: Owner | None) -> None:
-    """Let a dump of one's own that is over belong to nobody; one that is not over stays as it is."""
+def _take_out(connection: Connection, dump: int, old: str, new: str) -> None:
+    """Take ``old`` out of the dump; it stays out of use, and says by what it was replaced."""
+    the_id, reason = connection.execute(select(VOLUMES.c.id, VOLUMES.c.reason).where(VOLUMES.c.tag == old)).one()
+    connection.execute(delete(COPIES).where(COPIES.c.dump_id == dump, COPIES.c.volume_id == the_id))
     connection.execute(
-        update(DUMPS).where(DUMPS.c.id == dump, DUMPS.c.state.in_(OVER), _owned_by(mine)).values(**_NOBODY)
+        update(VOLUMES).where(VOLUMES.c.id == the_id).values(dump_id=None, reason=f"replaced by {new}: {reason}")
     )
 
 
-def take_over(connection: Connection, dump: DumpRecord, owner: Owner, now: datetime) -> None:
-    """Make ``owner`` the owner of a dump found as ``dump`` says; raises ClaimLost if that is not so any more."""
-    taken = connection.execute(
-        update(DUMPS)
-        .where(DUMPS.c.id == dump.id, DUMPS.c.state == dump.state, _owned_by(dump.owner))
-        .values(heartbeat_at=now, **owner_values(owner))
-    )
-    if taken.rowcount != 1:
-        raise ClaimLost(f"dump {dump.id}", "another process has taken it up already")
-
-
-def start_verifying(connection: Connection, dump: int, mine: Owner | None, owner: Owner, now: datetime) -> None:
-    """Say that the dump's copies are being read back by ``owner``; once more, if a reading was cut short."""
-    move(connection, dump, mine, WHOLE, DumpState.VERIFYING, heartbeat_at=now, **owner_values(owner))
-
-
-def one(connection: Connection, dump: int) -> DumpRecord:
-    """Return the dump with this id; raises UserError if there is none."""
-    row = connection.execute(select(DUMPS).where(DUMPS.c.id == dump)).first()
-    if row is None:
-        raise UserError(f"dump {dump} is not in the ledger; see `papertape status`")
-    return _record(connection, row)
-
-
-def by_uuid(connection: Connection, uuid: str) -> DumpRecord | None:
-    """Return the dump with this uuid, None if there is none."""
-    row = connection.execute(select(DUMPS).where(DUMPS.c.uuid == uuid)).first()
-    return None if row is None else _record(connection, row)
-
-
-def of_volume(connection: Connection, tag: str) -> DumpRecord | None:
-    """Return the dump that lies on a volume or has claimed it, None for a blank one; raises UserError if unknown."""
-    uuid = volumes.one(connection, tag).dump
-    return None if uuid is None else by_uuid(connection, uuid)
-
-
-def every(connection: Connection) -> Iterator[DumpRecord]:
-    """Yield every dump, newest first."""
-    for row in connection.execute(select(DUMPS).order_by(DUMPS.c.id.desc())).all():
-        yield _record(connection, row)
-
-
-def _record(connection: Connection, row: Row[Any]) -> DumpRecord:
-    known = row._asdict()
-    host = known.pop("owner_host")
-    pid, started = known.pop("owner_pid"), known.pop("owner_started")
-    owner = None if host is None else Owner(host, pid, started)
-    return DumpRecord(owner=owner, copies=_copies(connection, row.id), **known)
-
-
-def _copies(connection: Connection, dump: int) -> tuple[CopyRecord, ...]:
-    columns = [column for column in COPIES.c if column.name not in ("dump_id", "volume_id", "label")]
-    rows = connection.execute(
-        select(VOLUMES.c.tag.label("volume"), VOLUMES.c.uuid, *columns)
-        .join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
-        .where(COPIES.c.dump_id == dump)
-        .order_by(COPIES.c.copy)
-    )
-    return tuple(CopyRecord(**row._asdict()) for row in rows)
+def _put_in(connection: Connection, dump: int, new: Volume) -> None:
+    """Give the blank volume ``new`` to the dump, whose data sets and good volumes are claimed by it once more."""
+    its = (DATASETS.c.dump_id == dump) & (DATASETS.c.state == DataSetState.ARCHIVED)
+    connection.execute(update(DATASETS).where(its).values(state=DataSetState.CLAIMED))
+    good = (VOLUMES.c.dump_id == dump) & (VOLUMES.c.state == VolumeState.ARCHIVED)
+    connection.execute(update(VOLUMES).where(good).values(state=VolumeState.CLAIMED))
+    own = (VOLUMES.c.tag == new.tag) & (VOLUMES.c.dump_id == dump) & (VOLUMES.c.uuid == new.uuid)
+    connection.execute(update(VOLUMES).where(own).values(state=VolumeState.CLAIMED, reason=""))
+    volumes.claim(connection, [new], dump)
+    the_id = connection.scalar(select(VOLUMES.c.id).where(VOLUMES.c.tag == new.tag))
+    connection.execute(delete(COPIES).where(COPIES.c.dump_id == dump, COPIES.c.volume_id == the_id))
+    row = {"dump_id": dump, "volume_id": the_id, "copy": new.copy, "touched": True, "error": UNFINISHED}
+    connection.execute(insert(COPIES).values(row))

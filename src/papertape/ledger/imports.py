@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from papertape.clock import Clock
 from papertape.errors import VolumeError
-from papertape.ledger import contents, dumps, places, proof
+from papertape.ledger import contents, history, places, proof
 from papertape.ledger import written as evidence
+from papertape.ledger.claims import dump_on, read_dump
+from papertape.ledger.database import Database
 from papertape.ledger.schema import COPIES, DATASETS, DUMPS, MEMBERS, VOLUMES
 from papertape.states import DataSetState, DumpState, Format, VolumeState
 from papertape.volume.members import DataSetRecord, VolumeRecord
@@ -62,7 +65,36 @@ class _Copy(NamedTuple):
     values: dict[str, Any]
 
 
-class Import:
+class Imports:
+    """What the volumes that come into a ledger say of themselves; every method is one transaction."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def seen(self) -> frozenset[str]:
+        """Return the volumes of which it is known what lies on them: not those that only a twin's catalog names."""
+        return self._database.read(history.seen_volumes)
+
+    def enter(self, tag: str, found: Whole | Torn | PredecessorVolume, registered: Registered) -> Imported:
+        """Enter what a volume says of itself, and return what came of it; what is known already stays as it is.
+
+        With the last of its copies the dump is archived, though not verified: nothing of it is deletable before every
+        copy was read back. Raises VolumeError, and enters nothing, where the ledger knows something else of this
+        volume or this dump; FormatError for a data set that is on it twice.
+        """
+        with self._database.writing() as connection:
+            volume = _Import(connection, tag, registered, self._clock())
+            if isinstance(found, Torn):
+                return volume.torn(found)
+            imported = volume.whole(found) if isinstance(found, Whole) else volume.predecessor(found)
+            dump = dump_on(connection, tag)
+            if dump is not None:
+                history.forget(connection, dump.id, dump.format, tag)
+            return imported
+
+
+class _Import:
     """One volume on its way into the ledger, in one transaction; all methods raise VolumeError for a contradiction."""
 
     def __init__(self, connection: Connection, tag: str, registered: Registered, now: datetime) -> None:
@@ -148,7 +180,7 @@ class Import:
         if volume is None or volume.dump_id is None:
             return
         if dump is None or volume.dump_id != dump.id or (uuid and volume.uuid and volume.uuid != uuid):
-            known = dumps.one(self._connection, volume.dump_id).uuid
+            known = read_dump(self._connection, volume.dump_id).uuid
             reason = f"the ledger says that dump {known} is on it, and the tape holds another recording"
             raise VolumeError(self._tag, f"{reason}: nothing was changed; look which cartridge bears this label")
 
@@ -268,7 +300,7 @@ class Import:
         rows = self._copies(dump)
         good = [row for row in rows if row.flushed_at and not row.error and row.state in _TAKEN]
         complete = len(good) == len(rows) and len(good) >= wanted
-        if complete or dumps.one(self._connection, dump).state == DumpState.ARCHIVED:
+        if complete or read_dump(self._connection, dump).state == DumpState.ARCHIVED:
             self._connection.execute(update(DUMPS).where(DUMPS.c.id == dump).values(reason=""))
             proof.say_archived(self._connection, dump)
             return
@@ -280,7 +312,7 @@ class Import:
         volume = self._connection.execute(select(VOLUMES).where(VOLUMES.c.tag == self._tag)).one()
         if volume.dump_id is None:
             return Imported(None, None, volume.state, volume.reason, changed)
-        dump = dumps.one(self._connection, volume.dump_id)
+        dump = read_dump(self._connection, volume.dump_id)
         return Imported(dump.uuid, dump.state, volume.state, volume.reason, changed)
 
 
@@ -350,15 +382,3 @@ def predecessor_records(catalog: PredecessorCatalog) -> Iterator[DataSetRecord]:
             fingerprint="",
             reason="",
         )
-
-
-def seen(connection: Connection) -> frozenset[str]:
-    """Return the volumes of which the ledger knows what lies on them: not those that only a twin's catalog names."""
-    unseen = (COPIES.c.flushed_at.is_(None)) & (COPIES.c.error.is_(None)) & (COPIES.c.label.is_(None))
-    query = (
-        select(VOLUMES.c.tag)
-        .join(DUMPS, VOLUMES.c.dump_id == DUMPS.c.id)
-        .outerjoin(COPIES, (COPIES.c.volume_id == VOLUMES.c.id) & (COPIES.c.dump_id == VOLUMES.c.dump_id))
-        .where((DUMPS.c.state != DumpState.INCOMPLETE) | COPIES.c.volume_id.is_(None) | ~unseen)
-    )
-    return frozenset(connection.scalars(query))

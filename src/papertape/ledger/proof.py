@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from papertape import __version__
-from papertape.errors import EvidenceMissing, UserError
+from papertape.errors import EvidenceMissing
 from papertape.evidence import Verification
 from papertape.ledger import volumes
-from papertape.ledger.dumps import move, one
+from papertape.ledger.claims import move, read_dump, unknown_volume
 from papertape.ledger.records import DumpRecord, Owner
 from papertape.ledger.schema import COPIES, DATASETS, DUMPS, TAPE_FILES, VERIFICATIONS, VOLUMES
 from papertape.states import DataSetState, DumpState, Format, VolumeState
@@ -44,7 +44,7 @@ def commit(
     """
     move(connection, dump, mine, (DumpState.VERIFYING,), DumpState.VERIFYING, heartbeat_at=now, ended_at=now, reason="")
     claimed = volumes.of_dump(connection, dump)
-    found = one(connection, dump)
+    found = read_dump(connection, dump)
     _refuse_unproven(connection, found, claimed, verifications)
     _refuse_miscounted(connection, found)
     by_tag = {volume.tag: volume.id for volume in claimed}
@@ -117,10 +117,12 @@ def record(connection: Connection, verification: Verification, now: datetime) ->
     """Enter a verification made by itself; a volume that is not good is set aside. Return whether it is good."""
     volume = connection.execute(select(VOLUMES).where(VOLUMES.c.tag == verification.volume)).first()
     if volume is None:
-        raise UserError(f"volume {verification.volume} is not registered; see `papertape volumes show`")
+        raise unknown_volume(verification.volume)
     dump = volume.dump_id
     wrong = (
-        "the ledger knows no dump on it" if dump is None else _wrong(connection, one(connection, dump), verification)
+        "the ledger knows no dump on it"
+        if dump is None
+        else _wrong(connection, read_dump(connection, dump), verification)
     )
     _enter(connection, volume.id, dump, verification, wrong, now)
     if wrong:

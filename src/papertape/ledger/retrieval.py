@@ -6,39 +6,60 @@ from collections.abc import Iterator
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from papertape.ledger import search
-from papertape.ledger.contents import PAGE, read_member
+from papertape.ledger.database import Database
 from papertape.ledger.records import Found, Kept, KeptCopy
 from papertape.ledger.schema import COPIES, DATASETS, DUMPS, MEMBERS, VOLUMES
-from papertape.volume.members import Member
 
 
-def find_kept(
-    connection: Connection, lookup: Connection, pattern: str, at: datetime | None, dump: int | None
-) -> Iterator[Kept]:
-    """Yield the newest version of each data set that matches and is on tape, ordered by source.
+class Retrieval:
+    """What the tapes of a ledger can give back."""
 
-    ``at`` passes over what was written later, ``dump`` over what is not in that dump; ``lookup`` is a connection to ask
-    for each while ``connection`` has still more.
-    """
-    written = {row.id: row for row in connection.execute(select(DUMPS.c.id, DUMPS.c.created_at, DUMPS.c.format))}
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def fits(found: Found) -> bool:
-        if found.number is None or found.dump is None or dump not in {None, found.dump}:
-            return False
-        created = written[found.dump].created_at
-        return at is None or (created is not None and created <= at)
+    def find(self, pattern: str, at: datetime | None = None, dump: int | None = None) -> Iterator[Kept]:
+        """Yield the newest version of each data set that matches as in ``Search.find`` and is on tape, by source.
 
-    for _, versions in groupby(search.find(connection, pattern), attrgetter("source")):
-        chosen = None
-        for version in filter(fits, versions):
-            chosen = version
-        if chosen is not None and chosen.dump is not None:
-            yield from _place(lookup, chosen, written[chosen.dump].format)
+        ``at`` passes over what was written later, ``dump`` over what is not in that dump. Streams, in one read
+        transaction: use it up, or drop it.
+        """
+        # A second connection looks up each while the first has still more.
+        with self._database.reading() as connection, self._database.reading() as lookup:
+            dumps = connection.execute(select(DUMPS.c.id, DUMPS.c.created_at, DUMPS.c.format))
+            written = {row.id: row for row in dumps}
+
+            def fits(found: Found) -> bool:
+                if found.number is None or found.dump is None or dump not in {None, found.dump}:
+                    return False
+                created = written[found.dump].created_at
+                return at is None or (created is not None and created <= at)
+
+            for _, versions in groupby(search.find(connection, pattern), attrgetter("source")):
+                chosen = None
+                for version in filter(fits, versions):
+                    chosen = version
+                if chosen is not None and chosen.dump is not None:
+                    yield from _place(lookup, chosen, written[chosen.dump].format)
+
+    def copies(self, dump: int) -> tuple[KeptCopy, ...]:
+        """Return the volumes with copies of a dump by copy number, whether they are good or not."""
+        columns = (VOLUMES.c.tag, VOLUMES.c.uuid, VOLUMES.c.state, VOLUMES.c.location)
+        query = (
+            select(*columns, COPIES.c.error, COPIES.c.verified_at)
+            .join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
+            .where(COPIES.c.dump_id == dump)
+            .order_by(COPIES.c.copy)
+        )
+        return self._database.read(
+            lambda connection: tuple(
+                KeptCopy(row.tag, row.uuid or "", row.state, row.location, row.error or "", row.verified_at is not None)
+                for row in connection.execute(query)
+            )
+        )
 
 
 def _place(connection: Connection, found: Found, form: str) -> Iterator[Kept]:
@@ -67,29 +88,3 @@ def _end(connection: Connection, found: Found) -> int:
         return 0
     behind = (MEMBERS.c.dump_id == found.dump) & (MEMBERS.c.seq == last + 1)
     return int(connection.scalar(select(MEMBERS.c.offset).where(behind)) or 0)
-
-
-def page_of_dataset(connection: Connection, dump: int, number: int, start: int) -> list[tuple[int, Member]]:
-    """Return members of a data set from the place ``start`` in the dump on, at most ``PAGE``, with their places."""
-    rows = connection.execute(
-        select(MEMBERS.c.seq, *(MEMBERS.c[name] for name in Member._fields))
-        .where(MEMBERS.c.dump_id == dump, MEMBERS.c.dataset == number, MEMBERS.c.seq >= start)
-        .order_by(MEMBERS.c.seq)
-        .limit(PAGE)
-    )
-    return [(seq, read_member(Member._make(values))) for seq, *values in rows]
-
-
-def copies_of(connection: Connection, dump: int) -> tuple[KeptCopy, ...]:
-    """Return the copies of a dump by copy number, whether they are good or not."""
-    rows = connection.execute(
-        select(VOLUMES.c.tag, VOLUMES.c.uuid, VOLUMES.c.state, VOLUMES.c.location, COPIES.c.error, COPIES.c.verified_at)
-        .join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
-        .where(COPIES.c.dump_id == dump)
-        .order_by(COPIES.c.copy)
-    )
-    return tuple(_copy(row) for row in rows)
-
-
-def _copy(row: Any) -> KeptCopy:
-    return KeptCopy(row.tag, row.uuid or "", row.state, row.location, row.error or "", row.verified_at is not None)

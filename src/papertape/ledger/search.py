@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import StrEnum
 from fnmatch import translate
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Row, func, select
 
-from papertape.ledger.records import Deletable, Found, FoundCopy, FoundFile, Status
+from papertape.ledger.database import Database
+from papertape.ledger.records import Deletable, Found, FoundCopy, FoundFile
 from papertape.ledger.schema import COPIES, DATASETS, DUMPS, LAB_ROWS, MEMBERS, VOLUMES
 from papertape.sql.rows import MYSQL, stream
 from papertape.states import DataSetState, DumpState, Format, LabKind, LabState, VolumeState
@@ -19,63 +19,62 @@ _GLOB = re.compile(r"[*?\[]")
 _ESCAPE = "!"
 
 
-def status(connection: Connection) -> Status:
-    """Count everything."""
-    sizes = connection.execute(
-        select(DATASETS.c.state, func.count(), func.sum(DATASETS.c.size)).group_by(DATASETS.c.state)
-    ).all()
-    return Status(
-        datasets=_every_state(DataSetState, {state: count for state, count, _ in sizes}),
-        bytes=_every_state(DataSetState, {state: int(size) for state, _, size in sizes}),
-        volumes=_every_state(VolumeState, _counts(connection, VOLUMES)),
-        dumps=_every_state(DumpState, _counts(connection, DUMPS)),
-    )
+class Search:
+    """What can be looked up in a ledger by source; the iterators stream, each in one read transaction."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-def _every_state(states: type[StrEnum], counts: dict[str, int]) -> dict[str, int]:
-    return {state.value: counts.get(state.value, 0) for state in states}
+    def deletable(self) -> Iterator[Deletable]:
+        """Yield the newest versions that are archived and in doubt on no copy, ordered by source.
 
+        Of those that came from the lab's own table, only what the lab was told: whoever has the row now may still want
+        the file.
+        """
+        newer = DATASETS.alias("newer")
+        superseded = select(newer.c.id).where(
+            newer.c.source_key == DATASETS.c.source_key, newer.c.version > DATASETS.c.version
+        )
+        untold = select(LAB_ROWS.c.id).where(
+            LAB_ROWS.c.kind == LabKind.FILE,
+            LAB_ROWS.c.source_key == DATASETS.c.source_key,
+            LAB_ROWS.c.state.in_((LabState.CLAIMED, LabState.FOREIGN)),
+        )
+        doubtful = (
+            select(COPIES.c.dump_id)
+            .join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
+            .where(COPIES.c.dump_id == DUMPS.c.id)
+            .where(COPIES.c.verified_at.is_(None) | (VOLUMES.c.state != VolumeState.ARCHIVED))
+        )
+        ours = DUMPS.c.format == Format.PAPERTAPE  # of the predecessor's nobody knows what was on disk
+        safe = select(DUMPS.c.id).where(DUMPS.c.state == DumpState.ARCHIVED, ours, ~doubtful.exists())
+        query = (
+            select(DATASETS.c.source, DATASETS.c.fingerprint, DATASETS.c.size)
+            .where(DATASETS.c.state == DataSetState.ARCHIVED)
+            .where(DATASETS.c.dump_id.in_(safe), ~superseded.exists(), ~untold.exists())
+            .order_by(DATASETS.c.source)
+        )
+        with self._database.reading() as connection:
+            for row in stream(connection, query):
+                yield Deletable(*row)
 
-def _counts(connection: Connection, table: Table) -> dict[str, int]:
-    rows = connection.execute(select(table.c.state, func.count()).group_by(table.c.state))
-    return {row[0]: row[1] for row in rows}
+    def find(self, pattern: str) -> Iterator[Found]:
+        """Yield what matches a shell glob over sources (over paths, if it begins with ``/``), or has it as a part.
 
+        Ordered by source, the oldest version first.
+        """
+        with self._database.reading() as connection:
+            yield from find(connection, pattern)
 
-def deletable(connection: Connection) -> Iterator[Deletable]:
-    """Yield, ordered by source, what is safe on every copy, and did not change since as far as anybody said.
-
-    Of what came from the lab's own table, only what the lab was told: whoever has the row now may still want the file.
-    """
-    newer = DATASETS.alias("newer")
-    superseded = select(newer.c.id).where(
-        newer.c.source_key == DATASETS.c.source_key, newer.c.version > DATASETS.c.version
-    )
-    untold = select(LAB_ROWS.c.id).where(
-        LAB_ROWS.c.kind == LabKind.FILE,
-        LAB_ROWS.c.source_key == DATASETS.c.source_key,
-        LAB_ROWS.c.state.in_((LabState.CLAIMED, LabState.FOREIGN)),
-    )
-    rows = stream(
-        connection,
-        select(DATASETS.c.source, DATASETS.c.fingerprint, DATASETS.c.size)
-        .where(DATASETS.c.state == DataSetState.ARCHIVED)
-        .where(DATASETS.c.dump_id.in_(_safe_dumps()), ~superseded.exists(), ~untold.exists())
-        .order_by(DATASETS.c.source),
-    )
-    for row in rows:
-        yield Deletable(*row)
-
-
-def _safe_dumps() -> Select[tuple[int]]:
-    """The archived dumps of which no copy is in doubt."""
-    doubtful = (
-        select(COPIES.c.dump_id)
-        .join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
-        .where(COPIES.c.dump_id == DUMPS.c.id)
-        .where(COPIES.c.verified_at.is_(None) | (VOLUMES.c.state != VolumeState.ARCHIVED))
-    )
-    ours = DUMPS.c.format == Format.PAPERTAPE  # of the predecessor's nobody knows what was on disk
-    return select(DUMPS.c.id).where(DUMPS.c.state == DumpState.ARCHIVED, ours, ~doubtful.exists())
+    def files(self, found: Found) -> Iterator[FoundFile]:
+        """Yield the members of a data set in tape order; none before it was written."""
+        if found.number is None:
+            return
+        columns = (MEMBERS.c.name, MEMBERS.c.size, MEMBERS.c.sha256, MEMBERS.c.md5)
+        its = (MEMBERS.c.dump_id == found.dump) & (MEMBERS.c.dataset == found.number)
+        with self._database.reading() as connection:
+            for row in stream(connection, select(*columns).where(its).order_by(MEMBERS.c.seq)):
+                yield FoundFile(*row)
 
 
 def find(connection: Connection, pattern: str) -> Iterator[Found]:
@@ -183,18 +182,3 @@ def _found(row: Row[Any], copies: tuple[FoundCopy, ...], location: str) -> Found
         copies=copies if written else (),
         location=location,
     )
-
-
-def files(connection: Connection, found: Found) -> Iterator[FoundFile]:
-    """Yield the members of a data set in tape order; nothing before it was written."""
-    if found.number is None:
-        return
-    columns = (MEMBERS.c.name, MEMBERS.c.size, MEMBERS.c.sha256, MEMBERS.c.md5)
-    rows = stream(
-        connection,
-        select(*columns)
-        .where(MEMBERS.c.dump_id == found.dump, MEMBERS.c.dataset == found.number)
-        .order_by(MEMBERS.c.seq),
-    )
-    for row in rows:
-        yield FoundFile(*row)

@@ -3,37 +3,101 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, Row, insert, or_, select, update
 
+from papertape.clock import Clock
 from papertape.errors import ClaimLost, NoBlankVolume, UserError
+from papertape.ledger.claims import unknown_volume
+from papertape.ledger.database import Database
 from papertape.ledger.records import VolumeStatus
 from papertape.ledger.schema import COPIES, DUMPS, VOLUMES
 from papertape.plan import Volume
 from papertape.states import DumpState, VolumeState
 
 
-def add(connection: Connection, volumes: Iterable[tuple[str, int, int]], now: datetime) -> None:
-    """Enter blank volumes, each ``(tag, copy, capacity in bytes)``; raises UserError for a tag that is known.
+class Volumes:
+    """The volumes of a ledger; every method is one transaction."""
 
-    One that is set aside and holds no finished dump may come back: before writing, the tape itself is asked.
-    """
-    known = set(connection.scalars(select(VOLUMES.c.tag)))
-    rows = []
-    for tag, copy, capacity in volumes:
-        if tag in known and _bring_back(connection, tag, copy, capacity):
-            continue
-        if tag in known:
-            raise UserError(f"volume {tag} is registered already; see `papertape volumes show {tag}`")
-        if not tag or copy < 1 or capacity < 1:
-            raise UserError(f"volume {tag!r}: needs a tag, a copy number from 1 on and a capacity in bytes")
-        known.add(tag)
-        rows.append({"tag": tag, "copy": copy, "capacity": capacity, "state": VolumeState.BLANK, "registered_at": now})
-    if rows:
-        connection.execute(insert(VOLUMES), rows)
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def add(self, added: Iterable[tuple[str, int, int]]) -> None:
+        """Register blank volumes ``(tag, copy from 1, capacity in bytes)``; raises UserError for a known tag.
+
+        One that is set aside and holds no finished dump may come back: before writing, the tape itself is asked.
+        """
+        every = list(added)
+
+        def enter(connection: Connection) -> None:
+            known = set(connection.scalars(select(VOLUMES.c.tag)))
+            rows: list[dict[str, Any]] = []
+            for tag, copy, capacity in every:
+                if tag in known and _bring_back(connection, tag, copy, capacity):
+                    continue
+                if tag in known:
+                    raise UserError(f"volume {tag} is registered already; see `papertape volumes show {tag}`")
+                if not tag or copy < 1 or capacity < 1:
+                    raise UserError(f"volume {tag!r}: needs a tag, a copy number from 1 on and a capacity in bytes")
+                known.add(tag)
+                rows.append({"tag": tag, "copy": copy, "capacity": capacity, "state": VolumeState.BLANK})
+            if rows:
+                connection.execute(insert(VOLUMES).values(registered_at=self._clock()), rows)
+
+        self._database.write(enter)
+
+    def retire(self, tag: str, reason: str) -> None:
+        """Take a volume out of service for good; raises UserError if it is unknown or a dump has it."""
+
+        def retire(connection: Connection) -> None:
+            free = (VOLUMES.c.tag == tag) & (VOLUMES.c.state != VolumeState.CLAIMED)
+            change = update(VOLUMES).where(free).values(state=VolumeState.RETIRED, reason=reason)
+            if connection.execute(change).rowcount != 1:
+                dump = one(connection, tag).dump
+                raise UserError(
+                    f"volume {tag} belongs to dump {dump}, which is not over; run `papertape recover` first"
+                )
+
+        self._database.write(retire)
+
+    def one(self, tag: str) -> VolumeStatus:
+        """Return one volume; raises UserError if it is unknown."""
+        return self._database.read(one, tag)
+
+    def all(self) -> tuple[VolumeStatus, ...]:
+        """Return every volume, ordered by tag."""
+        return self._database.read(lambda connection: tuple(show(connection)))
+
+    def free(self, copies: int, loadable: Collection[str]) -> tuple[Volume, ...]:
+        """Return the lowest blank tag of each copy that is among the ``loadable`` ones, with a fresh uuid.
+
+        Raises NoBlankVolume if a copy has no blank volume, or none that is loadable.
+        """
+        return self._database.read(
+            lambda connection: tuple(free_one(connection, copy, loadable) for copy in range(1, copies + 1))
+        )
+
+    def free_one(self, copy: int, loadable: Collection[str]) -> Volume:
+        """Return the lowest blank tag of one copy that is among the ``loadable`` ones; raises as ``free`` does."""
+        return self._database.read(free_one, copy, loadable)
+
+    def set_aside(self, tag: str, reason: str) -> None:
+        """Say that a volume is not to be used, and why; one that a dump has, or that is retired, stays as it is."""
+        idle = (VOLUMES.c.tag == tag) & VOLUMES.c.state.in_((VolumeState.BLANK, VolumeState.ASIDE))
+        change = update(VOLUMES).where(idle).values(state=VolumeState.ASIDE, reason=reason)
+        self._database.write(lambda connection: connection.execute(change).rowcount)
+
+    def place(self, tag: str, location: str) -> None:
+        """Note where a volume lies outside the library; raises UserError if it is unknown."""
+
+        def place(connection: Connection) -> None:
+            one(connection, tag)
+            connection.execute(update(VOLUMES).where(VOLUMES.c.tag == tag).values(location=location))
+
+        self._database.write(place)
 
 
 def _bring_back(connection: Connection, tag: str, copy: int, capacity: int) -> bool:
@@ -71,43 +135,8 @@ def one(connection: Connection, tag: str) -> VolumeStatus:
     """Return the volume with ``tag``; raises UserError if there is none."""
     found = next(show(connection, tag), None)
     if found is None:
-        raise UserError(f"volume {tag} is not registered; see `papertape volumes show`")
+        raise unknown_volume(tag)
     return found
-
-
-def retire(connection: Connection, tag: str, reason: str) -> None:
-    """Take a volume out of service for good; raises UserError if a dump has it, or there is none."""
-    free = VOLUMES.c.state != VolumeState.CLAIMED
-    done = connection.execute(
-        update(VOLUMES).where(VOLUMES.c.tag == tag, free).values(state=VolumeState.RETIRED, reason=reason)
-    )
-    if done.rowcount != 1:
-        dump = one(connection, tag).dump
-        raise UserError(f"volume {tag} belongs to dump {dump}, which is not over; run `papertape recover` first")
-
-
-def free(connection: Connection, copies: int, loadable: Collection[str]) -> tuple[Volume, ...]:
-    """Return the lowest blank and ``loadable`` volume of each copy, with a fresh uuid; raises like ``free_one``."""
-    return tuple(free_one(connection, copy, loadable) for copy in range(1, copies + 1))
-
-
-def free_one(connection: Connection, copy: int, loadable: Collection[str]) -> Volume:
-    """Return the lowest blank and ``loadable`` volume of one copy, with a fresh uuid.
-
-    Raises NoBlankVolume if the copy has no blank one, or none that is loadable.
-    """
-    blank = connection.execute(
-        select(VOLUMES.c.tag, VOLUMES.c.capacity)
-        .where(VOLUMES.c.state == VolumeState.BLANK, VOLUMES.c.copy == copy)
-        .order_by(VOLUMES.c.tag)
-    ).all()
-    if not blank:
-        raise NoBlankVolume(copy, "register one with `papertape volumes add`")
-    row = next((row for row in blank if row.tag in loadable), None)
-    if row is None:
-        more = " or another blank one" if len(blank) > 1 else ""
-        raise NoBlankVolume(copy, f"none is in the library; put {blank[0].tag}{more} into a slot")
-    return Volume(row.tag, str(uuid4()), copy, row.capacity)
 
 
 def claim(connection: Connection, volumes: Iterable[Volume], dump: int) -> None:
@@ -141,19 +170,6 @@ def set_aside(connection: Connection, volume: int, reason: str) -> None:
     connection.execute(update(VOLUMES).where(VOLUMES.c.id == volume).values(state=VolumeState.ASIDE, reason=reason))
 
 
-def set_aside_blank(connection: Connection, tag: str, reason: str) -> None:
-    """Say that a volume that no dump has is not to be used, and why."""
-    idle = VOLUMES.c.state.in_((VolumeState.BLANK, VolumeState.ASIDE))
-    change = {"state": VolumeState.ASIDE, "reason": reason}
-    connection.execute(update(VOLUMES).where(VOLUMES.c.tag == tag, idle).values(**change))
-
-
-def place(connection: Connection, tag: str, location: str) -> None:
-    """Note where a volume lies outside the library; raises UserError if it is unknown."""
-    one(connection, tag)
-    connection.execute(update(VOLUMES).where(VOLUMES.c.tag == tag).values(location=location))
-
-
 def release(connection: Connection, dump: int, reason: str, aside: Mapping[str, str], touched: set[str]) -> None:
     """Set aside what ``dump`` wrote to, or what ``aside`` names with a reason of its own; the rest is blank again."""
     for volume in of_dump(connection, dump):
@@ -163,3 +179,22 @@ def release(connection: Connection, dump: int, reason: str, aside: Mapping[str, 
             blank = {"state": VolumeState.BLANK, "uuid": None, "dump_id": None}
             connection.execute(update(VOLUMES).where(VOLUMES.c.id == volume.id).values(**blank))
             connection.execute(COPIES.delete().where(COPIES.c.dump_id == dump, COPIES.c.volume_id == volume.id))
+
+
+def free_one(connection: Connection, copy: int, loadable: Collection[str]) -> Volume:
+    """Return the lowest blank and ``loadable`` volume of one copy, with a fresh uuid.
+
+    Raises NoBlankVolume if the copy has no blank one, or none that is loadable.
+    """
+    blank = connection.execute(
+        select(VOLUMES.c.tag, VOLUMES.c.capacity)
+        .where(VOLUMES.c.state == VolumeState.BLANK, VOLUMES.c.copy == copy)
+        .order_by(VOLUMES.c.tag)
+    ).all()
+    if not blank:
+        raise NoBlankVolume(copy, "register one with `papertape volumes add`")
+    row = next((row for row in blank if row.tag in loadable), None)
+    if row is None:
+        more = " or another blank one" if len(blank) > 1 else ""
+        raise NoBlankVolume(copy, f"none is in the library; put {blank[0].tag}{more} into a slot")
+    return Volume(row.tag, str(uuid4()), copy, row.capacity)

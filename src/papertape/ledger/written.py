@@ -12,48 +12,23 @@ from papertape import __version__
 from papertape.errors import EvidenceMissing
 from papertape.evidence import Written
 from papertape.ledger import datasets, volumes
-from papertape.ledger.dumps import move, one
-from papertape.ledger.records import Owner
+from papertape.ledger.claims import read_dump
 from papertape.ledger.schema import COPIES, DATASETS, MEMBERS, REJECTIONS, TAPE_FILES, VOLUMES, source_key
-from papertape.states import DataSetState, DumpState
+from papertape.states import DataSetState
 from papertape.volume.catalog import Catalog
 from papertape.volume.members import DataSetRecord, Member, VolumeRecord
 from papertape.volume.names import quote
 
 
-def written(
-    connection: Connection,
-    dump: int,
-    mine: Owner | None,
-    catalog: Catalog,
-    copies: Sequence[Written],
-    now: datetime,
-) -> None:
-    """Enter what was written, and how; raises EvidenceMissing where it is not what the dump has claimed."""
-    values = {"created_at": catalog.created, "block_size": catalog.block_size, "heartbeat_at": now}
-    counts = {"datasets": catalog.datasets, "files": catalog.files, "size": catalog.size}
-    move(connection, dump, mine, (DumpState.WRITING,), DumpState.WRITTEN, **values, **counts)
-    _enter_copies(connection, dump, catalog, copies, now)
-    enter_members(connection, dump, catalog)
-    whole = sum(_enter_datasets(connection, dump, chunk) for chunk in datasets.chunks(catalog.dataset_records()))
-    if whole != catalog.datasets:
-        raise EvidenceMissing(dump, f"the catalog says {catalog.datasets} whole data sets and lists {whole}")
-    datasets.release(connection, dump, unwritten_only=True)
-
-
-def _enter_copies(
-    connection: Connection, dump: int, catalog: Catalog, copies: Sequence[Written], now: datetime
-) -> None:
+def refuse_other_catalog(connection: Connection, dump: int, catalog: Catalog, copies: Sequence[Written]) -> None:
+    """Raise EvidenceMissing unless catalog and copies are of the dump and of each volume that it has claimed."""
     claimed = volumes.of_dump(connection, dump)
-    if one(connection, dump).uuid != catalog.dump:
+    if read_dump(connection, dump).uuid != catalog.dump:
         raise EvidenceMissing(dump, f"the catalog is of another dump, {catalog.dump}")
     if {(v.tag, v.uuid, v.copy) for v in catalog.volumes} != {(v.tag, v.uuid, v.copy) for v in claimed}:
         raise EvidenceMissing(dump, "the catalog names other volumes than the dump has claimed")
     if sorted(copy.volume for copy in copies) != sorted(volume.tag for volume in claimed):
         raise EvidenceMissing(dump, "not every volume that the dump has claimed was written once")
-    records = {volume.tag: volume for volume in catalog.volumes}
-    for copy in copies:
-        enter_copy(connection, dump, records[copy.volume], copy, now)
 
 
 def enter_copy(connection: Connection, dump: int, record: VolumeRecord, copy: Written, now: datetime) -> None:
@@ -101,7 +76,7 @@ def _member_row(dump: int, seq: int, member: Member) -> dict[str, Any]:
     return {"dump_id": dump, "seq": seq, **row}
 
 
-def _enter_datasets(connection: Connection, dump: int, records: Sequence[DataSetRecord]) -> int:
+def place_datasets(connection: Connection, dump: int, records: Sequence[DataSetRecord]) -> int:
     """Enter places and rejections of some of the dump's data sets; return how many of them are whole."""
     mine = _claimed(connection, dump, records)
     whole, rejected = [], []

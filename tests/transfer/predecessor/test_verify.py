@@ -156,8 +156,8 @@ def papertapes_own(lab: Lab) -> Reading:
     lab.add(*make_night(lab.folder / "night"))
     dump = lab.dump()
     assert dump.error is None
-    (record,) = lab.ledger.dumps()
-    expected = lab.ledger.expected(record.id)
+    (record,) = lab.ledger.dumps.all()
+    expected = lab.ledger.contents.expected(record.id)
     drive = MemoryDrive(1)
     for path in lab.tape_files(expected.volumes[0].tag):
         content = path.read_bytes()

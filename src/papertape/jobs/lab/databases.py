@@ -71,13 +71,13 @@ class LabDatabases:
     def claim(self, dump: int) -> Lost:
         """Claim the lab's rows for the volumes and the data sets of ``dump``: all, or none and say which are taken."""
         claim = Claim.draw()
-        lost = self._claim_labels(dump, [copy.volume for copy in self.ledger.dump(dump).copies], claim)
-        rows = self.ledger.lab_rows_of(dump, LabKind.FILE)
+        lost = self._claim_labels(dump, [copy.volume for copy in self.ledger.dumps.one(dump).copies], claim)
+        rows = self.ledger.lab.of_dump(dump, LabKind.FILE)
         if lost or not rows:
             return Lost((), lost)
         with self.bridge.open_files() as files:
             self._release_earlier(rows, claim, files.release)
-            self.ledger.mark_lab_rows(rows, dump, claim.job)
+            self.ledger.lab.mark(rows, dump, claim.job)
             names = set(files.claim([row.name for row in rows], claim))
         return Lost(tuple(row.source for row in rows if row.name in names), ())
 
@@ -111,7 +111,7 @@ class LabDatabases:
                 self.tell(Note(sentence=f"the lab's database is not told yet: {error}"))
         for name in foreign:
             self.tell(Note(sentence=f"{name}: somebody else has changed this row of the lab's; it was left alone"))
-        pending = sum(item.standing is not Standing.HELD for item in self.ledger.marked_lab_rows())
+        pending = sum(item.standing is not Standing.HELD for item in self.ledger.lab.marked())
         return Settled(counts["pushed"], counts["released"], pending, tuple(foreign), tuple(troubles))
 
     def _claim_labels(self, dump: int, tags: Sequence[str], claim: Claim) -> tuple[str, ...]:
@@ -120,14 +120,14 @@ class LabDatabases:
             return ()
 
         def look() -> list[LabRow]:
-            return [row for row in self.ledger.lab_rows_of(dump, LabKind.LABEL) if row.name in tags]
+            return [row for row in self.ledger.lab.of_dump(dump, LabKind.LABEL) if row.name in tags]
 
         with self.bridge.open_labels() as labels:
-            self.ledger.note_lab_rows(LabKind.LABEL, [(tag, tag) for tag in tags])
+            self.ledger.lab.note(LabKind.LABEL, [(tag, tag) for tag in tags])
             self._release_earlier(look(), claim, labels.release)
-            self.ledger.mark_lab_rows(look(), dump, claim.job)
+            self.ledger.lab.mark(look(), dump, claim.job)
             lost = labels.claim(tags, claim, dump)
-        self.ledger.unmark_lab_rows([row for row in look() if row.name in lost], LabState.KNOWN)
+        self.ledger.lab.unmark([row for row in look() if row.name in lost], LabState.KNOWN)
         return tuple(lost)
 
     def _release_earlier(
@@ -137,7 +137,7 @@ class LabDatabases:
         old = [row for row in rows if row.job is not None and row.job != claim.job]
         if old:
             release(_claims(old))
-            self.ledger.unmark_lab_rows(old, LabState.KNOWN)
+            self.ledger.lab.unmark(old, LabState.KNOWN)
 
     def _settle(self, kind: LabKind, counts: Counter[str], foreign: list[str]) -> None:
         """Settle one table; ``counts`` and ``foreign`` are kept up to date, also where a later row fails."""
@@ -149,7 +149,7 @@ class LabDatabases:
         with opened as table:
             if free:
                 table.release(_claims(free))
-                self.ledger.unmark_lab_rows(free, LabState.KNOWN)
+                self.ledger.lab.unmark(free, LabState.KNOWN)
                 counts["released"] += len(free)
             for dump, items in archived.items():
                 claims = _claims(item.row for item in items)
@@ -160,8 +160,8 @@ class LabDatabases:
                     left = table.push(claims, filled_at(dump))
                 done = [item.row for item in items if left[item.row.name] is Left.DONE]
                 others = [item.row for item in items if left[item.row.name] is Left.FOREIGN]
-                self.ledger.unmark_lab_rows(done, LabState.PUSHED)
-                self.ledger.unmark_lab_rows(others, LabState.FOREIGN, FOREIGN)
+                self.ledger.lab.unmark(done, LabState.PUSHED)
+                self.ledger.lab.unmark(others, LabState.FOREIGN, FOREIGN)
                 counts["pushed"] += len(done)
                 foreign += [row.name for row in others]
 
@@ -169,17 +169,17 @@ class LabDatabases:
         """Return what must be released, and what must be pushed by dump; a dump with a doubtful volume must wait."""
         free: list[LabRow] = []
         archived: dict[int, list[Marked]] = defaultdict(list)
-        for item in self.ledger.marked_lab_rows():
+        for item in self.ledger.lab.marked():
             if item.row.kind == kind and item.standing is Standing.FREE:
                 free.append(item.row)
             elif item.row.kind == kind and item.standing is Standing.ARCHIVED:
                 archived[item.dump].append(item)
-        records = {self.ledger.dump(dump): items for dump, items in archived.items()}
+        records = {self.ledger.dumps.one(dump): items for dump, items in archived.items()}
         good = VolumeState.ARCHIVED
         return free, {
             dump: items
             for dump, items in records.items()
-            if all(self.ledger.volume(copy.volume).state == good for copy in dump.copies)
+            if all(self.ledger.volumes.one(copy.volume).state == good for copy in dump.copies)
         }
 
 

@@ -62,7 +62,7 @@ def import_history(ledger: Ledger, bridge: Bridge, pattern: str, *, dry_run: boo
     nothing that can be understood does not keep the others from it. Raises UserError, HostError.
     """
     matches = match_sources(pattern)
-    enter = ledger.judge_history if dry_run else ledger.note_history
+    enter = ledger.history.judge if dry_run else ledger.history.note
     with bridge.open_files() as files:
         rows = (row for row in files.on_tape() if matches(_show(row.source)))
         for chunk in chunks(_without_twins(rows), TOGETHER):
@@ -126,5 +126,5 @@ def _refuse(row: OnTape, reason: str) -> Remembered:
 
 def find_blank(ledger: Ledger, labels: Iterable[str]) -> Sequence[str]:
     """Return which of ``labels``, which hold data by the lab's word, are blank volumes by that of the ledger."""
-    blank = {volume.tag for volume in ledger.volumes() if volume.state == "blank"}
+    blank = {volume.tag for volume in ledger.volumes.all() if volume.state == "blank"}
     return sorted(blank.intersection(labels))

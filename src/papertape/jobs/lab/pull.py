@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -70,7 +69,7 @@ def pull_labels(ledger: Ledger, bridge: Bridge) -> PulledLabels:
     """
     if bridge.labels is None:
         return PulledLabels((), ())
-    known = {volume.tag for volume in ledger.volumes()}
+    known = {volume.tag for volume in ledger.volumes.all()}
     added: dict[str, tuple[str, int, int]] = {}
     troubles = []
     with bridge.open_labels() as labels:
@@ -84,7 +83,7 @@ def pull_labels(ledger: Ledger, bridge: Bridge) -> PulledLabels:
                     continue
                 added[label] = (label, copy, capacity)
     if added:
-        ledger.add_volumes(added.values(), datetime.now(UTC))
+        ledger.volumes.add(added.values())
     return PulledLabels(tuple(added), tuple(troubles))
 
 
@@ -164,7 +163,7 @@ def _compare_size(megabytes: Decimal | None, size: int) -> str:
 def _register(ledger: Ledger, looked: Sequence[_Looked]) -> list[Pulled]:
     """Register what was found: first whose row it is, so that nothing waits of which that is not known."""
     named = [(item.row.source, item.dataset.source) for item in looked if item.dataset]
-    twice = ledger.note_lab_rows(LabKind.FILE, named)
+    twice = ledger.lab.note(LabKind.FILE, named)
     wanted = [item.dataset for item in looked if item.dataset and item.row.source not in twice]
     wrong = _find_wrong(ledger, wanted)
     results, errors = _enter(ledger, [dataset for dataset in wanted if dataset.source not in wrong])
@@ -174,7 +173,7 @@ def _register(ledger: Ledger, looked: Sequence[_Looked]) -> list[Pulled]:
 
 def _find_wrong(ledger: Ledger, wanted: Sequence[DataSet]) -> dict[str, str]:
     """Return those that a dump found wrong and that are as they were, with a clause: no tape is to have them again."""
-    before = ledger.rejected_as_they_are(wanted)
+    before = ledger.datasets.rejected_unchanged(wanted)
     return {
         source: f"it was rejected before: {reason}; mend the row or the file"
         for source, reason in before.items()
@@ -184,15 +183,14 @@ def _find_wrong(ledger: Ledger, wanted: Sequence[DataSet]) -> dict[str, str]:
 
 def _enter(ledger: Ledger, wanted: Sequence[DataSet]) -> tuple[dict[str, Registration], dict[str, str]]:
     """Register data sets, all at once, or one by one if one of them cannot be; return results and errors by source."""
-    now = datetime.now(UTC)
     results: dict[str, Registration] = {}
     try:
-        ledger.register_many(wanted, now, lambda dataset, result: results.update({dataset.source: result}))
+        ledger.datasets.register_many(wanted, lambda dataset, result: results.update({dataset.source: result}))
     except UserError:
         errors = {}
         for dataset in wanted:
             try:
-                results[dataset.source] = ledger.register(dataset, now)
+                results[dataset.source] = ledger.datasets.register(dataset)
             except UserError as error:
                 errors[dataset.source] = str(error)
         return results, errors

@@ -37,20 +37,20 @@ def _find(ledger: Ledger, wish: Wish) -> Iterator[Listed]:
         return
     for number, pattern in enumerate(wish.patterns):
         earlier = [match_sources(other) for other in wish.patterns[:number]]
-        for item in ledger.find_listed(pattern):
+        for item in ledger.history.find(pattern):
             if (not wish.volume or wish.volume in item.labels) and not any(match(item.source) for match in earlier):
                 yield item
 
 
 def choose_unread(context: Context, unread: Sequence[Unread]) -> list[str]:
     """Return which of the volumes can be read now."""
-    needed = {label for group in unread for label in group.labels} - context.ledger.seen()
+    needed = {label for group in unread for label in group.labels} - context.ledger.imports.seen()
     return sorted(needed & context.library.loadable())
 
 
 def wants_unknown(ledger: Ledger, wish: Wish) -> bool:
     """Whether ``wish`` names a volume of which the ledger knows nothing: by the lab's word alone there may be one."""
-    return wish.volume is not None and wish.volume not in {volume.tag for volume in ledger.volumes()}
+    return wish.volume is not None and wish.volume not in {volume.tag for volume in ledger.volumes.all()}
 
 
 def import_unread(
@@ -70,7 +70,7 @@ def _judge_rest(ledger: Ledger, wish: Wish, errors: dict[str, PapertapeError]) -
     left = find_unread(ledger, wish)
     if not left:
         return None
-    known = ledger.seen()
+    known = ledger.imports.seen()
     away = [group for group in left if not known.issuperset(group.labels)]
     if not away:
         reason = "the lab's table says that it is on {}, and it is not there"

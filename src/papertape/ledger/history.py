@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, select, update
 
-from papertape.ledger import imports
+from papertape.ledger.database import Database
 from papertape.ledger.datasets import chunks
 from papertape.ledger.records import Heard, Listed, Listing
 from papertape.ledger.schema import COPIES, DATASETS, DUMPS, HISTORY, VOLUMES, source_key
 from papertape.ledger.search import conditions_on, match_sources, read_glob
 from papertape.sql.rows import stream
-from papertape.states import Format
+from papertape.states import DumpState, Format
 from papertape.words import enumerate_names
 
 _ROW = HISTORY.c
@@ -34,31 +34,67 @@ class _OnTape(NamedTuple):
     format: str
 
 
-def judge(connection: Connection, listed: Sequence[Listed]) -> list[Heard]:
+class History:
+    """Where data sets lie by the word of the lab's table, where no tape has told; proves nothing.
+
+    Every method is one transaction; ``find`` streams.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def judge(self, listed: Sequence[Listed]) -> list[Heard]:
+        """Say for each of some hundreds, with distinct sources, what ``note`` would come to."""
+        return self._database.read(_judge_all, listed)
+
+    def note(self, listed: Sequence[Listed]) -> list[Heard]:
+        """Enter what ``judge`` finds new or moved, and drop what the ledger knows better; return what ``judge`` says.
+
+        At most some hundreds, with distinct sources.
+        """
+
+        def note(connection: Connection) -> list[Heard]:
+            heard = _judge_all(connection, listed)
+            rows: dict[Listing, list[dict[str, Any]]] = defaultdict(list)
+            for item, (listing, _) in zip(listed, heard, strict=True):
+                rows[listing].append(_write(item))
+            if rows[Listing.NEW]:
+                connection.execute(insert(HISTORY), rows[Listing.NEW])
+            if rows[Listing.MOVED]:
+                moved = [{"key": row.pop("source_key"), **row} for row in rows[Listing.MOVED]]
+                connection.execute(update(HISTORY).where(_ROW.source_key == bindparam("key")), moved)
+            gone = [row["source_key"] for listing in (Listing.ON_TAPE, Listing.DISPUTED) for row in rows[listing]]
+            if gone:
+                connection.execute(delete(HISTORY).where(_ROW.source_key.in_(gone)))
+            return heard
+
+        return self._database.write(note)
+
+    def find(self, pattern: str) -> Iterator[Listed]:
+        """Yield what matches as in ``Search.find`` and is known by the word of the lab's table alone, by source."""
+        matches = match_sources(pattern)
+        query = select(*_COLUMNS).where(*conditions_on(_ROW.source, read_glob(pattern))).order_by(_ROW.source)
+        with self._database.reading() as connection:
+            for row in stream(connection, query):
+                if matches(row.source):
+                    yield _read(row)
+
+    def count(self) -> tuple[int, frozenset[str]]:
+        """Return how many are known by the word of the lab's table alone, and the labels of their tapes."""
+        query = select(_ROW.labels, func.count()).group_by(_ROW.labels)
+        rows = self._database.read(lambda connection: connection.execute(query).all())
+        labels = ",".join(row.labels for row in rows).split(",")
+        return sum(number for _, number in rows), frozenset(filter(None, labels))
+
+
+def _judge_all(connection: Connection, listed: Sequence[Listed]) -> list[Heard]:
     """Say for each of at most ``CHUNK`` that are listed, with distinct sources, what the ledger knows of it."""
     keys = {source_key(item.source): item for item in listed}
     on_tape = _find_on_tape(connection, keys)
     ours = _find_ours(connection, listed)
     known = {row.source_key: _read(row) for row in _rows(connection, keys)}
-    seen = imports.seen(connection)
+    seen = seen_volumes(connection)
     return [_judge(item, on_tape[key] + ours[key], seen, known.get(key)) for key, item in keys.items()]
-
-
-def note(connection: Connection, listed: Sequence[Listed]) -> list[Heard]:
-    """Enter what ``judge`` finds new or moved, and drop what the ledger knows better; return what ``judge`` says."""
-    heard = judge(connection, listed)
-    rows: dict[Listing, list[dict[str, Any]]] = defaultdict(list)
-    for item, (listing, _) in zip(listed, heard, strict=True):
-        rows[listing].append(_write(item))
-    if rows[Listing.NEW]:
-        connection.execute(insert(HISTORY), rows[Listing.NEW])
-    if rows[Listing.MOVED]:
-        moved = [{"key": row.pop("source_key"), **row} for row in rows[Listing.MOVED]]
-        connection.execute(update(HISTORY).where(_ROW.source_key == bindparam("key")), moved)
-    gone = [row["source_key"] for listing in (Listing.ON_TAPE, Listing.DISPUTED) for row in rows[listing]]
-    if gone:
-        connection.execute(delete(HISTORY).where(_ROW.source_key.in_(gone)))
-    return heard
 
 
 def _rows(connection: Connection, keys: Iterable[str]) -> Sequence[Row[Any]]:
@@ -141,23 +177,7 @@ def _read(row: Row[Any]) -> Listed:
     return Listed(row.source, row.version, labels, row.archive, row.item, row.md5, row.size)
 
 
-def find(connection: Connection, pattern: str) -> Iterator[Listed]:
-    """Yield what is listed and matches ``pattern`` as in ``search.find``, ordered by source."""
-    matches = match_sources(pattern)
-    query = select(*_COLUMNS).where(*conditions_on(_ROW.source, read_glob(pattern))).order_by(_ROW.source)
-    for row in stream(connection, query):
-        if matches(row.source):
-            yield _read(row)
-
-
-def count(connection: Connection) -> tuple[int, frozenset[str]]:
-    """Count what is listed; return the labels that it names, too."""
-    rows = connection.execute(select(_ROW.labels, func.count()).group_by(_ROW.labels)).all()
-    labels = ",".join(row.labels for row in rows).split(",")
-    return sum(number for _, number in rows), frozenset(filter(None, labels))
-
-
-def replace(connection: Connection, dump: int, form: str, tag: str) -> None:
+def forget(connection: Connection, dump: int, form: str, tag: str) -> None:
     """Drop what is listed on the volume ``tag`` and lies there: ``dump``, of that format, was just read from it."""
     place = and_(DATASETS.c.number == _ROW.item, DATASETS.c.tape_file == _ROW.archive)
     its = place if form == Format.PAPERTAPE else DATASETS.c.source_key == _ROW.source_key
@@ -168,3 +188,15 @@ def replace(connection: Connection, dump: int, form: str, tag: str) -> None:
     )
     for chunk in chunks([row.id for row in rows if _name(row.source) == _name(row.found)]):
         connection.execute(delete(HISTORY).where(_ROW.id.in_(chunk)))
+
+
+def seen_volumes(connection: Connection) -> frozenset[str]:
+    """Return the volumes of which the ledger knows what lies on them: not those that only a twin's catalog names."""
+    unseen = (COPIES.c.flushed_at.is_(None)) & (COPIES.c.error.is_(None)) & (COPIES.c.label.is_(None))
+    query = (
+        select(VOLUMES.c.tag)
+        .join(DUMPS, VOLUMES.c.dump_id == DUMPS.c.id)
+        .outerjoin(COPIES, (COPIES.c.volume_id == VOLUMES.c.id) & (COPIES.c.dump_id == VOLUMES.c.dump_id))
+        .where((DUMPS.c.state != DumpState.INCOMPLETE) | COPIES.c.volume_id.is_(None) | ~unseen)
+    )
+    return frozenset(connection.scalars(query))

@@ -6,7 +6,7 @@ import os
 import socket
 from pathlib import Path
 
-from papertape.ledger import Owner
+from papertape.ledger.records import Owner
 
 _PROC = Path("/proc")
 

@@ -1,0 +1,98 @@
+"""Who has a dump: every step of it is on condition that it is in the right state and belongs to who takes the step."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, select, update
+
+from papertape.errors import ClaimLost, UserError, WrongState
+from papertape.ledger.records import CopyRecord, DumpRecord, Owner
+from papertape.ledger.schema import COPIES, DUMPS, VOLUMES
+
+NOBODY: dict[str, Any] = {"owner_host": None, "owner_pid": None, "owner_started": None}
+
+
+def owner_values(owner: Owner) -> dict[str, Any]:
+    """Return what a dump's row says of its owner."""
+    return {"owner_host": owner.host, "owner_pid": owner.pid, "owner_started": owner.started}
+
+
+def owned_by(owner: Owner | None) -> ColumnElement[bool]:
+    """Return the condition that a dump is ``owner``'s (None: nobody's)."""
+    if owner is None:
+        return DUMPS.c.owner_host.is_(None)
+    return and_(*(DUMPS.c[name] == value for name, value in owner_values(owner).items()))
+
+
+def move(
+    connection: Connection, dump: int, mine: Owner | None, sources: Collection[str], to: str, **values: Any
+) -> None:
+    """Bring ``dump`` from one of ``sources`` to the state ``to``, on condition that it is ``mine`` (None: nobody's).
+
+    Raises WrongState if it is in another state, ClaimLost if it belongs to another process.
+    """
+    moved = connection.execute(
+        update(DUMPS).where(DUMPS.c.id == dump, DUMPS.c.state.in_(sources), owned_by(mine)).values(state=to, **values)
+    )
+    if moved.rowcount == 1:
+        return
+    found = read_dump(connection, dump)
+    if found.state not in sources:
+        raise WrongState(dump, found.state, to)
+    raise not_mine(found)
+
+
+def stands(connection: Connection, dump: int, state: str, owner: Owner | None) -> bool:
+    """Whether ``dump`` is in that state and ``owner``'s (None: nobody's)."""
+    its = (DUMPS.c.id == dump) & (DUMPS.c.state == state) & owned_by(owner)
+    return connection.execute(select(DUMPS.c.id).where(its)).first() is not None
+
+
+def not_mine(dump: DumpRecord) -> ClaimLost:
+    """Return the error of who takes a step of a dump that belongs to another process, or to none."""
+    if dump.owner is None:
+        return ClaimLost(f"dump {dump.id}", "belongs to no process any more; run it again")
+    return ClaimLost(f"dump {dump.id}", f"belongs to process {dump.owner.pid} on {dump.owner.host}")
+
+
+def read_dump(connection: Connection, dump: int) -> DumpRecord:
+    """Return the dump with this id; raises UserError if there is none."""
+    row = connection.execute(select(DUMPS).where(DUMPS.c.id == dump)).first()
+    if row is None:
+        raise UserError(f"dump {dump} is not in the ledger; see `papertape status`")
+    return record(connection, row)
+
+
+def record(connection: Connection, row: Row[Any]) -> DumpRecord:
+    """Return the dump of a row of the table of dumps, with its copies."""
+    known = row._asdict()
+    host = known.pop("owner_host")
+    pid, started = known.pop("owner_pid"), known.pop("owner_started")
+    owner = None if host is None else Owner(host, pid, started)
+    return DumpRecord(owner=owner, copies=_copies(connection, row.id), **known)
+
+
+def _copies(connection: Connection, dump: int) -> tuple[CopyRecord, ...]:
+    columns = [column for column in COPIES.c if column.name not in ("dump_id", "volume_id", "label")]
+    rows = connection.execute(
+        select(VOLUMES.c.tag.label("volume"), VOLUMES.c.uuid, *columns)
+        .join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
+        .where(COPIES.c.dump_id == dump)
+        .order_by(COPIES.c.copy)
+    )
+    return tuple(CopyRecord(**row._asdict()) for row in rows)
+
+
+def unknown_volume(tag: str) -> UserError:
+    """Return the error of who names a volume that is not in the ledger."""
+    return UserError(f"volume {tag} is not registered; see `papertape volumes show`")
+
+
+def dump_on(connection: Connection, tag: str) -> DumpRecord | None:
+    """Return the dump that lies on a volume or has claimed it, None for a blank one; raises UserError if unknown."""
+    row = connection.execute(select(VOLUMES.c.id, VOLUMES.c.dump_id).where(VOLUMES.c.tag == tag)).first()
+    if row is None:
+        raise unknown_volume(tag)
+    return None if row.dump_id is None else read_dump(connection, row.dump_id)

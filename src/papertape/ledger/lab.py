@@ -1,0 +1,171 @@
+"""The rows of the lab's own tables that stand behind data sets and volumes, and which of them bear our mark.
+
+Two databases have no transaction in common. So what is about to be marked there is written down here before, and what
+was let go of there is struck off here behind it: whoever comes after a crash finds here all that may bear a mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
+
+from papertape.ledger.database import Database
+from papertape.ledger.datasets import chunks
+from papertape.ledger.records import Foreign, LabRow, Marked, Standing
+from papertape.ledger.schema import DATASETS, DUMPS, LAB_ROWS, VOLUMES, source_key
+from papertape.states import DataSetState, DumpState, LabKind, LabState, VolumeState
+
+_ROW = LAB_ROWS.c
+
+
+class Lab:
+    """The rows of the lab's own tables as a ledger knows them; every method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def note(self, kind: LabKind, named: Sequence[tuple[str, str]]) -> dict[str, str]:
+        """Remember which rows of the lab's tables (their names) stand for which data sets or volumes.
+
+        Returns the names of those that are left out, each with the source for which it stands already, or with "" where
+        another row stands for its source.
+        """
+        refused: dict[str, str] = {}
+        with self._database.writing() as connection:
+            for chunk in chunks(named):
+                by_name = {source_key(name): (name, source_key(source)) for name, source in chunk}
+                known = _known(connection, kind, by_name)
+                taken = {key: name_key for name_key, key in known}
+                there = dict(known)
+                rows = []
+                for name_key, (name, key) in by_name.items():
+                    if taken.setdefault(key, name_key) != name_key:
+                        refused[name] = ""
+                    elif name_key not in there:
+                        rows.append({"kind": kind, "name": name, "name_key": name_key, "source_key": key})
+                    elif there[name_key] != key and (other := _move(connection, kind, name_key, key)):
+                        refused[name] = other
+                if rows:
+                    connection.execute(insert(LAB_ROWS).values(state=LabState.KNOWN), rows)
+        return refused
+
+    def of_dump(self, dump: int, kind: LabKind) -> list[LabRow]:
+        """Return the lab's rows behind the data sets that a dump has claimed, or behind its volumes."""
+        if kind is LabKind.FILE:
+            whose = DATASETS.c.source_key == _ROW.source_key
+            query = select(_ROW.id, _ROW.kind, _ROW.name, DATASETS.c.source, _ROW.job).join(DATASETS, whose)
+            query = query.where(DATASETS.c.dump_id == dump, DATASETS.c.state == DataSetState.CLAIMED)
+        else:
+            whose = VOLUMES.c.tag == _ROW.name
+            query = select(_ROW.id, _ROW.kind, _ROW.name, VOLUMES.c.tag, _ROW.job).join(VOLUMES, whose)
+            query = query.where(VOLUMES.c.dump_id == dump)
+        with self._database.reading() as connection:
+            return [LabRow(*row) for row in connection.execute(query.where(_ROW.kind == kind).order_by(_ROW.id))]
+
+    def mark(self, rows: Sequence[LabRow], dump: int, job: int) -> None:
+        """Say that rows may bear the mark of ``job`` from now on: before the lab's own table says it."""
+        values = {"state": LabState.CLAIMED, "job": job, "dump_id": dump, "reason": ""}
+        with self._database.writing() as connection:
+            for chunk in chunks(rows):
+                its = _ROW.id.in_([row.id for row in chunk])
+                connection.execute(update(LAB_ROWS).where(its).values(**values))
+
+    def unmark(self, rows: Sequence[LabRow], state: LabState, reason: str = "") -> None:
+        """Say that rows bear our mark no more; one that another dump has marked meanwhile stays as it is."""
+        its = (_ROW.id == bindparam("row")) & (_ROW.job == bindparam("its_job"))
+        with self._database.writing() as connection:
+            for chunk in chunks(rows):
+                connection.execute(
+                    update(LAB_ROWS).where(its).values(state=state, job=None, reason=reason),
+                    [{"row": row.id, "its_job": row.job} for row in chunk],
+                )
+
+    def marked(self) -> list[Marked]:
+        """Return the lab's rows that bear a mark of ours, or may, and what is to be done with them."""
+        with self._database.reading() as connection:
+            return [*_marked_files(connection), *_marked_labels(connection)]
+
+    def count(self) -> dict[tuple[LabKind, LabState], int]:
+        """Count the lab's rows by kind and state."""
+        query = select(_ROW.kind, _ROW.state, func.count()).group_by(_ROW.kind, _ROW.state)
+        with self._database.reading() as connection:
+            return {(LabKind(kind), LabState(state)): number for kind, state, number in connection.execute(query)}
+
+    def foreign(self) -> list[Foreign]:
+        """Return the lab's rows that somebody else changed while they were ours, by name."""
+        its = _ROW.state == LabState.FOREIGN
+        query = select(_ROW.kind, _ROW.name, _ROW.reason).where(its).order_by(_ROW.kind, _ROW.name)
+        with self._database.reading() as connection:
+            return [Foreign(*row) for row in connection.execute(query)]
+
+
+def _move(connection: Connection, kind: LabKind, name_key: str, key: str) -> str:
+    """Let a row stand for another source if nothing is left of that for which it stood; return that if not."""
+    its = (_ROW.kind == kind) & (_ROW.name_key == name_key)
+    left = connection.scalar(
+        select(DATASETS.c.source)
+        .join(LAB_ROWS, DATASETS.c.source_key == _ROW.source_key)
+        .where(its, (DATASETS.c.state != DataSetState.REJECTED) | _ROW.job.is_not(None))
+        .limit(1)
+    )
+    if left is None:
+        connection.execute(update(LAB_ROWS).where(its).values(source_key=key))
+    return left or ""
+
+
+def _known(connection: Connection, kind: LabKind, by_name: dict[str, tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the keys of rows that have one of the names, or stand for one of the sources.
+
+    Asked one after the other: for both at once a database reads all rows of the kind.
+    """
+    query = select(_ROW.name_key, _ROW.source_key).where(_ROW.kind == kind)
+    found: set[tuple[str, str]] = set()
+    for its in (_ROW.name_key.in_(list(by_name)), _ROW.source_key.in_([key for _, key in by_name.values()])):
+        found.update((name_key, key) for name_key, key in connection.execute(query.where(its)))
+    return list(found)
+
+
+def _marked_files(connection: Connection) -> list[Marked]:
+    whose = and_(DATASETS.c.source_key == _ROW.source_key, DATASETS.c.dump_id == _ROW.dump_id)
+    state, dump_state = DATASETS.c.state.label("its"), DUMPS.c.state.label("dumps")
+    place = DATASETS.c.source, DATASETS.c.tape_file, DATASETS.c.number
+    rows = connection.execute(
+        select(_ROW.id, _ROW.kind, _ROW.name, _ROW.job, _ROW.dump_id, state, dump_state, *place)
+        .select_from(LAB_ROWS.outerjoin(DATASETS, whose).outerjoin(DUMPS, DUMPS.c.id == _ROW.dump_id))
+        .where(_ROW.job.is_not(None), _ROW.kind == LabKind.FILE)
+        .order_by(_ROW.id)
+    )
+    return [
+        Marked(LabRow(row.id, row.kind, row.name, row.source or "", row.job), row.dump_id, *_stands(row))
+        for row in rows
+    ]
+
+
+def _stands(row: Any) -> tuple[Standing, int | None, int | None]:
+    if row.its is None or row.its in {DataSetState.WAITING, DataSetState.REJECTED}:
+        return Standing.FREE, None, None
+    if row.its == DataSetState.ARCHIVED and row.dumps == DumpState.ARCHIVED:
+        return Standing.ARCHIVED, row.tape_file, row.number
+    return Standing.HELD, None, None
+
+
+def _marked_labels(connection: Connection) -> list[Marked]:
+    state, dump_state = VOLUMES.c.state.label("its"), DUMPS.c.state.label("dumps")
+    rows = connection.execute(
+        select(_ROW.id, _ROW.kind, _ROW.name, _ROW.name, _ROW.job, _ROW.dump_id, state, dump_state)
+        .select_from(
+            LAB_ROWS.outerjoin(VOLUMES, VOLUMES.c.tag == _ROW.name).outerjoin(DUMPS, DUMPS.c.id == _ROW.dump_id)
+        )
+        .where(_ROW.job.is_not(None), _ROW.kind == LabKind.LABEL)
+        .order_by(_ROW.id)
+    )
+    return [Marked(LabRow(*row[:5]), row[5], _volume_stands(row[6], row[7]), None, None) for row in rows]
+
+
+def _volume_stands(volume: str | None, dump: str) -> Standing:
+    """Only a volume that is blank again is let go: the lab's other program writes to what is free without a look."""
+    if volume == VolumeState.BLANK:
+        return Standing.FREE
+    return Standing.ARCHIVED if volume == VolumeState.ARCHIVED and dump == DumpState.ARCHIVED else Standing.HELD
