@@ -1,4 +1,4 @@
-"""One frozen Config from one TOML file, and the only place that chooses between real and virtual.
+"""One frozen Config from one TOML file, and the only list of the kinds of library.
 
 A config is looked for in ``--config``, ``$PAPERTAPE_CONFIG``, ``./papertape.toml``,
 ``~/.config/papertape/papertape.toml`` and ``/etc/papertape/papertape.toml``; the first one that is there counts.
@@ -18,6 +18,9 @@ import msgspec
 from papertape.bridges.bridge import Bridge
 from papertape.errors import ConfigError
 from papertape.settings import MOUNTS, Settings
+from papertape.tape.kind import LibraryKind
+from papertape.tape.scsi.kind import ScsiConfig
+from papertape.tape.virtual.kind import VirtualConfig
 from papertape.volume.layout import check_block_size
 
 FILE_NAME = "papertape.toml"
@@ -47,23 +50,8 @@ def parse_size(text: str) -> int:
     return size
 
 
-class VirtualConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="virtual"):
-    """The section ``[library]`` of a library in a folder: ``timing`` slows it to a real one, times a factor."""
-
-    path: str
-    timing: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-
-
-class ScsiConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="scsi"):
-    """The section ``[library]`` of a real one: device nodes, those of the ``drives`` in the changer's element order.
-
-    ``patience`` is how long to wait for a drive that another program has open, in seconds; ``locks`` is a folder.
-    """
-
-    changer: str
-    drives: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-    locks: str = "locks"
-    patience: Annotated[float, msgspec.Meta(ge=0)] = 60.0
+LibrarySection = VirtualConfig | ScsiConfig
+"""The sections ``[library]`` of all kinds of library; a new kind stands here and nowhere else (``tape/kind.py``)."""
 
 
 class BridgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,7 +72,7 @@ class BridgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What may stand in the file."""
 
-    library: VirtualConfig | ScsiConfig
+    library: LibrarySection
     ledger: str = "sqlite:///ledger.sqlite"
     spool: str = "spool"
     host: str = ""
@@ -103,7 +91,7 @@ class Config(msgspec.Struct, frozen=True):
     host: str
     prefixes: tuple[str, ...]
     ledger: str
-    library: VirtualConfig | ScsiConfig
+    library: LibraryKind
     settings: Settings
     bridge: Bridge | None = None
 
@@ -154,8 +142,7 @@ def _check(document: Document, folder: Path) -> Config:
         raise ValueError(f"ring = {document.ring!r} is too small: {needed}")
     if document.mount not in MOUNTS:
         raise ValueError(f"mount = {document.mount!r} is none of {', '.join(MOUNTS)}")
-    if isinstance(document.library, ScsiConfig):
-        _check_devices(document.library)
+    library: LibraryKind = document.library.within(folder)
     if not document.prefixes or len(set(document.prefixes)) < len(document.prefixes):
         raise ValueError("prefixes must name a volume tag prefix for each copy, each another one")
     for prefix in document.prefixes:
@@ -173,7 +160,7 @@ def _check(document: Document, folder: Path) -> Config:
     )
     bridge = _check_bridge(document.bridge, document.prefixes, folder) if document.bridge else None
     ledger = _resolve(document.ledger, folder)
-    return Config(folder, host, document.prefixes, ledger, document.library, settings, bridge)
+    return Config(folder, host, document.prefixes, ledger, library, settings, bridge)
 
 
 def _check_bridge(bridge: BridgeConfig, prefixes: tuple[str, ...], folder: Path) -> Bridge:
@@ -200,15 +187,6 @@ def _expand(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise ValueError(f"bridge: {path!r} names a home that nobody has") from error
-
-
-def _check_devices(library: ScsiConfig) -> None:
-    """Raise ValueError for what cannot be a device node."""
-    for name, path in (("changer", library.changer), *(("drives", path) for path in library.drives)):
-        if not path.startswith("/dev/"):
-            raise ValueError(f"library: {name}: {path!r} is no device node; name one like /dev/tape/by-id/...")
-    if len(set(library.drives)) < len(library.drives):
-        raise ValueError("library: drives names a device twice")
 
 
 def check_host(host: str) -> str:

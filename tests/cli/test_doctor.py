@@ -89,5 +89,5 @@ def test_ctrl_c_brings_the_cartridge_home(blank: Lab) -> None:
     process.send_signal(signal.SIGINT)
     ran = finish(process)
     assert ran.code == 130
-    assert "papertape: interrupted: the check-up is not whole; run it again" in ran.err.splitlines()
+    assert "papertape: interrupted: the check-up is not complete; run it again" in ran.err.splitlines()
     check_at_rest(blank, SLOTS)

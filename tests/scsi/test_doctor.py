@@ -182,7 +182,7 @@ def test_what_is_no_changer_is_told(runs: dict[str, Ran]) -> None:
     assert tape.code == 2
     changer, *_ = tape.sentences("problem")
     assert changer == 'changer: /dev/sg0: it is not a changer: mend "changer" in the config'
-    assert "which drive: not tried: first mend what is wrong with the changer and the drives" in tape.sentences(
+    assert "which drive: not tried: first repair what is wrong with the changer and the drives" in tape.sentences(
         "skipped"
     )
 

@@ -14,22 +14,18 @@ from papertape.cli.output import print_json, say
 from papertape.cli.progress import Tally, open_progress
 from papertape.cli.stopping import Wishes as Words
 from papertape.cli.stopping import stoppable
-from papertape.config import Config, VirtualConfig, find_config, read_config
+from papertape.config import Config, find_config, read_config
 from papertape.doctor.checkup import Wishes, examine
-from papertape.doctor.findings import Check, Devices, SetUp, Verdict, exit_code, fault, ok, warning
+from papertape.doctor.findings import SetUp, exit_code, fault
 from papertape.errors import ConfigError, PapertapeError
-from papertape.events import Tell, tell_all
-from papertape.jobs.opening import find_missing_ledger, open_config_ledger, open_parts
+from papertape.events import tell_all
+from papertape.jobs.opening import find_missing_ledger, open_config_ledger
 from papertape.ledger import Ledger
-from papertape.tape.generations import GENERATIONS
-from papertape.tape.scsi.stdevice import Patience
-from papertape.tape.virtual.shelf import Shelf
+from papertape.tape.checks import Check, Verdict, ok, warning
 from papertape.transfer.stop import Stop
-from papertape.words import count, enumerate_names
+from papertape.words import count
 
 WORDS = {Verdict.OK: "ok", Verdict.WARNING: "look", Verdict.PROBLEM: "WRONG", Verdict.SKIPPED: "-"}
-AT_ONCE = Patience(busy=0.0, empty=0.0, loading=0.0)
-"""With drives: doctor looks again and again by itself."""
 STOPPING = Words(b"the check-up ends here; cartridges are brought home first", b"cartridges are brought home first")
 
 
@@ -84,7 +80,7 @@ def _examine(app: App, wishes: Wishes) -> Iterator[Check]:
     except ConfigError as error:
         yield fault("config", error)
         return
-    yield ok("config", f"{path}: {_describe_library(config)}")
+    yield ok("config", f"{path}: {config.library.describe()}")
     with ExitStack() as held:
         tally, stop = Tally(), Stop()
         held.enter_context(stoppable(stop, tally, STOPPING))
@@ -94,17 +90,20 @@ def _examine(app: App, wishes: Wishes) -> Iterator[Check]:
         with _told("ledger", troubles):
             ledger = _open_ledger(config, held, troubles)
         with _told("library", troubles):
-            devices = _open_devices(config, tell)
+            devices = config.library.open(tell, patient=False)  # doctor looks again and again by itself
         yield from troubles
         file = _ledger_file(config)
-        yield from examine(SetUp(config.settings, config.prefixes, devices, ledger, file, tell, stop), wishes)
-
-
-def _describe_library(config: Config) -> str:
-    chosen = config.library
-    if isinstance(chosen, VirtualConfig):
-        return f"a library in the folder {config.folder / chosen.path}"
-    return f"a library with the changer {chosen.changer} and the drives {enumerate_names(chosen.drives)}"
+        setup = SetUp(
+            kind=config.library,
+            settings=config.settings,
+            prefixes=config.prefixes,
+            devices=devices,
+            ledger=ledger,
+            ledger_file=file,
+            tell=tell,
+            stop=stop,
+        )
+        yield from examine(setup, wishes)
 
 
 @contextmanager
@@ -129,14 +128,6 @@ def _open_ledger(config: Config, held: ExitStack, troubles: list[Check]) -> Ledg
 def _ledger_file(config: Config) -> Path | None:
     scheme, _, name = config.ledger.partition("///")
     return Path(name.partition("?")[0]) if scheme.startswith("sqlite") and name else None
-
-
-def _open_devices(config: Config, tell: Tell) -> Devices:
-    parts = open_parts(config, tell, AT_ONCE)
-    if not isinstance(config.library, VirtualConfig):
-        return Devices(*parts)
-    generation = Shelf(config.folder / config.library.path).read().generation
-    return Devices(*parts, GENERATIONS.get(generation))
 
 
 def _show(check: Check) -> str:

@@ -11,10 +11,9 @@ from papertape.cli.init import SIZE, register_volumes
 from papertape.cli.output import print_json, say
 from papertape.cli.volumesimport import DEFAULT_CAPACITY, import_
 from papertape.cli.volumesshow import show_tape
-from papertape.config import Config, VirtualConfig
 from papertape.errors import UserError
+from papertape.ids import VolumeTag
 from papertape.ledger import CopyRecord, DumpRecord, VolumeStatus
-from papertape.tape.virtual.library import add_cartridge
 from papertape.words import count, show_size, show_table
 
 LONGEST_PLACE = 255
@@ -104,18 +103,12 @@ def add(app: App, tags: tuple[str, ...], capacity: int, cartridge: bool) -> None
     config = app.config()
     register_volumes(config, tags, capacity)
     if cartridge:
-        _lay_cartridges(config, tags, capacity)
+        for tag in tags:
+            config.library.add_cartridge(VolumeTag(tag), capacity)
     if app.json:
         print_json({"added": list(tags)})
     else:
         say(f"{' '.join(tags)} registered as blank")
-
-
-def _lay_cartridges(config: Config, tags: tuple[str, ...], capacity: int) -> None:
-    if not isinstance(config.library, VirtualConfig):
-        raise UserError("--cartridge makes cartridges in a virtual library only")
-    for tag in tags:
-        add_cartridge(config.folder / config.library.path, tag, capacity=capacity)
 
 
 @command(

@@ -7,17 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from papertape.doctor.findings import Check, Devices, SetUp, fault, guarded, ok, problem, skipped, warning
+from papertape.doctor.findings import SetUp, check_stop, fault, guarded
 from papertape.errors import DriveError, Interrupted, PapertapeError, UserError, VolumeError, VolumeMissing
 from papertape.tape.changer import ElementKind, find_volume
+from papertape.tape.checks import Check, ok, problem, skipped, warning
 from papertape.tape.cleanup import afterwards, one_by_one
 from papertape.tape.drive import Drive
-from papertape.tape.library import DriveSource
+from papertape.tape.kind import Parts
 from papertape.tape.reservation import reserved
 from papertape.tape.robot import Robot, drive_element
-from papertape.tape.scsi.blocklimits import ask_drive_limit, takes_block
-from papertape.transfer.stop import Stop
-from papertape.words import show_block
 
 READY_SECONDS = 180.0
 """How long a cartridge may take to become ready: loading takes some 20 s, with a rewind of a whole tape some 100 s."""
@@ -33,16 +31,72 @@ Work = Callable[[int, Drive], Iterable[Check]]
 """What is done with a volume in a drive, by the drive's number, which was proven just before."""
 
 
+def check_order(setup: SetUp, devices: Parts, volume_tag: str | None, *, is_proven: bool) -> Iterator[Check]:
+    """Prove with ``volume_tag`` which drive is which; without one, say that it ``is_proven`` by nothing else."""
+    if volume_tag:
+        yield from prove_drives(setup, devices, volume_tag)
+    elif not is_proven and setup.kind.device(0) is None:
+        yield skipped(NAME, "a library of this kind has no devices that could be swapped")
+    elif not is_proven:
+        sentence = "not proven: whether `drives` stand in the changer's order shows only when a cartridge is loaded"
+        yield warning(NAME, sentence, "name a cartridge with --load, which writes nothing")
+
+
+def prove_drives(setup: SetUp, devices: Parts, volume_tag: str, work: Work | None = None) -> Iterator[Check]:
+    """Say of each drive which device it is, with ``volume_tag`` loaded into one after the other; do ``work`` there.
+
+    Without ``work``, one block is read with the config's block size. Raises VolumeError, before anything is moved, for
+    a volume that cannot be loaded, and UserError for full drives.
+    """
+    robot = Robot(devices.changer, devices.locks / "changer.lock", setup.tell)
+    numbers = [drive.number for drive in devices.drives]
+    with reserved(devices.locks, numbers, len(numbers), setup.tell):
+        hindrance = _find_hindrance(setup, devices)
+        if hindrance:
+            yield hindrance
+            return
+        elements = _find_elements(devices, robot, volume_tag)
+        visitor = Visitor(setup, devices, robot, volume_tag)
+        found: dict[int, int | None] = {}
+        done: list[Check] = []
+        left: list[Work] = [work or partial(_read_block, setup)]
+
+        def do(number: int, drive: Drive) -> Iterator[Check]:
+            """Work, unless the volume was at fault before: it would be in the next drive, too."""
+            for each in left:
+                try:
+                    yield from each(number, drive)
+                except VolumeError:
+                    left.clear()
+                    raise
+
+        try:
+            for element in elements:
+                check_stop(setup.stop)
+                with visitor.visiting(element) as ready:
+                    found[element] = ready[0] if ready else None
+                    if ready and ready[0] == element:  # a drive that is not what the config says is not worked on
+                        checks = guarded(f"drive {element}", partial(do, *ready))
+                        done += [check for check in checks if check not in done]
+        except Interrupted:
+            raise
+        except PapertapeError as error:  # the cartridge did not come home: the other drives cannot be visited
+            done.append(fault(NAME, error))
+        yield from _judge(setup, volume_tag, found, len(numbers))
+        yield from done
+
+
 class Visitor:
     """Brings a volume into one drive after the other, and home again through whichever device turns out to have it.
 
-    All drives are reserved by then. Nobody believes here what the config says of the drives.
+    All drives are reserved by then. The config is not believed here: that element 0 is the first of ``drives`` is what
+    has to be proven.
     """
 
-    def __init__(self, devices: Devices, robot: Robot, stop: Stop, volume_tag: str) -> None:
-        self._devices = devices
+    def __init__(self, setup: SetUp, devices: Parts, robot: Robot, volume_tag: str) -> None:
+        self._setup = setup
+        self._drives = devices.drives
         self._robot = robot
-        self._stop = stop
         self._tag = volume_tag
 
     @contextmanager
@@ -52,174 +106,83 @@ class Visitor:
         Afterwards it is unloaded there and brought home, whatever happened. Raises ChangerError; DriveError where the
         cartridge cannot be unloaded, and then it stays where it is.
         """
-        found: list[tuple[int, Drive]] = []
+        ready: tuple[int, Drive] | None = None
+
+        def bring_home() -> None:
+            if ready is None:
+                # A device that is still loading may hold the cartridge. Whether one let it go, the robot will say.
+                for number in range(len(self._drives)):
+                    with suppress(PapertapeError):
+                        self._unload(number)
+            else:
+                number, drive = ready
+                with suppress(DriveError):  # it is opened again just below
+                    drive.close()
+                try:
+                    self._unload(number)
+                except DriveError as error:
+                    place = f"{self._tag} is still in {drive_element(element)} of the changer"
+                    reason = f"{error.reason}; {place}: unload it through {self._setup.name(number)}"
+                    raise DriveError(number, reason) from error
+            self._robot.put_away(element)
+
         self._robot.fetch(self._tag, element)
-        with afterwards(lambda: one_by_one([lambda: self._bring_home(element, found)])):
+        with afterwards(partial(one_by_one, [bring_home])):
             ready = self._wait(element)
-            found += [ready] if ready else []
             yield ready
 
-    def _find_ready(self, numbers: Sequence[int]) -> tuple[int, Drive] | None:
-        """Return the first of the drives that has a tape ready at this moment, open and rewound."""
-        for number in numbers:
-            drive = self._devices.drives[number].open(self._tag)
-            try:
-                drive.load()
-            except DriveError:
-                drive.close()
-            else:
-                return number, drive
-        return None
-
     def _wait(self, element: int) -> tuple[int, Drive] | None:
-        numbers = sorted(range(len(self._devices.drives)), key=lambda number: number != element)
+        """Return the first drive that has a tape ready, open and rewound; None if none has within READY_SECONDS."""
+        numbers = sorted(range(len(self._drives)), key=lambda number: number != element)  # the likely one first
         deadline = time.monotonic() + READY_SECONDS
         while True:
-            ready = self._find_ready(numbers)
-            if ready or time.monotonic() > deadline:
-                return ready
-            check_stop(self._stop)
+            for number in numbers:
+                drive = self._drives[number].open(self._tag)
+                try:
+                    drive.load()
+                except DriveError:
+                    drive.close()
+                else:
+                    return number, drive
+            if time.monotonic() > deadline:
+                return None
+            check_stop(self._setup.stop)
             time.sleep(POLL_SECONDS)
 
-    def _bring_home(self, element: int, found: Sequence[tuple[int, Drive]]) -> None:
-        for number, drive in found:
-            with suppress(DriveError):  # it is opened again just below
-                drive.close()
-            self._unload(element, number)
-        if not found:
-            self._unload_anywhere()
-        self._robot.put_away(element)
-
-    def _unload(self, element: int, number: int) -> None:
-        try:
-            self._let_go(number)
-        except DriveError as error:
-            where = f"{self._tag} is still in {drive_element(element)} of the changer"
-            raise DriveError(
-                number, f"{error.reason}; {where}: unload it through {self._devices.name(number)}"
-            ) from error
-
-    def _unload_anywhere(self) -> None:
-        """Tell every device to let go of what it is perhaps still loading; the robot's own answer is what counts."""
-        for number in range(len(self._devices.drives)):
-            with suppress(PapertapeError):
-                self._let_go(number)
-
-    def _let_go(self, number: int) -> None:
-        drive = self._devices.drives[number].open(self._tag)
-        with afterwards(lambda: one_by_one([drive.close])):
+    def _unload(self, number: int) -> None:
+        drive = self._drives[number].open(self._tag)
+        with afterwards(partial(one_by_one, [drive.close])):
             drive.unload()
 
 
-def check_stop(stop: Stop) -> None:
-    """Raise Interrupted if the operator asked to stop, however gently."""
-    if stop.soon:
-        raise Interrupted("interrupted: the check-up is not whole; run it again")
+def _read_block(setup: SetUp, number: int, drive: Drive) -> Iterator[Check]:
+    drive.close()  # the kind opens the device by itself
+    yield from setup.kind.check_block(number, setup.settings.block_size)
 
 
-def prove_drives(setup: SetUp, devices: Devices, volume_tag: str, work: Work | None = None) -> Iterator[Check]:
-    """Say of each drive which device it is, with ``volume_tag`` loaded into one after the other; do ``work`` there.
+def _find_hindrance(setup: SetUp, devices: Parts) -> Check | None:
+    """Return why nothing can be loaded: a drive or a changer that is not right, which other checks report.
 
-    Raises VolumeError, before anything is moved, for a volume that cannot be loaded, and UserError for full drives.
+    Looks whether a tape is ready in a drive and moves nothing. A drive that cannot be opened could not be unloaded.
     """
-    robot = Robot(devices.changer, devices.locks / "changer.lock", setup.tell)
-    numbers = [drive.number for drive in devices.drives]
-    with reserved(devices.locks, numbers, len(numbers), setup.tell):
-        hindrance = _find_hindrance(devices)
-        if hindrance:
-            yield hindrance
-            return
-        elements = _find_elements(devices, robot, volume_tag)
-        visitor = Visitor(devices, robot, setup.stop, volume_tag)
-        proof = _Proof(setup, devices, visitor, work)
-        for element in elements:
-            check_stop(setup.stop)
-            if not proof.visit(element):
-                break
-        yield from _judge(devices, volume_tag, proof.found)
-        yield from proof.done
-
-
-class _Proof:
-    """What was found so far: which device each element is, and what was found beside that."""
-
-    def __init__(self, setup: SetUp, devices: Devices, visitor: Visitor, work: Work | None) -> None:
-        self.found: dict[int, int | None] = {}
-        self.done: list[Check] = []
-        self._visitor = visitor
-        self._work: Work | None = work or partial(_check_block, setup, devices)
-
-    def visit(self, element: int) -> bool:
-        """Visit one drive, and work there if it is what the config says; tell whether the cartridge came home."""
-        try:
-            with self._visitor.visiting(element) as ready:
-                self.found[element] = ready[0] if ready else None
-                if ready and ready[0] == element:
-                    self._do_work(*ready)
-        except Interrupted:
-            raise
-        except PapertapeError as error:
-            self.done.append(fault(NAME, error))
-            return False
-        return True
-
-    def _do_work(self, number: int, drive: Drive) -> None:
-        """Do the work if there is any left; what is wrong with the volume is wrong with it in the next drive, too."""
-        if self._work is None:
-            return
-        found = guarded(f"drive {number}", partial(self._try, self._work, number, drive))
-        self.done += [check for check in found if check not in self.done]
-
-    def _try(self, work: Work, number: int, drive: Drive) -> Iterator[Check]:
-        try:
-            yield from work(number, drive)
-        except VolumeError:
-            self._work = None
-            raise
-
-
-def _check_block(setup: SetUp, devices: Devices, number: int, drive: Drive) -> Iterator[Check]:
-    """Read once with the config's block size, which tells whether drive and adapter take it; nothing is written."""
-    size = setup.settings.block_size
-    if not devices.nodes or (ask_drive_limit(devices.nodes[number]) or size) < size:  # which another check tells of
-        return
-    drive.close()
-    node = devices.nodes[number]
-    taken = takes_block(node, size)
-    if taken is False:
-        smaller = next((half for half in _halves(size) if takes_block(node, half)), None)
-        remedy = f"set `block_size` in the config to {show_block(smaller)}" if smaller else "make `block_size` smaller"
-        yield problem(f"drive {number}", f"{node} refuses blocks of {show_block(size)}, the `block_size`", remedy)
-    elif taken:
-        yield ok(f"drive {number}", f"{node} reads with blocks of {show_block(size)}")
-
-
-def _halves(size: int) -> Iterator[int]:
-    half = 1 << (size.bit_length() - 1)
-    while half >= 64 * 1024:
-        if half < size:
-            yield half
-        half //= 2
-
-
-def _find_hindrance(devices: Devices) -> Check | None:
-    """Return why nothing can be loaded: a drive or a changer that is not right, which other checks tell of."""
+    ready = []
     try:
-        ready = [drive.number for drive in devices.drives if _is_ready(drive)]
-        full = [status.full for status in devices.changer.inventory().of(ElementKind.DRIVE)]
+        for drive in devices.drives:
+            opened = drive.open()
+            with afterwards(partial(one_by_one, [opened.close])):
+                if opened.status().ready:
+                    ready.append(drive.number)
+        full = any(status.full for status in devices.changer.inventory().of(ElementKind.DRIVE))
     except PapertapeError:
-        return skipped(NAME, "not tried: first mend what is wrong with the changer and the drives")
-    return _tell_foreign(devices, ready[0]) if ready and not any(full) else None
+        return skipped(NAME, "not tried: first repair what is wrong with the changer and the drives")
+    if not ready or full:
+        return None
+    name = setup.name(ready[0])
+    sentence = f"{name} has a tape ready, while the changer says that all its drives are empty: it is no drive of it"
+    return problem(NAME, sentence, "name the changer's own drives in `drives`")
 
 
-def _is_ready(drive: DriveSource) -> bool:
-    """Tell whether a tape is ready in the drive, moving nothing; what cannot be opened could not be unloaded."""
-    opened = drive.open()
-    with afterwards(lambda: one_by_one([opened.close])):
-        return opened.status().ready
-
-
-def _find_elements(devices: Devices, robot: Robot, volume_tag: str) -> list[int]:
+def _find_elements(devices: Parts, robot: Robot, volume_tag: str) -> list[int]:
     """Return the drives to visit. Raises VolumeError for a volume that cannot be loaded, UserError for full drives."""
     inventory = robot.inventory()
     place = find_volume(inventory, volume_tag).element
@@ -228,42 +191,26 @@ def _find_elements(devices: Devices, robot: Robot, volume_tag: str) -> list[int]
     drives = list(inventory.of(ElementKind.DRIVE))
     for status in drives:
         if status.full:
-            what = f"{status.volume_tag or 'a cartridge'} lies in {status.element}, and all must be empty for this"
-            raise UserError(f"{what}: `papertape library unload` brings it home")
+            tag = status.volume_tag or "a cartridge"
+            sentence = f"{tag} lies in {status.element}, and all must be empty for this"
+            raise UserError(f"{sentence}: `papertape library unload` brings it home")
     return [status.element.number for status in drives][: len(devices.drives)]
 
 
-def _tell_foreign(devices: Devices, number: int) -> Check:
-    name = devices.name(number)
-    sentence = f"{name} has a tape ready, while the changer says that all its drives are empty: it is no drive of it"
-    return problem(NAME, sentence, "name the changer's own drives in `drives`")
-
-
-def _judge(devices: Devices, volume_tag: str, found: Mapping[int, int | None]) -> Iterator[Check]:
-    order = [number for number in found.values() if number is not None]
-    right = ", ".join(f'"{devices.name(number)}"' for number in order)
-    whole = len(set(order)) == len(found) == len(devices.drives)
-    remedy = f"in the config, write drives = [{right}]" if whole else "name the drives in the changer's order"
+def _judge(setup: SetUp, volume_tag: str, found: Mapping[int, int | None], drives: int) -> Iterator[Check]:
+    """Yield a finding for each element of ``found``, which has the number of the device that became ready there."""
+    order: Sequence[int] = [number for number in found.values() if number is not None]
+    is_whole = len(set(order)) == len(found) == drives
+    right = ", ".join(f'"{setup.name(number)}"' for number in order)
+    remedy = f"in the config, write drives = [{right}]" if is_whole else "name the drives in the changer's order"
     for element, number in found.items():
-        yield _judge_one(devices, volume_tag, element, number, remedy)
-
-
-def _judge_one(devices: Devices, volume_tag: str, element: int, number: int | None, remedy: str) -> Check:
-    put = f"{volume_tag}, put into drive {element} of the changer,"
-    if number == element:
-        there = f": {devices.name(element)} is drive {element}" if devices.nodes else ""
-        return ok(NAME, f"{put} became ready there{there}")
-    if number is None:
-        named = "the devices in `drives`" if devices.nodes else "the drives"
-        sentence = f"{put} became ready at none of {named} within {READY_SECONDS:.0f} s"
-        return problem(NAME, sentence, NEVER_READY, DriveError.exit_code)
-    sentence = f"{put} became ready at {devices.name(number)}, which the config calls drive {number}"
-    return problem(NAME, sentence, remedy)
-
-
-def tell_unproven(devices: Devices) -> Check:
-    """Return that nobody looked."""
-    if not devices.nodes:
-        return skipped(NAME, "a library in a folder has no devices that could be swapped")
-    sentence = "not proven: whether `drives` stand in the changer's order shows only when a cartridge is loaded"
-    return warning(NAME, sentence, "name a cartridge with --load, which writes nothing")
+        put = f"{volume_tag}, put into drive {element} of the changer,"
+        if number is None:
+            sentence = f"{put} became ready at none of the drives in the config within {READY_SECONDS:.0f} s"
+            yield problem(NAME, sentence, NEVER_READY, DriveError.exit_code)
+        elif number != element:
+            sentence = f"{put} became ready at {setup.name(number)}, which the config calls drive {number}"
+            yield problem(NAME, sentence, remedy)
+        else:
+            device = setup.kind.device(number)
+            yield ok(NAME, f"{put} became ready there{f': {device} is drive {number}' if device else ''}")

@@ -1,100 +1,43 @@
-"""What a check-up looks at, and what it finds: one sentence for each thing, and what to change."""
+"""What a check-up looks at, how errors become findings, and the exit code."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
-from papertape.errors import ChangerError, DriveError, Interrupted, PapertapeError, UserError, VolumeError
+from papertape.errors import ChangerError, DriveError, Interrupted, PapertapeError, VolumeError
 from papertape.events import Tell
 from papertape.ledger import Ledger
 from papertape.settings import Settings
-from papertape.tape.changer import Changer
-from papertape.tape.generations import Generation
-from papertape.tape.library import DriveSource
-from papertape.tape.scsi.stdevice import ScsiDrive
+from papertape.tape.checks import SET_UP, Check, Verdict, problem
+from papertape.tape.kind import LibraryKind, Parts
 from papertape.transfer.stop import Stop
 
-SET_UP = UserError.exit_code
 SEVERITY = (SET_UP, ChangerError.exit_code, DriveError.exit_code, VolumeError.exit_code, PapertapeError.exit_code)
 """Exit codes of problems, the worst first: what is wrong in the set-up may well be the cause of the others."""
 
 
-@dataclass(frozen=True)
-class Devices:
-    """The library's parts as the config names them, not yet open; they wait for nothing.
+@dataclass(frozen=True, kw_only=True)
+class SetUp:
+    """All that is checked.
 
-    ``locks`` is the folder of the lock files, ``generation`` that of a library in a folder.
+    ``devices`` are the parts of the library, not yet open; they wait for nothing. They and ``ledger`` are None where
+    they cannot be opened. ``ledger_file`` is None for a ledger on a server.
     """
 
-    changer: Changer
-    drives: Sequence[DriveSource]
-    locks: Path
-    generation: Generation | None = None
-
-    @property
-    def nodes(self) -> tuple[Path, ...]:
-        """The device nodes of the drives; none in a library in a folder."""
-        return tuple(drive.path for drive in self.drives if isinstance(drive, ScsiDrive))
-
-    def name(self, number: int) -> str:
-        """Return what the config calls the drive: its device node, or "drive 0"."""
-        return str(self.nodes[number]) if self.nodes else f"drive {number}"
-
-
-@dataclass(frozen=True)
-class SetUp:
-    """What is checked. ``devices`` and ``ledger`` are None where they cannot be had, ``ledger_file`` if it is none."""
-
+    kind: LibraryKind
     settings: Settings
     prefixes: tuple[str, ...]
-    devices: Devices | None
+    devices: Parts | None
     ledger: Ledger | None
     ledger_file: Path | None
     tell: Tell
     stop: Stop
 
-
-class Verdict(StrEnum):
-    """What a check came to; only a problem keeps a night from succeeding."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One finding: ``sentence`` says what, ``remedy`` what to change, ``code`` is the exit code of a problem."""
-
-    name: str
-    verdict: Verdict
-    sentence: str
-    remedy: str = ""
-    code: int = 0
-
-
-def ok(name: str, sentence: str) -> Check:
-    """Return that all is well."""
-    return Check(name, Verdict.OK, sentence)
-
-
-def warning(name: str, sentence: str, remedy: str = "") -> Check:
-    """Return what may go wrong, or be slow."""
-    return Check(name, Verdict.WARNING, sentence, remedy)
-
-
-def problem(name: str, sentence: str, remedy: str = "", code: int = SET_UP) -> Check:
-    """Return what will go wrong."""
-    return Check(name, Verdict.PROBLEM, sentence, remedy, code)
-
-
-def skipped(name: str, sentence: str) -> Check:
-    """Return what was not looked at, and why."""
-    return Check(name, Verdict.SKIPPED, sentence)
+    def name(self, drive: int) -> str:
+        """Return what the config calls the drive: its device node, or "drive 0"."""
+        return self.kind.device(drive) or f"drive {drive}"
 
 
 def fault(name: str, error: PapertapeError) -> Check:
@@ -120,3 +63,9 @@ def exit_code(checks: Iterable[Check]) -> int:
     """Return the exit code of the worst problem, 0 if there is none."""
     codes = {check.code for check in checks if check.verdict is Verdict.PROBLEM}
     return next((code for code in SEVERITY if code in codes), max(codes, default=0))
+
+
+def check_stop(stop: Stop) -> None:
+    """Raise Interrupted if the operator asked to stop, at once or soon."""
+    if stop.soon:
+        raise Interrupted("interrupted: the check-up is not complete; run it again")

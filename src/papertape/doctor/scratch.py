@@ -8,36 +8,30 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
-from papertape.doctor.driveorder import check_stop
-from papertape.doctor.findings import (
-    Check,
-    Devices,
-    SetUp,
-    ok,
-    problem,
-    warning,
-)
+from papertape.doctor.driveorder import prove_drives
+from papertape.doctor.findings import SetUp, check_stop
 from papertape.errors import BlockRefused, DriveError, UserError, VolumeFull, VolumeNotBlank, WriteProtected
 from papertape.events import Finished, Moved, Phase, Tell
+from papertape.tape.checks import Check, ok, problem, warning
 from papertape.tape.drive import MAX_BLOCK, Drive, Mark
-from papertape.tape.generations import Generation
-from papertape.tape.scsi.blocklimits import wipe
-from papertape.tape.scsi.hostfacts import find_generation, read_product
+from papertape.tape.kind import Parts
 from papertape.transfer.stop import Stop
 from papertape.volume.layout import MAXIMUM_BLOCK, MINIMUM_BLOCK
 from papertape.words import show_block, show_rate, show_seconds, show_size
 
 MARKER = b"papertape doctor scratch: whatever is on this tape may be overwritten by papertape doctor\n"
-"""What the first block of a scratch volume begins with."""
+"""How the first block of a scratch volume begins."""
 WRITE_SECONDS = 60.0
-"""After which writing ends, however little was written."""
+"""After this time writing ends, however little was written."""
 POOL = 16
 """Blocks of noise that are written in turn: no drive's compression looks back as far."""
 FILEMARKS = 5
 """How many of each kind are timed."""
 TELL_EVERY = 32 * 1024 * 1024
+"""Bytes between two events: one for each block would be thousands a second."""
 _NUMBER = struct.Struct(">Q")
 
 
@@ -56,46 +50,66 @@ class Noise:
 
 @dataclass
 class Measured:
-    """What was written and how long it took; times in seconds, ``speed`` in bytes a second with the last flush."""
+    """What was written in blocks of ``size`` bytes, and how long it took.
 
-    blocks: int
-    write_speed: float
+    Speeds are in bytes a second, that of writing with the last flush. ``flushed`` and ``immediate`` are the seconds
+    that a filemark takes, None where the tape ended before. ``wrong`` is the first object that read back otherwise.
+    """
+
+    size: int
+    blocks: int = 0
+    write_speed: float = 0.0
     read_speed: float = 0.0
     flushed: float | None = None
     immediate: float | None = None
     wrong: int | None = None
 
 
-def check_free(setup: SetUp, volume_tag: str) -> None:
-    """Raise UserError unless the ledger does not know the volume: only such a one is written to."""
+def check_scratch(setup: SetUp, devices: Parts, volume_tag: str | None, size: int) -> Iterator[Check]:
+    """Measure each drive with up to ``size`` bytes on the volume, if there is one.
+
+    Raises UserError unless the ledger does not know the volume: only such a one is written to.
+    """
+    if volume_tag is None:
+        return
     if setup.ledger is None:
         raise UserError(f"--scratch {volume_tag}: the ledger cannot be asked whether it is free; nothing was written")
     known = {volume.tag: volume for volume in setup.ledger.volumes.all()}.get(volume_tag)
     if known is not None:
-        what = f"it is registered, as {known.state}"
-        raise UserError(f"--scratch {volume_tag}: {what}; nothing was written; name a volume that is not registered")
+        reason = f"it is registered, as {known.state}"
+        raise UserError(f"--scratch {volume_tag}: {reason}; nothing was written; name a volume that is not registered")
+    yield from prove_drives(setup, devices, volume_tag, partial(measure_drive, setup, volume_tag, size))
 
 
-def measure_drive(
-    setup: SetUp, devices: Devices, volume_tag: str, size: int, number: int, drive: Drive
-) -> Iterator[Check]:
-    """Write ``size`` bytes to the scratch volume that is in ``drive``, read them back, and leave the tape as scratch.
+def measure_drive(setup: SetUp, volume_tag: str, size: int, number: int, drive: Drive) -> Iterator[Check]:
+    """Write ``size`` bytes to the scratch volume in ``drive``, read them back, and leave the tape as scratch, or blank.
 
-    Raises VolumeNotBlank, before anything is written, for a tape that holds anything but what doctor wrote.
+    Raises VolumeNotBlank, before anything is written, for a tape that holds anything except what doctor wrote.
     """
-    check_scratch(drive, volume_tag)
+    check_writable(drive, volume_tag)
     name, wanted = f"drive {number}", setup.settings.block_size
-    block = find_longest(drive)
-    yield _judge_block(name, wanted, block)
-    measured = _measure(setup, drive, volume_tag, min(wanted, block), size)
-    generation = devices.generation
-    if devices.nodes:
-        generation = find_generation(read_product(devices.nodes[number]))
-    yield from _judge(name, volume_tag, min(wanted, block), measured, generation)
-    yield _leave(devices, volume_tag, number, drive)
+    longest = find_longest(drive)
+    if longest < wanted:
+        takes = f"takes those of {show_block(longest)}"
+        sentence = f"it refuses blocks of {show_block(wanted)}, the `block_size`, and {takes}"
+        yield problem(name, sentence, f"set `block_size` in the config to {show_block(longest)} or less")
+    else:
+        more = " or more" if longest == MAXIMUM_BLOCK else ""
+        yield ok(name, f"it writes blocks of up to {show_block(longest)}{more}")
+    yield from _judge(setup, volume_tag, number, _measure(setup, drive, volume_tag, min(wanted, longest), size))
+    # Whether the tape can be made blank again or not: it begins and ends with the marker first.
+    drive.rewind()
+    drive.write_block(_marked(MINIMUM_BLOCK))
+    drive.write_filemark(flush=True)
+    drive.close()  # the kind opens the device by itself
+    if setup.kind.wipe(number, MARKER):
+        yield ok("scratch", f"{volume_tag} is blank again")
+    else:
+        sentence = f"{volume_tag} begins with doctor's mark and is a scratch volume from now on: do not register it"
+        yield ok("scratch", sentence)
 
 
-def check_scratch(drive: Drive, volume_tag: str) -> None:
+def check_writable(drive: Drive, volume_tag: str) -> None:
     """Return with the drive rewound if its tape is blank, or a scratch tape of doctor's; else raise VolumeError."""
     if drive.status().write_protected:
         raise WriteProtected(volume_tag, "its tab forbids writing; move the tab, or use another volume")
@@ -107,22 +121,22 @@ def check_scratch(drive: Drive, volume_tag: str) -> None:
         drive.rewind()
         first = Mark.END_OF_DATA if blank else drive.read_block(buffer)
     except DriveError as error:
-        raise VolumeNotBlank(volume_tag, f"cannot be told to be blank ({error}); {refused}") from error
+        raise VolumeNotBlank(volume_tag, f"whether it is blank cannot be read ({error}); {refused}") from error
     if not blank and not (isinstance(first, int) and bytes(buffer[:first]).startswith(MARKER)):
         raise VolumeNotBlank(volume_tag, f"it is not blank; {refused}")
     drive.rewind()
 
 
 def find_longest(drive: Drive) -> int:
-    """Return the longest block, of those that a volume can have, that the drive writes. Raises DriveError if none.
+    """Return the longest block in bytes, of those that a volume can have, that the drive writes; DriveError if none.
 
-    Each try begins at BOT and begins with the marker.
+    Each try begins at BOT and begins with the marker: cut off at any moment, the tape is still a scratch tape.
     """
     size = MAXIMUM_BLOCK
     while True:
         drive.rewind()
         try:
-            drive.write_block(memoryview(_marked(size)))
+            drive.write_block(_marked(size))
         except BlockRefused:
             if size <= MINIMUM_BLOCK:
                 raise
@@ -131,25 +145,33 @@ def find_longest(drive: Drive) -> int:
             return size
 
 
-def _marked(size: int) -> bytearray:
-    return bytearray(MARKER.ljust(size, b"\0"))
-
-
-def _judge_block(name: str, wanted: int, longest: int) -> Check:
-    if longest < wanted:
-        sentence = (
-            f"it refuses blocks of {show_block(wanted)}, the `block_size`, and takes those of {show_block(longest)}"
-        )
-        return problem(name, sentence, f"set `block_size` in the config to {show_block(longest)} or less")
-    least = " or more" if longest == MAXIMUM_BLOCK else ""
-    return ok(name, f"it writes blocks of up to {show_block(longest)}{least}")
+def _marked(size: int) -> memoryview:
+    return memoryview(bytearray(MARKER.ljust(size, b"\0")))
 
 
 def _measure(setup: SetUp, drive: Drive, volume_tag: str, block: int, size: int) -> Measured:
+    """Write and read back ``size`` bytes in blocks of ``block``, less if the time is over or the tape ends."""
     noise = Noise([bytearray(os.urandom(block)) for _ in range(POOL)])
+    measured = Measured(block)
+    moves = _Moves(setup.tell, volume_tag, drive.number)
+    count, at_end = max(size // block, 1), False
     drive.rewind()
-    drive.write_block(memoryview(_marked(block)))
-    measured, at_end = _write(setup, drive, volume_tag, noise, max(size // block, 1))
+    drive.write_block(_marked(block))
+    setup.tell(Phase(name="writing", volumes=(volume_tag,), total=count * block))
+    began = time.monotonic()
+    while measured.blocks < count and not at_end and time.monotonic() - began < WRITE_SECONDS:
+        check_stop(setup.stop)
+        try:
+            at_end = drive.write_block(memoryview(noise.block(measured.blocks)))
+        except VolumeFull:  # the early warning may come a block late
+            at_end = True
+        else:
+            measured.blocks += 1
+            moves.add(block)
+    with suppress(VolumeFull):
+        drive.write_filemark(flush=True)
+    measured.write_speed = measured.blocks * block / max(time.monotonic() - began, 1e-6)
+    moves.end()
     if not at_end:
         measured.flushed = _time_filemarks(drive, noise, setup.stop, flush=True)
         measured.immediate = _time_filemarks(drive, noise, setup.stop, flush=False)
@@ -158,30 +180,8 @@ def _measure(setup: SetUp, drive: Drive, volume_tag: str, block: int, size: int)
     return measured
 
 
-def _write(setup: SetUp, drive: Drive, volume_tag: str, noise: Noise, count: int) -> tuple[Measured, bool]:
-    """Write up to ``count`` blocks, until the time is over or the tape is; tell whether it is."""
-    moves = _Moves(setup.tell, volume_tag, drive.number)
-    block = len(noise.pool[0])
-    setup.tell(Phase(name="writing", volumes=(volume_tag,), total=count * block))
-    began, written, at_end = time.monotonic(), 0, False
-    while written < count and not at_end and time.monotonic() - began < WRITE_SECONDS:
-        check_stop(setup.stop)
-        try:
-            at_end = drive.write_block(memoryview(noise.block(written)))
-        except VolumeFull:  # the early warning may come a block late
-            at_end = True
-            break
-        written += 1
-        moves.add(block)
-    with suppress(VolumeFull):
-        drive.write_filemark(flush=True)
-    speed = written * block / max(time.monotonic() - began, 1e-6)
-    moves.end()
-    return Measured(written, speed), at_end
-
-
 def _time_filemarks(drive: Drive, noise: Noise, stop: Stop, *, flush: bool) -> float:
-    """Return the median of what a filemark behind one block takes."""
+    """Return the median of the seconds that a filemark after one block takes."""
     taken = []
     for number in range(FILEMARKS):
         check_stop(stop)
@@ -195,8 +195,8 @@ def _time_filemarks(drive: Drive, noise: Noise, stop: Stop, *, flush: bool) -> f
 def _read(setup: SetUp, drive: Drive, volume_tag: str, noise: Noise, measured: Measured) -> None:
     """Read back what was written, and note the first block that is another."""
     moves = _Moves(setup.tell, volume_tag, drive.number)
-    buffer = bytearray(len(noise.pool[0]))
-    drive.read_block(memoryview(buffer))
+    buffer = bytearray(measured.size)
+    drive.read_block(memoryview(buffer))  # the marker
     setup.tell(Phase(name="reading", volumes=(volume_tag,), total=measured.blocks * len(buffer)))
     began = time.monotonic()
     for number in range(measured.blocks):
@@ -215,33 +215,31 @@ class _Moves:
 
     def __init__(self, tell: Tell, volume_tag: str, drive: int) -> None:
         self._tell = tell
-        self._volume, self._drive = volume_tag, drive
+        self._volume = volume_tag
+        self._drive = drive
         self._untold = 0
 
     def add(self, count: int) -> None:
         self._untold += count
         if self._untold >= TELL_EVERY:
-            self._flush()
+            self._tell(Moved(volume=self._volume, drive=self._drive, count=self._untold))
+            self._untold = 0
 
     def end(self) -> None:
-        self._flush()
-        self._tell(Finished(volume=self._volume, drive=self._drive))
-
-    def _flush(self) -> None:
         self._tell(Moved(volume=self._volume, drive=self._drive, count=self._untold))
         self._untold = 0
+        self._tell(Finished(volume=self._volume, drive=self._drive))
 
 
-def _judge(
-    name: str, volume_tag: str, block: int, measured: Measured, generation: Generation | None
-) -> Iterator[Check]:
+def _judge(setup: SetUp, volume_tag: str, number: int, measured: Measured) -> Iterator[Check]:
+    name, generation = f"drive {number}", setup.kind.generation(number)
     if measured.wrong is not None:
         sentence = f"{volume_tag} does not read back as it was written, from object {measured.wrong} on"
         yield problem(name, sentence, "take the drive out of service, or try another cartridge", DriveError.exit_code)
         return
     speeds = f"writes {show_rate(measured.write_speed)} and reads {show_rate(measured.read_speed)}"
-    amount = f"{show_size(measured.blocks * block)} in blocks of {show_block(block)}, read back the same"
-    sentence = f"it {speeds} ({amount})"
+    amount = f"{show_size(measured.blocks * measured.size)} in blocks of {show_block(measured.size)}"
+    sentence = f"it {speeds} ({amount}, read back the same)"
     if generation and measured.write_speed < generation.slowest_speed:
         slow = f"{generation.name} streams from {show_rate(generation.slowest_speed)} on"
         yield warning(name, f"{sentence}; {slow}", "look at its cable and adapter, or take a larger `block_size`")
@@ -250,21 +248,3 @@ def _judge(
     if measured.flushed is not None and measured.immediate is not None:
         flushed, immediate = show_seconds(measured.flushed), show_seconds(measured.immediate)
         yield ok(name, f"a filemark that is waited for takes {flushed}, one that is not {immediate}")
-
-
-def _leave(devices: Devices, volume_tag: str, number: int, drive: Drive) -> Check:
-    """Make the tape blank again where that can be done; else let it begin, and end, with the marker."""
-    drive.rewind()
-    if devices.nodes:
-        drive.close()
-        if wipe(devices.nodes[number], MARKER):
-            return ok("scratch", f"{volume_tag} is blank again")
-        return _tell_scratch(volume_tag)
-    drive.write_block(memoryview(_marked(MINIMUM_BLOCK)))
-    drive.write_filemark(flush=True)
-    return _tell_scratch(volume_tag)
-
-
-def _tell_scratch(volume_tag: str) -> Check:
-    sentence = f"{volume_tag} begins with doctor's mark and is a scratch volume from now on: do not register it"
-    return ok("scratch", sentence)

@@ -11,10 +11,10 @@ from itertools import islice
 from pathlib import Path
 from threading import Lock
 
-from papertape.doctor.findings import Check, Devices, SetUp, ok, skipped, warning
+from papertape.doctor.findings import SetUp
 from papertape.errors import SourceError, UserError
+from papertape.tape.checks import Check, ok, skipped, warning
 from papertape.tape.generations import GENERATIONS, Generation
-from papertape.tape.scsi.hostfacts import find_generation, read_product
 from papertape.transfer.readahead import READERS
 from papertape.transfer.source import walk
 from papertape.transfer.stop import Stop
@@ -44,7 +44,7 @@ def check_source(setup: SetUp, folder: Path | None) -> Iterator[Check]:
     if size < FEWEST_BYTES and seconds < FEWEST_SECONDS:
         yield skipped(NAME, f"{sentence}, too little to tell; name a folder with more data with --source")
         return
-    yield judge(sentence, speed, find_generations(setup.devices))
+    yield judge(sentence, speed, find_generations(setup))
 
 
 def _files(setup: SetUp, folder: Path | None) -> Iterator[bytes]:
@@ -97,13 +97,12 @@ class _Reading:
         return late or self.size >= MOST_BYTES or self._stop.soon
 
 
-def find_generations(devices: Devices | None) -> list[Generation]:
-    """Return the LTO generations of the drives, all that there are where they cannot be told."""
-    if devices is not None and devices.generation:
-        return [devices.generation]
-    told = [find_generation(read_product(node)) for node in devices.nodes] if devices else []
-    known = [generation for generation in told if generation is not None]
-    return known if known and len(known) == len(told) else list(GENERATIONS.values())
+def find_generations(setup: SetUp | None) -> list[Generation]:
+    """Return the LTO generations of the drives, each once; all generations where that of a drive is not known."""
+    drives = setup.devices.drives if setup and setup.devices else ()
+    known = [setup.kind.generation(drive.number) for drive in drives] if setup else []
+    found = [generation for generation in dict.fromkeys(known) if generation is not None]
+    return found if found and None not in known else list(GENERATIONS.values())
 
 
 def judge(sentence: str, speed: float, generations: Sequence[Generation]) -> Check:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
 
-from papertape.errors import NothingToDo, UserError
+from papertape.errors import NothingToDo, PapertapeError, UserError
+from papertape.events import tell_all
+from papertape.ids import VolumeTag
 from papertape.ledger import DumpRecord, Extent, Found, Ledger
 from papertape.states import Format, VolumeState
 from papertape.tape.changer import Element, ElementKind, Inventory
+from papertape.tape.kind import HostFiles, LibraryKind
 from papertape.volume.layout import ARCHIVE, PLAN
 from papertape.volume.members import VolumeRecord
 from papertape.volume.names import unquote
 from papertape.volume.predecessor.recipe import PredecessorSet, PredecessorStep, write_predecessor_recipe
-from papertape.volume.recipe import Digest, DriveOrigin, Origin, Piece, Step, Subject, write_recipe
+from papertape.volume.recipe import Digest, DriveOrigin, FolderOrigin, Origin, Piece, Step, Subject, write_recipe
 from papertape.words import enumerate_names
 
 
@@ -35,6 +39,18 @@ def explain(ledger: Ledger, tag: str, pattern: str | None, origin: Origin) -> It
     else:
         steps = _explain_datasets(ledger, dump, _find(ledger, dump, tag, pattern))
     return write_recipe(subject, dump.block_size, chain([_explain_label(record)], steps))
+
+
+def find_origin(kind: LibraryKind, tag: VolumeTag) -> Origin:
+    """Return where the script gets the tape from; a changer that does not answer only costs it the robot's moves."""
+    reach = kind.by_hand(tag)
+    if isinstance(reach, HostFiles):
+        return FolderOrigin(os.fsencode(reach.folder))
+    try:
+        inventory = kind.open(tell_all()).changer.inventory()
+    except PapertapeError as error:
+        return ask_operator(reach.changer, reach.drives, f"Where the volume lay was not to be had ({error}).")
+    return choose_drive(inventory, tag, reach.changer, reach.drives)
 
 
 def choose_drive(inventory: Inventory, tag: str, changer: str, drives: Sequence[str]) -> DriveOrigin:

@@ -1,7 +1,7 @@
-"""What the host itself tells of a set-up: the kernel's facts of a tape device, free memory, the programs installed.
+"""What the host knows without moving a tape: the kernel's facts of a tape device, and the programs installed.
 
 Bits and defaults of ``st`` are those of ``<linux/mtio.h>`` (``MT_ST_*``), as sysfs shows them; what they do is in
-``man 4 st``. Nothing here moves a tape.
+``man 4 st``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from papertape.tape.generations import GENERATIONS, Generation
 from papertape.tape.scsi.mtx import SBIN
 
 SYSFS = Path("/sys/class/scsi_tape")
-MEMORY = Path("/proc/meminfo")
 ANSWER_SECONDS = 10.0
 
 TWO_FM, NO_BLKLIMS, NOWAIT, NOWAIT_EOF = 0x10, 0x200, 0x2000, 0x8000
@@ -42,14 +41,6 @@ OPTIONS = {
 """The driver's options by the names that ``mt stsetoptions`` has for them, where it has one."""
 
 _GENERATION = re.compile(r"(?:TD|HH|ULTRIUM|LTO)[ -]?([0-9]{1,2})\b", re.IGNORECASE | re.ASCII)
-
-
-def find_available_memory() -> int | None:
-    """Return the bytes that programs can have without swapping (MemAvailable); None if the kernel does not say."""
-    with suppress(OSError):
-        found = re.search(r"^MemAvailable: +([0-9]+) kB$", MEMORY.read_text(), re.MULTILINE)
-        return int(found[1]) * 1024 if found else None
-    return None
 
 
 def find_program(name: str) -> str | None:

@@ -15,19 +15,20 @@ from ledgers import KIND, SQLITE
 from papertape.doctor import driveorder as whichdrive
 from papertape.doctor import sources as sourcespeed
 from papertape.doctor.checkup import Wishes, examine
-from papertape.doctor.findings import Check, Devices, SetUp, Verdict, exit_code, guarded, ok, problem
-from papertape.doctor.host import check_programs
+from papertape.doctor.findings import SetUp, exit_code, guarded
 from papertape.doctor.scratch import MARKER
 from papertape.errors import HostError, Interrupted, UserError, VolumeMissing
 from papertape.events import Tell, tell_all
+from papertape.tape.checks import Check, Verdict, ok, problem
 from papertape.tape.drive import Drive
 from papertape.tape.generations import GENERATIONS
+from papertape.tape.kind import LibraryKind, Parts
 from papertape.tape.library import DriveSource
 from papertape.tape.reservation import reserved
 from papertape.tape.scsi.hostfacts import find_generation, name_options
-from papertape.tape.scsi.mtx import MtxChanger
-from papertape.tape.scsi.stdevice import Patience, ScsiDrive
+from papertape.tape.scsi.kind import ScsiConfig
 from papertape.tape.virtual.faults import Faults
+from papertape.tape.virtual.kind import VirtualConfig
 from papertape.tape.virtual.library import VirtualLibrary, add_cartridge
 from papertape.transfer.stop import Stop
 from stories import At, Lab
@@ -47,16 +48,30 @@ class Recabled:
         return self._source.open(volume_tag)
 
 
-def devices(lab: Lab, drives: Sequence[DriveSource] | None = None, faults: Faults | None = None) -> Devices:
+def devices(lab: Lab, drives: Sequence[DriveSource] | None = None, faults: Faults | None = None) -> Parts:
     virtual, faults = VirtualLibrary(lab.folder / "library"), faults or Faults()
     sources = [faults.drive(drive) for drive in drives or virtual.drives]
-    return Devices(faults.changer(virtual.changer), sources, lab.folder / "library" / "locks", GENERATIONS["LTO-6"])
+    return Parts(faults.changer(virtual.changer), sources, lab.folder / "library" / "locks")
 
 
-def set_up(lab: Lab, parts: Devices | None = None, tell: Tell | None = None, stop: Stop | None = None) -> SetUp:
-    ledger_file = lab.folder / "ledger.sqlite" if KIND == SQLITE else None
-    parts = parts or devices(lab)
-    return SetUp(lab.settings, ("PAPR1", "PAPR2"), parts, lab.ledger, ledger_file, tell or tell_all(), stop or Stop())
+def set_up(
+    lab: Lab,
+    parts: Parts | None = None,
+    tell: Tell | None = None,
+    stop: Stop | None = None,
+    kind: LibraryKind | None = None,
+) -> SetUp:
+    kind = kind or VirtualConfig("library").within(lab.folder)
+    return SetUp(
+        kind=kind,
+        settings=lab.settings,
+        prefixes=("PAPR1", "PAPR2"),
+        devices=parts or devices(lab),
+        ledger=lab.ledger,
+        ledger_file=lab.folder / "ledger.sqlite" if KIND == SQLITE else None,
+        tell=tell or tell_all(),
+        stop=stop or Stop(),
+    )
 
 
 def look(setup: SetUp, wishes: Wishes | None = None) -> list[Check]:
@@ -369,14 +384,10 @@ def test_a_source_that_is_not_there(lab: Lab) -> None:
     ]
 
 
-def nodes(lab: Lab, changer: str, *drives: str) -> Devices:
-    at_once = Patience(busy=0, empty=0, loading=0)
-    sources = [ScsiDrive(number, Path(drive), tell_all(), at_once) for number, drive in enumerate(drives)]
-    return Devices(MtxChanger(Path(changer)), sources, lab.folder / "locks")
-
-
 def test_device_nodes_that_are_none(lab: Lab) -> None:
-    checks = look(set_up(lab, nodes(lab, "/dev/null", "/dev/nst-gone", "/dev/zero", "/dev/zero")), Wishes(load="X"))
+    kind = ScsiConfig("/dev/null", ("/dev/nst-gone", "/dev/zero", "/dev/zero"), locks=str(lab.folder / "locks"))
+    parts = kind.open(tell_all(), patient=False)
+    checks = look(set_up(lab, parts, kind=kind), Wishes(load="X"))
     drives = [(check.name, check.sentence, check.code) for check in checks if check.name.startswith("drive")]
     assert drives == [
         ("drives", "/dev/zero and /dev/zero are the same device, which the config calls two drives", 2),
@@ -388,14 +399,14 @@ def test_device_nodes_that_are_none(lab: Lab) -> None:
     assert "which drive: not tried" in str(sentences(checks, Verdict.SKIPPED))
 
 
-def test_the_wrong_mt_is_told(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wrong_mt_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, words in (("mtx", "mtx version 1.3.12"), ("mt", "mt (GNU cpio) 2.13")):
         program = tmp_path / "bin" / name
         program.parent.mkdir(exist_ok=True)
         program.write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 1\n")
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin")
-    first, second = check_programs(set_up(lab, nodes(lab, "/dev/null", "/dev/nst0")))
+    first, second = ScsiConfig("/dev/null", ("/dev/nst0",)).check_programs()
     assert first.sentence == f"{tmp_path}/bin/mtx is mtx version 1.3.12"
     assert second.verdict is Verdict.WARNING
     assert second.sentence.startswith(f"{tmp_path}/bin/mt says 'mt (GNU cpio) 2.13' and is not that of mt-st")
