@@ -16,14 +16,14 @@ from papertape.volume.names import quote
 from papertape.volume.sums import sums_line
 
 SETTLE_AT = 64
-"""Items that come together before rows are written: to look at each as it comes costs more than to write it."""
+"""Items that are collected before rows are written: to try each as it comes costs more than to write it."""
 
 WRONG_MD5 = "its declared MD5 is"
-"""How the reason begins for which a data set with another MD5 is rejected: it will be so every time."""
+"""The reason with which a data set of another MD5 is rejected begins so: to try it again changes nothing."""
 
 
 class _Pending(NamedTuple):
-    """A member on its way: its digests may still be computed."""
+    """A member whose digests may still be computed; ``sha256`` and ``md5`` are None if it has no such digest."""
 
     member: Member
     sha256: Digest | None
@@ -31,11 +31,11 @@ class _Pending(NamedTuple):
 
 
 class Journal:
-    """Keeps ``files.csv`` and ``datasets.csv`` in the folder ``spool``, and in a folder of its own the SHA256SUMS of
-    the archive under way.
+    """Keeps ``files.csv`` and ``datasets.csv`` in the folder ``spool``, and SHA256SUMS of the current archive below it.
 
-    ``datasets``, ``files`` and ``size`` (bytes) count what is whole so far, ``rejected`` lists what is not with the
-    reason. Members added after ``keep_own()`` go to the list ``own``, since no catalog can list itself.
+    ``datasets``, ``files`` and ``size`` (bytes) count the whole data sets so far; ``rejected`` lists the sources of the
+    others, each with the reason. Members added after ``keep_own`` go to the list ``own``, since no catalog can list
+    itself. All methods are called by the reader side, and raise OSError if the disk of ``spool`` refuses.
     """
 
     def __init__(self, spool: Path, tell: Tell) -> None:
@@ -46,7 +46,9 @@ class Journal:
         self._tell = tell
         self._pending: deque[_Pending | DataSetRecord] = deque()
         self._md5 = ""
-        self._mark = self._sums_size = 0  # bytes; asking the file costs more than the hashing of a small one
+        # Bytes of SHA256SUMS: all, and those up to the last whole data set. To ask the file would take longer than to
+        # hash a small one.
+        self._mark = self._sums_size = 0
         self._files = (spool / FILES).open("w", newline="", encoding="utf-8")
         self._datasets = (spool / DATASETS).open("w", newline="", encoding="utf-8")
         self.sums_folder = spool / "archive"
@@ -63,38 +65,38 @@ class Journal:
             file.close()
 
     def flush(self) -> None:
-        """Let others read the files."""
+        """Write the buffers to the files, so that they can be read by their names."""
         for file in (self._files, self._datasets, self._sums):
             file.flush()
 
     def begin_archive(self) -> None:
-        """Begin a SHA256SUMS of its own for the next archive."""
+        """Begin the SHA256SUMS of the next archive; that of the last one must be on its way to tape."""
         self._sums.seek(0)
         self._sums.truncate()
         self._mark = self._sums_size = 0
 
     def keep_own(self) -> None:
-        """From here on, members are those of the catalog's own tape file."""
+        """Declare that all members to come are those of the catalog's tape file."""
         self._keep_own = True
 
     def add(self, member: Member, sha256: Digest | None, md5: Digest | None) -> None:
-        """Take in a member whose digests may still be under way."""
+        """Add a member whose digests may not be known yet."""
         self._pending.append(_Pending(member, sha256, md5))
         if len(self._pending) >= SETTLE_AT:
             self.settle()
 
     def end_dataset(self, record: DataSetRecord) -> None:
-        """Say that the data set of the members added last is over, whole or (with a reason) not."""
+        """End the data set to which the last members belong; ``record.reason`` says why it is not whole."""
         self._pending.append(record)
         if len(self._pending) >= SETTLE_AT:
             self.settle()
 
     def waiting(self) -> int:
-        """Return how many items are not written yet."""
+        """Return how many members and data sets are not written yet."""
         return len(self._pending)
 
     def settle(self) -> None:
-        """Write what is known, up to the first member whose digests are not."""
+        """Write the rows that are complete, up to the first member whose digests are not known yet."""
         pending = self._pending
         while pending:
             item = pending[0]
@@ -103,27 +105,28 @@ class Journal:
             elif (item.sha256 and item.sha256.value is None) or (item.md5 and item.md5.value is None):
                 break
             else:
-                self._write_member(item)
+                name, kind, size, sha256, md5, tape_file, offset, dataset, header = item.member
+                if item.md5:
+                    md5 = self._md5 = item.md5.value or ""
+                if item.sha256:
+                    sha256 = item.sha256.value or ""
+                    if dataset >= 0:
+                        self._sums_size += self._sums.write(sums_line(sha256, name))
+                if self._keep_own:
+                    self.own.append(item.member._replace(sha256=sha256, md5=md5))
+                else:
+                    self._file_rows.writerow((quote(name), kind, size, sha256, md5, tape_file, offset, dataset, header))
             pending.popleft()
 
-    def _write_member(self, item: _Pending) -> None:
-        name, kind, size, sha256, md5, tape_file, offset, dataset, header = item.member
-        if item.md5:
-            md5 = self._md5 = item.md5.value or ""
-        if item.sha256:
-            sha256 = item.sha256.value or ""
-            if dataset >= 0:
-                self._sums_size += self._sums.write(sums_line(sha256, name))
-        if self._keep_own:
-            self.own.append(Member(name, kind, size, sha256, md5, tape_file, offset, dataset, header))
-        else:
-            self._file_rows.writerow((quote(name), kind, size, sha256, md5, tape_file, offset, dataset, header))
-
     def _write_dataset(self, record: DataSetRecord) -> None:
-        record = self._judge(record)
+        """Write the row of a data set whose members are all written; count it, or take its sums back."""
+        if record.md5 and not record.reason and record.md5 != self._md5:
+            found = f"what was read has {self._md5}" if self._md5 else "there is no visdata in it"
+            record = replace(record, reason=f"{WRONG_MD5} {record.md5}, but {found}")
         self._dataset_rows.writerow(dataset_row(record))
         self._md5 = ""
         if record.reason:
+            # SHA256SUMS lists whole data sets only. The members stay in files.csv: they are on the tape (R6).
             self._sums.seek(self._mark)
             self._sums.truncate()
             self._sums_size = self._mark
@@ -134,10 +137,3 @@ class Journal:
         self.datasets += 1
         self.files += record.files
         self.size += record.size
-
-    def _judge(self, record: DataSetRecord) -> DataSetRecord:
-        """Return the record as it has to stand: what was read must have the MD5 that the lab declares."""
-        if record.reason or not record.md5 or record.md5 == self._md5:
-            return record
-        found = f"what was read has {self._md5}" if self._md5 else "there is no visdata in it"
-        return replace(record, reason=f"{WRONG_MD5} {record.md5}, but {found}")
