@@ -1,5 +1,7 @@
-"""Reading volumes back whole, all at once: one thread a drive, straight through, once, every byte held against what
-was written.
+"""Reading volumes back whole, all at once: one thread for each drive, once through, every byte compared.
+
+Memory is bounded: members come from the catalog one by one, in the order of the tape, and of a volume only one block is
+held.
 """
 
 from __future__ import annotations
@@ -36,59 +38,60 @@ from papertape.volume.names import quote
 from papertape.volume.tapefile import MemberBegin, MemberData, MemberKnown, ScanError, Scanner
 
 MOST_FINDINGS = 1000
-"""Findings after which the reading of a volume ends: it is not good, and more would tell nothing new."""
+"""Findings after which the reading of a volume ends: more of them would say nothing new."""
 
 
 def verify_volumes(
     expected: Expected, volumes: Sequence[str], drives: Sequence[Drive], tell: Tell, stop: Stop
 ) -> tuple[Verification, ...]:
-    """Read the ``volumes`` in ``drives`` back, all at once, and say what was found.
+    """Read the ``volumes`` (tags) in ``drives`` back, all at once; return the result of each, in this order.
 
-    The drives are rewound before, and at the end. Raises Interrupted when asked to stop at once.
+    The drives must be rewound, and are rewound at the end. Raises Interrupted when asked to stop at once; a drive that
+    fails is a finding, not an exception.
     """
-    readings = [
-        Reading(expected, record, drive, tell, stop)
-        for record, drive in zip(_records(expected, volumes), drives, strict=True)
-    ]
+    records = [record for tag in volumes for record in expected.volumes if record.tag == tag]
+    readings = [Reading(expected, record, drive, tell, stop) for record, drive in zip(records, drives, strict=True)]
     return verify_readings(readings, tell, stop)
 
 
-def _records(expected: Expected, volumes: Sequence[str]) -> list[VolumeRecord]:
-    return [record for tag in volumes for record in expected.volumes if record.tag == tag]
-
-
 def verify_readings(readings: Sequence[VolumeReading], tell: Tell, stop: Stop) -> tuple[Verification, ...]:
-    """Run several readings at once, of one dump or of different ones, and return their results in order."""
+    """Run several readings at once, of one dump or of different ones, and return their results in order.
+
+    Raises Interrupted when asked to stop at once.
+    """
     if readings:
         total = max(reading.total for reading in readings)
         tell(Phase(name="verifying", volumes=tuple(reading.tag for reading in readings), total=total))
     with ThreadPoolExecutor(max(len(readings), 1), thread_name_prefix="verify") as threads:
         futures = [threads.submit(reading.run) for reading in readings]
         results = tuple(future.result() for future in futures)
-    stop.check()
+    stop.check()  # a reading that was stopped has raised; one that had just ended must not count alone
     return results
 
 
 class _Over(Exception):
-    """What lies behind on this volume is not looked at."""
+    """Ends a reading early: the rest of the volume is not read."""
 
 
 class Tap(Protocol):
-    """Gets all that a reading reads from tape file 1 on; what it raises ends the reading, and goes through."""
+    """Gets all that a reading reads from tape file 1 on; its exceptions end the reading, and go through."""
 
     def block(self, block: memoryview) -> None:
         """Take the next block, which is valid until this returns."""
 
     def filemark(self, tape_file: int) -> None:
-        """The tape file with this number is over."""
+        """End the tape file with this number."""
 
 
 class Untapped(Exception):
-    """The tap takes no more."""
+    """Raised by a tap that takes no more."""
 
 
 class VolumeReading(ABC):
-    """One volume, read back once; ``total`` is the number of bytes that lie on it, 0 where nobody knows."""
+    """One volume, read back once; ``total`` is the number of bytes on it, 0 if that is not known.
+
+    ``run`` is called in a thread of its own, and calls everything else.
+    """
 
     def __init__(self, tag: str, total: int, drive: Drive, tell: Tell, stop: Stop) -> None:
         self.tag = tag
@@ -102,10 +105,10 @@ class VolumeReading(ABC):
         self._tape_file = 0
 
     def run(self) -> Verification:
-        """Read the volume from BOT to the end of data, and rewind it."""
+        """Read the volume from BOT to the end of data, and rewind it. Raises Interrupted, and what a tap raises."""
         started, began = datetime.now(UTC), time.monotonic()
         try:
-            self._read_all()
+            self.read_all()
             self._drive.rewind()
         except _Over:
             pass
@@ -116,20 +119,20 @@ class VolumeReading(ABC):
         finally:
             self._tell(Finished(volume=self.tag, drive=self._drive.number))
         return Verification(
-            self.tag,
-            self._drive.number,
-            self._drive.serial,
-            self._files,
-            self._bytes,
-            time.monotonic() - began,
-            started,
-            datetime.now(UTC),
-            tuple(self._findings),
+            volume=self.tag,
+            drive=self._drive.number,
+            drive_serial=self._drive.serial,
+            files=self._files,
+            bytes=self._bytes,
+            seconds=time.monotonic() - began,
+            started=started,
+            ended=datetime.now(UTC),
+            findings=tuple(self._findings),
         )
 
     @abstractmethod
-    def _read_all(self) -> None:
-        """Read from BOT to the end of data."""
+    def read_all(self) -> None:
+        """Read from BOT to the end of data, and note what is wrong."""
 
     def _read(self, buffer: memoryview) -> int | Mark:
         """Read the next block into ``buffer``, unless the reading is to stop."""
@@ -137,18 +140,18 @@ class VolumeReading(ABC):
         return self._drive.read_block(buffer)
 
     def _count(self, size: int) -> None:
-        """Take note of ``size`` bytes that were read."""
+        """Count ``size`` bytes that were read."""
         self._bytes += size
         self._tell(Moved(volume=self.tag, drive=self._drive.number, count=size))
 
     def find(self, finding: Finding) -> None:
-        """Add a finding; ends the reading where there are too many."""
+        """Add a finding; end the reading after ``MOST_FINDINGS``."""
         self._note(finding)
         if len(self._findings) >= MOST_FINDINGS:
             self.give_up()
 
     def give_up(self) -> NoReturn:
-        """End the reading: what lies behind is not looked at."""
+        """End the reading: the rest of the volume is not read."""
         raise _Over
 
     def _note(self, finding: Finding) -> None:
@@ -157,7 +160,7 @@ class VolumeReading(ABC):
 
 
 class Reading(VolumeReading):
-    """A volume of papertape's, held against what was written."""
+    """A volume of papertape's, compared with what was written: ``expected``, and the label in ``record``."""
 
     def __init__(
         self,
@@ -176,7 +179,8 @@ class Reading(VolumeReading):
         self._tap = tap
         self._buffer = memoryview(bytearray(MAXIMUM_BLOCK))
 
-    def _read_all(self) -> None:
+    def read_all(self) -> None:
+        """See ``VolumeReading.read_all``."""
         TapeFileReading(self, self.record.label, iter(self.record.label_members)).run()
         members = _Cursor(self._expected.members())
         for tape_file in self._expected.tape_files:
@@ -188,7 +192,7 @@ class Reading(VolumeReading):
     def read_block(self) -> memoryview | Mark:
         """Return the next block, valid until the next call, or the mark met."""
         size = self._read(self._buffer)
-        tap = self._tap if self._tape_file else None
+        tap = self._tap if self._tape_file else None  # the label is this volume's alone
         if isinstance(size, Mark):
             if tap and size is Mark.FILEMARK:
                 tap.filemark(self._tape_file)
@@ -204,13 +208,13 @@ class Reading(VolumeReading):
         return self._expected.block_size
 
     def count_file(self, member: Member) -> None:
-        """Take note of a file that was read and found equal."""
+        """Count a file that was read and found equal, unless it is papertape's own or of a rejected data set."""
         if member.dataset >= 0 and member.dataset not in self._expected.rejected:
             self._files += 1
 
 
 class _Cursor:
-    """Cuts the sequence of all members into those of each tape file."""
+    """Cuts the sequence of all members into those of each tape file, and never holds more than one."""
 
     def __init__(self, members: Iterator[Member]) -> None:
         self._members = members
@@ -224,7 +228,11 @@ class _Cursor:
 
 
 class TapeFileReading:
-    """One tape file of a volume, held against what it must be."""
+    """One tape file of a volume, compared with its entry in the catalog.
+
+    Two things advance side by side: the scanner through the bytes, and ``_next`` through the members expected. After
+    damage the scanner goes on at the offset of the next member, so that one bad header does not cost the others.
+    """
 
     def __init__(self, reading: Reading, tape_file: TapeFile, members: Iterator[Member]) -> None:
         self._reading = reading
@@ -236,11 +244,11 @@ class TapeFileReading:
         self._scanner.known = self._next
         self._hash = hashlib.sha256()
         self._size = 0
-        self._explained = False  # a finding tells already why the structure digest will differ
+        self._explained = False  # whether a finding already says why the structure digest will differ
         self._label = bytearray()
 
     def run(self) -> None:
-        """Read up to the filemark that ends the tape file."""
+        """Read up to the filemark that ends the tape file, and check that nothing is missing."""
         right = self._reading.block_size
         while not isinstance(block := self._reading.read_block(), Mark):
             if len(block) != right:
@@ -248,7 +256,17 @@ class TapeFileReading:
                 raise _Over
             self._size += len(block)
             self._scan(block)
-        self._finish(block)
+        expected, found = self._tape_file.size, self._size
+        if block is Mark.END_OF_DATA or found != expected:
+            where = self._current or self._next
+            kind = UnexpectedData if found > expected else TruncatedVolume
+            self._find(kind, where, offset=found, expected=f"{expected} bytes", found=f"{found} bytes")
+            raise _Over
+        if self._tape_file.number == 0:
+            self._check_label()
+        self._miss_before(expected)
+        if not self._explained and self._scanner.structure() != self._tape_file.structure:
+            self._find(DigestMismatch, expected=self._tape_file.structure, found=self._scanner.structure())
 
     def _find(
         self,
@@ -259,10 +277,16 @@ class TapeFileReading:
         expected: str | None = None,
         found: str | None = None,
     ) -> None:
-        volume, number = self._reading.record.tag, self._tape_file.number
-        name = quote(member.name) if member else None
-        where = member.offset if member and offset is None else offset
-        self._reading.find(kind(volume, number, where, name, expected, found))
+        self._reading.find(
+            kind(
+                self._reading.record.tag,
+                self._tape_file.number,
+                offset=member.offset if member and offset is None else offset,
+                member=quote(member.name) if member else None,
+                expected=expected,
+                found=found,
+            )
+        )
 
     def _scan(self, block: memoryview) -> None:
         events = self._scanner.feed(block)
@@ -271,8 +295,13 @@ class TapeFileReading:
             try:
                 for event in events:
                     if isinstance(event, MemberData):
-                        self._take(event)
+                        self._hash.update(event.data)
+                        if self._current and self._tape_file.number == 0 and self._current.name == VOLUME:
+                            self._label += event.data
                         if event.last:
+                            member, self._current = self._current, None
+                            if member is not None:
+                                self._compare(member, self._hash.hexdigest())
                             self._take_small()
                     elif isinstance(event, MemberKnown):
                         self._expect(event.member)
@@ -285,7 +314,7 @@ class TapeFileReading:
                 return
 
     def _begin(self, event: MemberBegin) -> None:
-        """A member begins on the tape: it must be the next one of the catalog."""
+        """Match a member that begins on the tape with the next one of the catalog."""
         header, offset = event.header, event.offset
         self._miss_before(offset)
         expected = self._next
@@ -298,12 +327,13 @@ class TapeFileReading:
         if event.checksum != expected.header:
             self._explained = True
             self._find(HeaderDamaged, expected, expected=expected.header, found=event.checksum)
+            # A header with a wrong size would lead astray; with the right one the data can be checked all the same.
             if (header.size, header.attributes.kind) != (expected.size, expected.kind):
                 self._current = None
                 self._skip_to_next()
 
     def _expect(self, member: Member) -> None:
-        """``member`` begins: it is the current one, and the one behind it in the catalog is the next."""
+        """Make ``member``, which begins, the current one, and the one after it in the catalog the next."""
         self._current = member
         self._hash = hashlib.sha256()
         self._advance()
@@ -311,20 +341,9 @@ class TapeFileReading:
     def _advance(self) -> None:
         self._next = self._scanner.known = next(self._members, None)
 
-    def _take(self, event: MemberData) -> None:
-        self._hash.update(event.data)
-        if self._tape_file.number == 0 and self._current and self._current.name == VOLUME:
-            self._label += event.data
-        if event.last:
-            self._end()
-
-    def _end(self) -> None:
-        member, self._current = self._current, None
-        if member is not None:
-            self._compare(member, self._hash.hexdigest())
-
     def _take_small(self) -> None:
-        """Take the files that lie wholly in this block, as long as they are the ones to come."""
+        """Take the files that lie wholly in this block, as long as they are the next ones of the catalog."""
+        # Without events: of a million small files each would cost three of them.
         while self._tape_file.number and self._next and (data := self._scanner.take_whole(self._next)) is not None:
             member = self._next
             self._advance()
@@ -337,7 +356,7 @@ class TapeFileReading:
             self._find(DigestMismatch, member, expected=member.sha256, found=found)
 
     def _resume(self, error: ScanError) -> None:
-        """What stands where a header must be is none: name its member, and go on at the next one."""
+        """Name the member whose header cannot be read, and go on at the next one."""
         self._explained = True
         self._current = None
         self._miss_before(error.offset)
@@ -352,28 +371,14 @@ class TapeFileReading:
         self._scanner.resume(self._next.offset if self._next else self._tape_file.size)
 
     def _miss_before(self, offset: int) -> None:
+        """Report the members that should have begun before ``offset``."""
         while self._next is not None and self._next.offset < offset:
             self._explained = True
             self._find(FileMissing, self._next)
             self._advance()
 
-    def _finish(self, mark: Mark) -> None:
-        """The tape file is over: nothing may be missing, and the rest of its bytes must be what was written."""
-        expected, found = self._tape_file.size, self._size
-        if mark is Mark.END_OF_DATA or found != expected:
-            where = self._current or self._next
-            kind = UnexpectedData if found > expected else TruncatedVolume
-            self._find(kind, where, offset=found, expected=f"{expected} bytes", found=f"{found} bytes")
-            raise _Over
-        self._check_label()
-        self._miss_before(expected)
-        if not self._explained and self._scanner.structure() != self._tape_file.structure:
-            self._find(DigestMismatch, expected=self._tape_file.structure, found=self._scanner.structure())
-
     def _check_label(self) -> None:
-        """A label of another volume ends the reading: nothing behind it could be right."""
-        if self._tape_file.number:
-            return
+        """End the reading at the label of another volume: nothing after it could be right."""
         record = self._reading.record
         right = f"{record.tag} {record.uuid}"
         try:

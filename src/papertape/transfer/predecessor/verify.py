@@ -85,7 +85,8 @@ class PredecessorReading(VolumeReading):
         self._digest = digest
         self._room = memoryview(bytearray(PIECE + MAXIMUM_BLOCK))
 
-    def _read_all(self) -> None:
+    def read_all(self) -> None:
+        """See ``VolumeReading.read_all``."""
         self.catalog = catalog = self._read_catalog()
         for items in catalog.archives():
             self._tape_file = items[0].tape_index + 1
