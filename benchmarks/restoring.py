@@ -24,7 +24,7 @@ from papertape.events import tell_all
 from papertape.jobs.context import Context
 from papertape.jobs.dump import dump
 from papertape.jobs.register import register
-from papertape.jobs.restore import Wish, run_restore
+from papertape.jobs.restore import Wish, restore
 from papertape.ledger import Ledger, Owner, open_ledger
 from papertape.settings import Settings
 from papertape.tape.drive import Mark
@@ -157,7 +157,7 @@ def fetch(folder: Path, model: Model, paths: Sequence[Path]) -> Row:
     clock, began = SimulatedClock(), time.perf_counter()
     with opened(folder) as ledger, tempfile.TemporaryDirectory(dir=folder) as to:
         wish = Wish(tuple(f"{HOST}:{path}" for path in paths))
-        done = run_restore(make_context(folder, ledger, model, clock), wish, Path(to), lambda _: None)
+        done = restore(make_context(folder, ledger, model, clock), wish, Path(to), lambda _: None)
         assert (done.error, done.sets, done.mounts) == (None, len(paths), 1), done
     seconds = time.perf_counter() - began
     return Row(f"{len(paths)} data sets", clock.now(), done.locates, done.read * model.scale / 1e9, seconds)

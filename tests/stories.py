@@ -21,7 +21,7 @@ from papertape.jobs.dump import dump, plan_next, recover
 from papertape.jobs.imports import Result, import_volumes
 from papertape.jobs.recopy import recopy
 from papertape.jobs.register import Registered, register
-from papertape.jobs.restore import Restored, Wish, run_restore
+from papertape.jobs.restore import Restored, Wish, restore
 from papertape.jobs.verify import verify
 from papertape.ledger import Ledger, Owner, open_ledger
 from papertape.plan import Batch
@@ -133,7 +133,7 @@ class Lab:
         faults: Faults | None = None,
     ) -> Restored:
         context = self.context(tell, stop, faults)
-        return run_restore(context, wish or Wish(patterns), to, lambda plan: None, overwrite=overwrite)
+        return restore(context, wish or Wish(patterns), to, lambda plan: None, overwrite=overwrite)
 
     def lose_ledger(self) -> None:
         """The database is gone, and a new one is empty."""

@@ -207,7 +207,7 @@ def test_each_lost_data_set_is_named_with_the_finding_that_cost_it(
 ) -> None:
     for path, place in ((night[0], 1536 + 5_000), (night[1], 0)):
         (found,) = full.ledger.search.find(str(path))
-        members = full.ledger.dataset_members(found.dump or 0, found.number or 0)
+        members = full.ledger.contents.dataset_members(found.dump or 0, found.number or 0)
         largest = max(members, key=lambda member: member.size)
         for tag in TAGS:
             flip(full.tape_files(tag)[largest.tape_file], largest.offset + place)

@@ -13,9 +13,10 @@ from papertape.cli.stopping import RESTORING
 from papertape.cli.volumesimport import DEFAULT_CAPACITY, tell_copy
 from papertape.config import Config
 from papertape.errors import NothingToDo, PapertapeError
+from papertape.jobs import restore as job
 from papertape.jobs.context import Context
 from papertape.jobs.lab.unimported import Unread, find_unread, import_unread, wants_unknown
-from papertape.jobs.restore import Errand, Plan, Restored, Wish, plan_only, run_restore
+from papertape.jobs.restore import Errand, Plan, Restored, Wish, plan_only
 from papertape.words import count, enumerate_names, show_size
 
 
@@ -72,7 +73,7 @@ def restore(
         if left and wants_unknown(context.ledger, wish):
             raise left
         try:
-            done = run_restore(context, wish, folder, lambda plan: note(*_describe_plan(plan)), overwrite=overwrite)
+            done = job.restore(context, wish, folder, lambda plan: note(*_describe_plan(plan)), overwrite=overwrite)
         except NothingToDo as nothing:
             raise left or nothing from None
     return _tell(app, done, left)

@@ -2,83 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from papertape.errors import Interrupted, UserError, VerificationFailed
 from papertape.evidence import Verification
 from papertape.jobs.context import Context, be_patient, ending
-from papertape.ledger import Ledger
 from papertape.states import Format
 from papertape.tape.drive import Drive
-from papertape.tape.library import Session
 from papertape.transfer.predecessor.verify import PredecessorReading
 from papertape.transfer.verify import Reading, VolumeReading, verify_readings
-from papertape.volume.members import Expected, VolumeRecord
-
-
-class _Ours(NamedTuple):
-    """What a volume of papertape's is held against."""
-
-    expected: Expected
-    record: VolumeRecord
-
-    def read(self, drive: Drive, context: Context) -> VolumeReading:
-        return Reading(self.expected, self.record, drive, context.tell, context.stop)
-
-
-class _PredecessorVolume(NamedTuple):
-    """What a volume of the predecessor's is held against: its own catalog, if that has this SHA-256."""
-
-    tag: str
-    digest: str
-
-    def read(self, drive: Drive, context: Context) -> VolumeReading:
-        return PredecessorReading(self.tag, None, drive, context.tell, context.stop, digest=self.digest)
-
-
-_Wanted = _Ours | _PredecessorVolume
 
 
 def verify(context: Context, tags: Sequence[str]) -> Iterator[Verification]:
-    """Read the volumes back, record each result in the ledger, and yield it; asked to stop, end with those in drives.
+    """Read the volumes back, record each result in the ledger, and yield it.
 
-    Raises UserError, before anything is moved, for a volume that the ledger does not know or that holds no finished
-    dump; VolumeError, DriveError and ChangerError where a volume cannot be brought before a drive.
+    Asked to stop, it finishes the volumes in drives and ends. Raises UserError, before anything is moved, for a volume
+    that the ledger does not know or that holds no finished dump; VolumeError, DriveError and ChangerError if a volume
+    cannot be brought to a drive.
     """
     context = be_patient(context)
     with ending("verify", context.tell) as end:
-        wanted = {tag: _look_up(context.ledger, tag) for tag in tags}
-        count = min(len(wanted), len(context.library.drives))
-        with context.library.reserve(max(count, 1)) as session:
-            rest = list(wanted)
+        rest = [_find_expected(context, tag) for tag in dict.fromkeys(tags)]  # 1. Look up what each must hold.
+        count = len(rest)
+        with context.library.reserve(max(min(count, len(context.library.drives)), 1)) as session:  # 2. Reserve.
             while rest and not context.stop.soon:
-                verifications = _verify_some(context, session, {tag: wanted[tag] for tag in rest[:count]})
+                batch, rest = rest[: len(session.drives)], rest[len(session.drives) :]
+                with session.mounted([tag for tag, _ in batch]) as drives:  # 3. Mount as many as there are drives.
+                    readings = [begin(drive) for (_, begin), drive in zip(batch, drives, strict=True)]
+                    verifications = verify_readings(readings, context.tell, context.stop)  # 4. Verify, all at once.
+                    for verification in verifications:  # 5. Record, before the cartridges move: the robot may fail.
+                        context.ledger.dumps.record_verification(verification)
                 if not all(verification.ok for verification in verifications):
                     end.fail(VerificationFailed(verifications))
                 yield from verifications
-                rest = rest[count:]
         if rest:
-            end.fail(Interrupted(f"interrupted: {len(wanted) - len(rest)} of {len(wanted)} volumes were read"))
+            end.fail(Interrupted(f"interrupted: {count - len(rest)} of {count} volumes were read"))
 
 
-def _look_up(ledger: Ledger, tag: str) -> _Wanted:
-    dump = ledger.dumps.of_volume(tag)
+def _find_expected(context: Context, tag: str) -> tuple[str, Callable[[Drive], VolumeReading]]:
+    """Return what begins the reading of the volume ``tag`` in a drive, against what the ledger knows of it."""
+    dump = context.ledger.dumps.of_volume(tag)
     if dump is not None and dump.format == Format.PREDECESSOR:
-        return _PredecessorVolume(tag, dump.uuid)
+        # Its own catalog says what it must hold, if that has the SHA-256 that the ledger knows the dump by.
+        return tag, lambda drive: PredecessorReading(tag, None, drive, context.tell, context.stop, digest=dump.uuid)
     if dump is not None:
-        expected = ledger.contents.expected(dump.id)
+        expected = context.ledger.contents.expected(dump.id)
         for record in expected.volumes:
             if record.tag == tag:
-                return _Ours(expected, record)
-    state = ledger.volumes.one(tag).state
-    raise UserError(f"volume {tag} is {state} and holds no finished dump: there is nothing to hold it against")
-
-
-def _verify_some(context: Context, session: Session, wanted: Mapping[str, _Wanted]) -> tuple[Verification, ...]:
-    with session.mounted(list(wanted)) as drives:
-        readings = [each.read(drive, context) for each, drive in zip(wanted.values(), drives, strict=True)]
-        verifications = verify_readings(readings, context.tell, context.stop)
-        for verification in verifications:  # a robot that is stuck later takes nothing back
-            context.ledger.dumps.record_verification(verification)
-    return verifications
+                return tag, partial(Reading, expected, record, tell=context.tell, stop=context.stop)
+    state = context.ledger.volumes.one(tag).state
+    raise UserError(f"volume {tag} is {state} and holds no finished dump: there is nothing to compare it with")
