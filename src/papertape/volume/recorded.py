@@ -11,6 +11,7 @@ from papertape.volume.label import Label
 from papertape.volume.members import VolumeRecord
 from papertape.volume.plan import PlanDocument
 from papertape.volume.predecessor.catalog import PredecessorCatalog
+from papertape.words import count
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Torn:
     def reason(self) -> str:
         """Why no dump counts on it, as a clause."""
         archives = max(self.last - 1, 0)
-        whole = "1 whole archive" if archives == 1 else f"{archives} whole archives"
+        whole = count(archives, "whole archive")
         return f"its recording ends without a catalog: the dump was cut off behind {whole}"
 
 
