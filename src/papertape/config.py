@@ -95,6 +95,10 @@ class Config(msgspec.Struct, frozen=True):
     settings: Settings
     bridge: Bridge | None = None
 
+    def copy_of(self, tag: str) -> int | None:
+        """Return which copy (from 1) a volume is for, by the prefix of its tag; None if no prefix fits."""
+        return next((copy for copy, prefix in enumerate(self.prefixes, 1) if tag.startswith(prefix)), None)
+
 
 def find_config(given: str | None) -> Path:
     """Return the config file to use; raises ConfigError if it is not there."""

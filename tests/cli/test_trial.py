@@ -86,7 +86,7 @@ def test_the_whole_way_on_test_data(lab: Lab, base: TestBase) -> None:
         assert deletable == 1
     assert lab.json("bridge", "history")["on_tape"] == 3
     assert [date is not None for (date,) in base.ask("SELECT date FROM ids ORDER BY label")].count(True) == 2
-    assert "taken out" in lab.ok("testdata", "night", "--paperdata", "--clean")
+    assert "deleted" in lab.ok("testdata", "night", "--paperdata", "--clean")
     assert base.tables() == []
 
 
@@ -118,8 +118,8 @@ def test_rows_of_others_stay(lab: Lab, base: TestBase) -> None:
     base.ask("INSERT INTO ids (label) VALUES ('OTHER001')")
     ran = lab.run("testdata", "night", "--paperdata")
     assert ran.code == 0
-    assert f"{theirs}: there is such a row already" in ran.err
-    assert "PAPR1001: there is such a row already" in ran.err
+    assert f"{theirs}: a row with this name exists" in ran.err
+    assert "PAPR1001: a row with this name exists" in ran.err
     lab.ok("testdata", "other", "--paperdata", "--option-file", str(base.options), *SMALL)
     lab.ok("testdata", "night", "--paperdata", "--clean")
     left = {source for (source,) in base.ask("SELECT source FROM File WHERE source NOT LIKE '%/other/%'")}

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from papertape import __version__
+from papertape.cli.options import json_option
 from papertape.cli.output import finish, note, tell_error
 from papertape.cli.progress import Tally, open_progress
 from papertape.cli.stopping import DUMPING, MOVING, Wishes, stoppable
@@ -45,9 +46,6 @@ class App:
     def config(self) -> Config:
         """Read the config; raises ConfigError."""
         return read_config(find_config(self.config_path))
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 
 
 @click.group(

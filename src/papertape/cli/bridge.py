@@ -10,7 +10,8 @@ import click
 import msgspec
 
 from papertape.bridges.bridge import Bridge
-from papertape.cli.app import App, command, json_option, open_ledger
+from papertape.cli.app import App, command, open_ledger
+from papertape.cli.options import json_option
 from papertape.cli.output import note, print_json, say, write
 from papertape.config import Config
 from papertape.errors import ConfigError, HostError, PapertapeError, SourceError

@@ -3,7 +3,7 @@
 from papertape.cli.add import add
 from papertape.cli.app import papertape, run
 from papertape.cli.bridge import bridge
-from papertape.cli.demo import demo, testdata
+from papertape.cli.demo import demo
 from papertape.cli.doctor import doctor
 from papertape.cli.dump import dump, plan, recover
 from papertape.cli.explain import explain
@@ -13,6 +13,7 @@ from papertape.cli.library import library
 from papertape.cli.recopy import recopy
 from papertape.cli.restore import restore
 from papertape.cli.status import status
+from papertape.cli.testdata import testdata
 from papertape.cli.verify import verify
 from papertape.cli.volumes import volumes
 

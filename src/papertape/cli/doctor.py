@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from papertape.cli.app import App, command
-from papertape.cli.init import SIZE
+from papertape.cli.options import SIZE
 from papertape.cli.output import print_json, say
 from papertape.cli.progress import Tally, open_progress
 from papertape.cli.stopping import Wishes as Words

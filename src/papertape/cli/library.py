@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from papertape.cli.app import App, command, json_option, open_shelf
+from papertape.cli.app import App, command, open_shelf
+from papertape.cli.options import json_option
 from papertape.cli.output import print_json, say
 from papertape.tape.changer import Element, ElementKind, ElementStatus
 from papertape.words import show_table

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from papertape.cli.app import App, command, open_context
+from papertape.cli.options import DEFAULT_CAPACITY
 from papertape.cli.output import note, print_json, say, tell_error
 from papertape.cli.stopping import RESTORING
-from papertape.cli.volumesimport import DEFAULT_CAPACITY, tell_copy
 from papertape.config import Config
 from papertape.errors import NothingToDo, PapertapeError
 from papertape.jobs import restore as job
@@ -110,7 +110,7 @@ def _plan(context: Context, wish: Wish, folder: Path, overwrite: bool, unread: l
 
 def _import_unread(context: Context, wish: Wish, config: Config) -> PapertapeError | None:
     """Import what only the lab's table knows of, say so, and return what is wrong if that is not all."""
-    results, left = import_unread(context, wish, DEFAULT_CAPACITY, lambda tag: tell_copy(config, tag))
+    results, left = import_unread(context, wish, DEFAULT_CAPACITY, config.copy_of)
     for result in results:
         note(f"papertape: {result.error}" if result.error else f"imported: {result.volume}, which nobody had read")
     return left

@@ -6,13 +6,14 @@ import dataclasses
 
 import click
 
-from papertape.cli.app import App, command, json_option, open_ledger
-from papertape.cli.init import SIZE, register_volumes
+from papertape.cli.app import App, command, open_ledger
+from papertape.cli.options import capacity_option, json_option
 from papertape.cli.output import print_json, say
-from papertape.cli.volumesimport import DEFAULT_CAPACITY, import_
+from papertape.cli.volumesimport import import_
 from papertape.cli.volumesshow import show_tape
 from papertape.errors import UserError
 from papertape.ids import VolumeTag
+from papertape.jobs.setup import register_volumes
 from papertape.ledger import CopyRecord, DumpRecord, VolumeStatus
 from papertape.words import count, show_size, show_table
 
@@ -92,7 +93,7 @@ def _show_copy(copy: CopyRecord) -> None:
     examples="papertape volumes add PAPR1007 PAPR2007\npapertape volumes add --cartridge PAPR1007 PAPR2007",
 )
 @click.argument("tags", nargs=-1, required=True, metavar="TAG...")
-@click.option("--capacity", type=SIZE, metavar="SIZE", default=DEFAULT_CAPACITY, help="Of each.  [default: 2.5TB]")
+@capacity_option
 @click.option("--cartridge", is_flag=True, help="Lay new blank cartridges into slots too (virtual library only).")
 def add(app: App, tags: tuple[str, ...], capacity: int, cartridge: bool) -> None:
     """Register blank volumes; the prefix of a tag says for which copy it is.

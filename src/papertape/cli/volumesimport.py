@@ -5,17 +5,13 @@ from __future__ import annotations
 import click
 
 from papertape.cli.app import App, command, open_context
-from papertape.cli.init import SIZE
+from papertape.cli.options import capacity_option
 from papertape.cli.output import print_json, say, tell_error
 from papertape.cli.stopping import VERIFYING
-from papertape.config import Config
 from papertape.errors import Interrupted, UserError
 from papertape.jobs.imports import BLANK, FOREIGN, Result, choose_all, import_volumes
 from papertape.ledger import Ledger
-from papertape.tape.generations import GENERATIONS
 from papertape.words import count, show_size
-
-DEFAULT_CAPACITY = GENERATIONS["LTO-6"].capacity
 
 
 @command(
@@ -25,7 +21,7 @@ DEFAULT_CAPACITY = GENERATIONS["LTO-6"].capacity
 )
 @click.argument("tags", nargs=-1, metavar="VOLUME...")
 @click.option("--all", "every", is_flag=True, help="All in the library of which the ledger knows nothing.")
-@click.option("--capacity", type=SIZE, metavar="SIZE", default=DEFAULT_CAPACITY, help="Of new ones.  [default: 2.5TB]")
+@capacity_option
 def import_(app: App, tags: tuple[str, ...], every: bool, capacity: int) -> int:
     """Enter volumes in the ledger from their labels and catalogs: a few blocks of each are read, on all drives at once.
 
@@ -38,7 +34,7 @@ def import_(app: App, tags: tuple[str, ...], every: bool, capacity: int) -> int:
     results = []
     with open_context(config, VERIFYING) as context:
         wanted = choose_all(context.ledger, context.library) if every else list(dict.fromkeys(tags))
-        for result in import_volumes(context, wanted, capacity, lambda tag: tell_copy(config, tag)):
+        for result in import_volumes(context, wanted, capacity, config.copy_of):
             results.append(result)
             if result.error:
                 tell_error(result.error)
@@ -53,11 +49,6 @@ def import_(app: App, tags: tuple[str, ...], every: bool, capacity: int) -> int:
         tell_error(Interrupted(f"interrupted: {len(results)} of {len(wanted)} volumes were looked at"))
         return Interrupted.exit_code
     return max(codes, default=0)
-
-
-def tell_copy(config: Config, tag: str) -> int | None:
-    """Return which copy a volume's tag is for, None if the config's prefixes do not tell."""
-    return next((copy for copy, prefix in enumerate(config.prefixes, 1) if tag.startswith(prefix)), None)
 
 
 def _show(ledger: Ledger, result: Result) -> None:
