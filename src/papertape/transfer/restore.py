@@ -1,4 +1,4 @@
-"""Data sets from a volume back to disk: only what is wanted is read, and only what is proven gets its name."""
+"""Data sets from a volume back to disk: only the blocks needed are read, and only proven files get their names."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from papertape.volume.tapefile import MemberBegin, MemberData, ScanError, Scanne
 MOST_FINDINGS = 1000
 """Findings of one volume that are kept one by one."""
 MOST_LOST = 100_000
-"""Members of a data set that could not be had and are kept one by one; where there are more, all are tried again."""
+"""Lost members of a data set that are kept one by one; if there are more, the whole data set is tried again."""
 LONGEST_HEADERS = 64 * 1024
-"""Bytes that a member's headers take at the most: they hold two paths."""
+"""The most bytes that the headers of a member take: they hold two paths."""
 
 
 class Extractable(Protocol):
-    """A data set, or a part of it, that is to be taken from a volume."""
+    """A data set, or a part of it, to be restored from one volume."""
 
     @property
     def source(self) -> str:
@@ -40,14 +40,14 @@ class Extractable(Protocol):
 
     @property
     def part(self) -> str:
-        """Where to find what is there of it if it cannot be had whole, "" if there is nothing."""
+        """The path of the incomplete data set on disk, "" if there is none."""
 
     def end(self) -> None:
-        """All of it is on disk: give it its name. Raises Obstacle, HostError."""
+        """Give the data set its name, since all of it is on disk. Raises Obstacle, HostError."""
 
 
 class Extract(NamedTuple):
-    """Members of one data set to be taken from a volume: those that ``members`` yields, in tape order.
+    """Members of one data set to be restored from a volume: those that ``members`` yields, in tape order.
 
     They lie in tape file ``tape_file`` from ``begin`` on, and end before ``stop`` (offsets in bytes). ``prefix`` is the
     data set's own member name.
@@ -62,7 +62,7 @@ class Extract(NamedTuple):
     restoration: Restoration
 
     def again(self, lost: Sequence[Member]) -> Extract:
-        """Return the extract of those members that could not be had before."""
+        """Return the extract of the ``lost`` members alone, to be tried on another copy."""
         if len(lost) >= MOST_LOST:
             return self
         stop = min(self.stop, lost[-1].offset + lost[-1].size + LONGEST_HEADERS)
@@ -100,9 +100,9 @@ class Extracted(NamedTuple):
 
 @dataclass
 class Extraction:
-    """What reading from one volume came to; ``bytes`` and ``locates`` are the drive's work.
+    """The result of restoring from one volume; ``bytes`` and ``locates`` count the drive's work.
 
-    ``is_postponed`` says that its label cannot be read, and that other copies are to be tried first.
+    ``is_postponed`` says that its label cannot be read, and that the other copies must be tried first.
     """
 
     extracted: list[Extracted] = field(default_factory=list)
@@ -113,14 +113,15 @@ class Extraction:
 
     @property
     def is_blind(self) -> bool:
-        """Whether the drive could read nothing at all: it may be the drive that is sick, and not the volume."""
+        """Whether the drive could read nothing at all: then the drive may be at fault, and not the volume."""
         return bool(self.findings) and not self.bytes and all(isinstance(item, ReadFailed) for item in self.findings)
 
 
 def check_label(drive: Drive, volume: str, uuid: str) -> Finding | None:
     """Return what is wrong with the label of the rewound volume in ``drive``, None if it is the right one (R9).
 
-    That is WrongVolume if it is another's, HeaderDamaged if there is none that can be read.
+    WrongVolume if it is the label of another volume, HeaderDamaged if the first block is no label, ReadFailed if the
+    drive cannot read it.
     """
     buffer = memoryview(bytearray(MAXIMUM_BLOCK))
     try:
@@ -136,7 +137,10 @@ def check_label(drive: Drive, volume: str, uuid: str) -> Finding | None:
 
 
 class Layout(NamedTuple):
-    """Where tape files begin on one volume, as logical objects: each has its blocks, and a filemark behind them."""
+    """Where tape files begin on one volume, as logical objects: each has its blocks, and a filemark after them.
+
+    The last of ``begins`` is the end of data.
+    """
 
     volume: str
     block_size: int
@@ -145,8 +149,8 @@ class Layout(NamedTuple):
     def address(self, tape_file: int, offset: int) -> int:
         """Return the logical object in which the byte at ``offset`` of a tape file lies.
 
-        That is its filemark for an offset beyond its end, and the end of data for a tape file that there is not: what a
-        ledger says wrongly ends there, and no drive is sent elsewhere.
+        An offset beyond the end gives the filemark, an unknown tape file the end of data: with wrong figures from a
+        ledger, no drive is sent elsewhere.
         """
         if not 0 <= tape_file < len(self.begins) - 1:
             return self.begins[-1]
@@ -165,43 +169,38 @@ def lay_out(volume: str, block_size: int, label: TapeFile, tape_files: Sequence[
 def restore_extracts(
     layout: Layout, extracts: Sequence[Extract], drive: Drive, *, memory: int, tell: Tell, stop: Stop
 ) -> Extraction:
-    """Restore ``extracts``, in tape order, from the volume in ``drive``; return what became of each.
+    """Restore ``extracts``, in tape order, from the volume in ``drive``; return the result of each.
 
     ``memory`` bounds the blocks read ahead, in bytes. Raises Interrupted when asked to stop, HostError if the disk
     cannot be written.
     """
-    spans = _merge([_span(layout, extract) for extract in extracts])
+    spans: list[Span] = []
+    for extract in extracts:
+        start = layout.address(extract.tape_file, extract.begin)
+        end = max(layout.address(extract.tape_file, extract.stop - 1), start) + 1
+        start = max(start, spans[-1].stop) if spans else start  # a block that two data sets share is read once
+        if start < end:
+            spans.append(Span(start, end))
     extraction = Extraction()
-    with BlockAhead(
-        drive, spans, block_size=layout.block_size, memory=memory, volume=layout.volume, tell=tell
-    ) as ahead:
+    block_size, volume = layout.block_size, layout.volume
+    with BlockAhead(drive, spans, block_size=block_size, memory=memory, volume=volume, tell=tell) as ahead:
         for extract in extracts:
+            # Between two data sets the first request to stop is enough: what is restored so far stays.
             if stop.soon:
                 raise Interrupted("stopped; the same command again goes on where this one stopped")
-            way = _Way(layout, extract, ahead, stop)
-            extraction.extracted.append(way.run())
-            extraction.findings += way.findings[: MOST_FINDINGS - len(extraction.findings)]
+            extractor = _Extractor(layout, extract, ahead, stop)
+            extraction.extracted.append(extractor.run())
+            extraction.findings += extractor.findings[: MOST_FINDINGS - len(extraction.findings)]
             extraction.bytes, extraction.locates = ahead.bytes, ahead.locates
     return extraction
 
 
-def _span(layout: Layout, extract: Extract) -> Span:
-    begin = layout.address(extract.tape_file, extract.begin)
-    return Span(begin, max(layout.address(extract.tape_file, extract.stop - 1), begin) + 1)
+class _Extractor:
+    """One data set on its way from a volume to disk.
 
-
-def _merge(spans: Sequence[Span]) -> list[Span]:
-    """Return spans of which none overlaps the one before: where two data sets share a block, it is read once."""
-    merged: list[Span] = []
-    for span in spans:
-        start = max(span.start, merged[-1].stop) if merged else span.start
-        if start < span.stop:
-            merged.append(Span(start, span.stop))
-    return merged
-
-
-class _Way:
-    """One data set on its way from a volume to disk."""
+    Members are expected in tape order (``_next``). Only blocks in which one of them lies are read and scanned: after
+    each member the scanner is given up, and a new one starts where the next member begins.
+    """
 
     def __init__(self, layout: Layout, extract: Extract, ahead: BlockAhead, stop: Stop) -> None:
         self.findings: list[Finding] = []
@@ -211,17 +210,24 @@ class _Way:
         self._next = next(self._members, None)
         self._lost: list[Member] = []
         self._cause: Finding | None = None  # the finding that cost the first of the lost members
-        self._scanner: Scanner | None = None  # none: the next member begins wherever it does
+        self._scanner: Scanner | None = None  # None: between two members
         self._current: _Member | None = None
         self._files = self._size = 0
 
     def run(self) -> Extracted:
-        """Take all members that can be had."""
+        """Restore all members that can be had."""
+        size = self._layout.block_size
         obstacle = None
         try:
             while self._current or self._next:
                 self._stop.check()
-                self._take_block()
+                scanner = self._scanner = self._scanner or Scanner(self._next.offset if self._next else 0)
+                offset = scanner.offset // size * size
+                block = self._ahead.get(self._layout.address(self._extract.tape_file, offset))
+                if isinstance(block, Unreadable):
+                    self._skip(offset, offset + size, block.reason)
+                else:
+                    self._scan(scanner, block[scanner.offset - offset :])
         except Obstacle as error:
             obstacle = error
         finally:
@@ -229,22 +235,12 @@ class _Way:
         lost = Lost(self._cause, partial(self._extract.again, self._lost)) if self._cause else None
         return Extracted(self._extract, lost, obstacle, self._files, self._size)
 
-    def _take_block(self) -> None:
-        """Take the block in which the scanner stands, or, between two members, the one in which the next begins."""
-        size = self._layout.block_size
-        scanner = self._scanner = self._scanner or Scanner(self._next.offset if self._next else 0)
-        offset = scanner.offset // size * size
-        block = self._ahead.get(self._layout.address(self._extract.tape_file, offset))
-        if isinstance(block, Unreadable):
-            self._skip(offset, offset + size, block.reason)
-        else:
-            self._scan(scanner, block[scanner.offset - offset :])
-
     def _skip(self, begin: int, end: int, reason: str) -> None:
-        """What lies from ``begin`` to ``end`` cannot be read: the members in it are lost, those behind it are not."""
-        volume, number = self._layout.volume, self._extract.tape_file
+        """Give up the members that lie between ``begin`` and ``end``, which cannot be read; not those after them."""
         name = self._current.member.name if self._current else self._next.name if self._next else b""
-        self.findings.append(ReadFailed(volume, number, begin, quote(name), None, reason))
+        self.findings.append(
+            ReadFailed(self._layout.volume, self._extract.tape_file, offset=begin, member=quote(name), found=reason)
+        )
         if self._current:
             self._note_lost(self._current.member)
             self._drop()
@@ -258,20 +254,23 @@ class _Way:
             for event in scanner.feed(data):
                 if isinstance(event, MemberBegin):
                     self._begin(event)
-                elif isinstance(event, MemberData):
-                    self._take(event)
+                elif isinstance(event, MemberData) and self._current:
+                    self._current.write(event.data)
+                    if event.last:
+                        current, self._current = self._current, None
+                        self._end(current)
                 if self._current is None:
                     self._scanner = None
                     return
         except ScanError as error:
             self._lose(error.reason)
             self._scanner = None
-        if scanner.ended:  # zeros where a header should be: what lies behind them is as good as ever
+        if scanner.ended:  # zeros where a header should be: the members after them are as good as ever
             self._lose("the end of the archive")
             self._scanner = None
 
     def _begin(self, event: MemberBegin) -> None:
-        """A member begins: it must be the one that is wanted, header for header."""
+        """Match a member that begins on the tape with the one expected, header for header."""
         member, header = self._next, event.header
         if member is None:
             return
@@ -285,36 +284,38 @@ class _Way:
         if member.kind != FILE:
             self._current = None
 
-    def _take(self, event: MemberData) -> None:
-        if self._current is None:
-            return
-        self._current.write(event.data)
-        if event.last:
-            current, self._current = self._current, None
-            self._judge(current, good=current.end())
-
-    def _judge(self, current: _Member, *, good: bool) -> None:
-        if good:
+    def _end(self, current: _Member) -> None:
+        """Judge a file whose last byte was read."""
+        if current.end():
             self._files += current.is_written
             self._size += current.member.size * current.is_written
             return
         self._find(DigestMismatch, current.member, current.member.sha256, current.found)
+        # A file that was there already is right, as holds() has found: then the volume is damaged, and nothing is lost.
         if current.is_written:
             self._note_lost(current.member)
 
     def _lose(self, found: str) -> None:
-        """The member to come is not what it should be."""
+        """Give up the next member: something else was ``found`` in the place of its headers."""
         if self._next:
             self._find(HeaderDamaged, self._next, None, found)
             self._note_lost(self._next)
             self._advance()
 
     def _find(self, kind: type[Finding], member: Member, expected: str | None, found: str) -> None:
-        volume = self._layout.volume
-        self.findings.append(kind(volume, member.tape_file, member.offset, quote(member.name), expected, found))
+        self.findings.append(
+            kind(
+                self._layout.volume,
+                member.tape_file,
+                offset=member.offset,
+                member=quote(member.name),
+                expected=expected,
+                found=found,
+            )
+        )
 
     def _note_lost(self, member: Member) -> None:
-        """Put down that ``member`` cannot be had, because of the finding noted last."""
+        """Note that ``member`` cannot be had, because of the last finding."""
         self._cause = self._cause or self.findings[-1]
         if len(self._lost) < MOST_LOST:
             self._lost.append(member)
@@ -323,6 +324,7 @@ class _Way:
         self._next = next(self._members, None)
 
     def _drop(self) -> None:
+        """Remove the file that was not read to its end."""
         current, self._current = self._current, None
         if current:
             with suppress(Obstacle):
@@ -330,7 +332,10 @@ class _Way:
 
 
 class _Member:
-    """One member on its way to disk; a file that is there already is read through, and not written."""
+    """One member on its way to disk; a file that is there already is read from tape and compared, and not written.
+
+    ``found`` is the digest of what was read. Raises Obstacle, HostError, and so do the methods.
+    """
 
     def __init__(self, member: Member, extract: Extract, attributes: Attributes) -> None:
         self.member = member
@@ -353,7 +358,7 @@ class _Member:
             self.is_written = True
 
     def write(self, data: memoryview) -> None:
-        """Take the next piece of its data."""
+        """Add the next piece of its data."""
         self._sha256.update(data)
         if self._md5:
             self._md5.update(data)
@@ -361,7 +366,7 @@ class _Member:
             self._file.write(data)
 
     def end(self) -> bool:
-        """All data is there: give the file its name if every byte is right; tell whether it is."""
+        """Give the file its name if every byte is right, else remove it; return whether it is right."""
         self.found = self._sha256.hexdigest()
         good = self.found == self.member.sha256
         if good and self._md5 and self._md5.hexdigest() != self.member.md5:
@@ -372,7 +377,7 @@ class _Member:
         return good
 
     def drop(self) -> None:
-        """Take away what was written so far."""
+        """Remove what was written so far."""
         file, self._file = self._file, None
         if file:
             file.drop()
