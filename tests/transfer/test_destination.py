@@ -301,7 +301,7 @@ def test_a_name_that_came_into_being_meanwhile_is_left_alone(world: World) -> No
         write(restoration, b"file", b"from tape")
         place.mkdir()
         (place / "file").write_bytes(b"mine")
-        with pytest.raises(Obstacle, match="has come into being meanwhile"):
+        with pytest.raises(Obstacle, match="was made by someone else meanwhile"):
             restoration.end()
     assert (place / "file").read_bytes() == b"mine"
 
