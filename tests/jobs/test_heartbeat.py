@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from papertape.jobs.recover import recover
 from sqlalchemy import create_engine, make_url, text
 
 from papertape.errors import ClaimLost, Interrupted
 from papertape.events import Event, Finished, Moved, Note, Phase, tell_all
 from papertape.jobs import heartbeat as module
+from papertape.jobs.dump import recover
 from papertape.jobs.heartbeat import heartbeat
 from papertape.ledger import database, server
 from papertape.transfer.stop import Stop
@@ -159,6 +159,7 @@ class Dying:
 
     def __init__(self) -> None:
         self.dumps = self
+        self.dumps = self
         self.asked = threading.Event()
 
     def heartbeat(self, *_: object) -> NoReturn:
@@ -170,6 +171,7 @@ class Silent:
     """A ledger that takes every heartbeat."""
 
     def __init__(self) -> None:
+        self.dumps = self
         self.dumps = self
         self.beats = threading.Semaphore(0)
 
