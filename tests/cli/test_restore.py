@@ -282,7 +282,7 @@ def test_a_restore_that_was_interrupted_goes_on_with_the_same_command(
             break
     else:
         pytest.fail("never stopped in the middle")
-    wish = "stopping at once" if signals == [signal.SIGTERM] else "stopping behind the data set under way"
+    wish = "stopping at once" if signals == [signal.SIGTERM] else "stopping after the current data set"
     assert wish in ran.err
     assert "the same command again goes on" in ran.err
     assert lab.run(*RESTORE).code == 0

@@ -1,11 +1,11 @@
-"""What a running job says: bars on a terminal, plain lines elsewhere; all of it on standard error."""
+"""Subscribers to a job's events: bars on a terminal, plain lines elsewhere, all on standard error."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Self
 
@@ -30,13 +30,14 @@ from papertape.events import (
 from papertape.words import enumerate_names, show_seconds, show_size, show_text
 
 LINE_EVERY = 60.0
-"""Seconds between two progress lines of a volume where there is no terminal."""
+"""Seconds between two progress lines of a volume if there is no terminal."""
 BAR_EVERY = 0.1
+"""Seconds between two updates of a bar."""
 
 
 @dataclass
 class _Move:
-    """How far the moving of bytes on one volume has come."""
+    """The progress of one volume: bytes, and when they began to move and were last shown (monotonic seconds)."""
 
     total: int
     began: float
@@ -50,7 +51,8 @@ class Lines:
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
-        self._lock = threading.Lock()  # guards the two below: drives' threads count, the job's thread begins phases
+        # Guards the moves and the phase: the drives' threads count in them while the job's thread begins a phase.
+        self._lock = threading.Lock()
         self._moves: dict[str, _Move] = {}
         self._phase = ""
 
@@ -61,7 +63,7 @@ class Lines:
         pass
 
     def __call__(self, event: Event) -> None:
-        """Show one event; how the job ended is said by the command, with its exit code."""
+        """Show one event, but not how the job ended: the command shows that, with its exit code."""
         match event:
             case Phase():
                 self.begin_phase(event)
@@ -83,14 +85,14 @@ class Lines:
                 self.say(f"note: {event.sentence}")
 
     def say(self, line: str) -> None:
-        """Print one line; if nobody can read it (a closed pipe), the job goes on without."""
+        """Print one line; if nobody can read it (a closed pipe), the job continues without."""
         try:
             print(show_text(line), file=self._file, flush=True)
         except OSError:
             discard(self._file)
 
     def begin_phase(self, phase: Phase) -> None:
-        """Forget the moves of the last phase, and say what this one will do."""
+        """Replace the moves of the last phase, and say what this phase will do."""
         now = time.monotonic()
         with self._lock:
             self._phase = phase.name
@@ -118,14 +120,15 @@ class Lines:
             return move
 
     def move(self, moved: Moved) -> None:
-        """Count bytes, and say from time to time how far it is."""
+        """Count bytes, and print a progress line once a minute."""
+        # Printed outside the lock: a terminal that is slow must not keep the other drives waiting.
         if move := self.count(moved, LINE_EVERY):
             rate = move.moved / max(move.shown - move.began, 1e-3)
-            way = _show_way(move.moved, move.total, rate)
-            self.say(f"{self._phase} {moved.volume} in drive {moved.drive}: {way}")
+            progress = _show_progress(move.moved, move.total, rate)
+            self.say(f"{self._phase} {moved.volume} in drive {moved.drive}: {progress}")
 
     def finish(self, finished: Finished) -> None:
-        """Say how much was moved on a volume, how long it took, and the mean rate."""
+        """Say how many bytes were moved on a volume, how long it took, and the mean rate."""
         with self._lock:
             move, now = self._moves[finished.volume], time.monotonic()
             move.ended = True
@@ -135,33 +138,35 @@ class Lines:
         self.say(f"{self._phase} {finished.volume} in drive {finished.drive}: {way}")
 
 
-def _show_way(moved: float, total: float, rate: float | None) -> str:
-    """Say how far it is: 88 MB of 139 MB, 15 MB/s, 4 s to go."""
-    way = f"{show_size(moved)} of {show_size(total)}"
+def _show_progress(moved: float, total: float, rate: float | None) -> str:
+    """Return "88 MB of 139 MB, 15 MB/s, 4 s to go"; bytes, and bytes per second."""
+    part = f"{show_size(moved)} of {show_size(total)}"
     if not rate:
-        return way
-    return f"{way}, {show_size(rate)}/s, {show_seconds(max(total - moved, 0) / rate)} to go"
+        return part
+    return f"{part}, {show_size(rate)}/s, {show_seconds(max(total - moved, 0) / rate)} to go"
 
 
-class _Way(ProgressColumn):
-    """The numbers behind a bar."""
+class _Numbers(ProgressColumn):
+    """The column after a bar: size, rate and time to go."""
 
     def render(self, task: Task) -> Text:
-        """Return them."""
-        return Text(_show_way(task.completed, task.total or 0, task.finished_speed or task.speed))
+        """Return the column's text for one bar (``rich.progress.ProgressColumn``)."""
+        return Text(_show_progress(task.completed, task.total or 0, task.finished_speed or task.speed))
 
 
 class Bars(Lines):
-    """A bar with rate and time to go for each volume, as long as bytes move; the lines above them.
+    """Draws a bar with rate and time to go for each volume while bytes move, and prints the lines above the bars.
 
-    A bar is drawn anew every so many seconds, ``every``.
+    A bar is updated at most every ``every`` seconds.
     """
 
     def __init__(self, console: Console, every: float = BAR_EVERY) -> None:
         super().__init__(console.file)
         self._every = every
         self._console = console
-        self._drawing = threading.RLock()  # one thread at a time may take bars away and draw others
+        # Held while bars are replaced, always taken before ``_lock``. A drive's thread that counts bytes never takes
+        # it: it updates the bars that it finds, even if another thread is just replacing them.
+        self._drawing = threading.RLock()
         self._bars: tuple[Progress, dict[str, TaskID]] | None = None
 
     def __exit__(self, *_: object) -> None:
@@ -170,20 +175,16 @@ class Bars(Lines):
 
     def say(self, line: str) -> None:
         """Print one line above the bars."""
-        with self._unread():
+        with self._without_terminal():
             self._console.print(Text(show_text(line)), soft_wrap=True)
 
     def begin_phase(self, phase: Phase) -> None:
-        """Replace all bars by those of the phase."""
+        """Replace all bars with those of the phase."""
         with self._drawing:
             self._stop()
             super().begin_phase(phase)
             if phase.volumes:
-                self._start(
-                    [f"{phase.name} {volume}" for volume in phase.volumes],
-                    phase.volumes,
-                    [phase.total] * len(phase.volumes),
-                )
+                self._start(dict.fromkeys(phase.volumes, phase.total))
 
     def begin(self, began: Began) -> None:
         """Add a bar; the bars of all volumes on which bytes move are drawn again."""
@@ -191,21 +192,20 @@ class Bars(Lines):
             self._stop()
             super().begin(began)
             with self._lock:
-                moves = {name: move for name, move in self._moves.items() if not move.ended}
-            texts = [f"{self._phase} {name}" for name in moves]
-            self._start(texts, tuple(moves), [move.total for move in moves.values()])
+                totals = {volume: move.total for volume, move in self._moves.items() if not move.ended}
+            self._start(totals)
 
     def move(self, moved: Moved) -> None:
-        """Count bytes, and move the bar from time to time."""
+        """Count bytes, and update the bar if that is due."""
         move = self.count(moved, self._every)
-        bars = self._bars  # read once: another thread may take the bars away at any moment
+        bars = self._bars  # read once: another thread may replace the bars at any moment
         if move and bars:
             progress, tasks = bars
             text = f"{self._phase} {moved.volume} in drive {moved.drive}"
             progress.update(tasks[moved.volume], completed=move.moved, description=text)
 
     def finish(self, finished: Finished) -> None:
-        """Say how it went; the bars go when nothing moves any more, since the lines say it all."""
+        """Say how it went, and remove the bars when all volumes are finished: the lines say everything by then."""
         with self._drawing:
             super().finish(finished)
             with self._lock:
@@ -213,31 +213,33 @@ class Bars(Lines):
             if over:
                 self._stop()
 
-    def _start(self, texts: list[str], volumes: tuple[str, ...], totals: list[int]) -> None:
-        whole = Column(no_wrap=True, min_width=27)
-        text = TextColumn("{task.description}", markup=False, table_column=whole)
-        columns = (text, BarColumn(bar_width=None), _Way(Column(no_wrap=True, min_width=47)))
-        # Standard output is not rich's to redirect: what is printed there is the result.
+    def _start(self, totals: Mapping[str, int]) -> None:
+        """Draw a bar for each volume, with its total in bytes; ``_drawing`` is held."""
         progress = Progress(
-            *columns, console=self._console, transient=True, redirect_stdout=False, redirect_stderr=False, expand=True
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, min_width=27)),
+            BarColumn(bar_width=None),
+            _Numbers(Column(no_wrap=True, min_width=47)),
+            console=self._console,
+            transient=True,
+            redirect_stdout=False,  # the result is printed there, and must not be changed
+            redirect_stderr=False,
+            expand=True,
         )
-        tasks = {
-            volume: progress.add_task(label, total=total)
-            for volume, label, total in zip(volumes, texts, totals, strict=True)
-        }
-        with self._unread():
+        tasks = {volume: progress.add_task(f"{self._phase} {volume}", total=total) for volume, total in totals.items()}
+        with self._without_terminal():
             progress.start()
         self._bars = progress, tasks
 
     def _stop(self) -> None:
+        """Remove the bars, if there are any; ``_drawing`` is held."""
         bars, self._bars = self._bars, None
         if bars:
-            with self._unread():
+            with self._without_terminal():
                 bars[0].stop()
 
     @contextlib.contextmanager
-    def _unread(self) -> Iterator[None]:
-        """Do without the terminal if it is gone."""
+    def _without_terminal(self) -> Iterator[None]:
+        """Continue without output if the terminal is gone."""
         try:
             yield
         except OSError:
@@ -245,9 +247,10 @@ class Bars(Lines):
 
 
 class Tally:
-    """Knows whether the job waits for something; if so, Ctrl-C may end it on the spot.
+    """Knows whether the job waits for drives; if it does, Ctrl-C ends it on the spot.
 
-    One attribute is assigned, and a signal handler reads it: no lock is needed.
+    A signal handler reads ``waits`` on the main thread. It needs no lock, and must not have one: the handler could
+    interrupt the thread that holds it.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C: once, come to an end in good order; twice, stop at once."""
+"""Ctrl-C: once, the job ends in good order; twice, it stops at once."""
 
 from __future__ import annotations
 
@@ -15,36 +15,44 @@ from papertape.transfer.stop import Stop
 
 
 class Wishes(NamedTuple):
-    """What is said to who asks to stop: once, and at once."""
+    """The answers to a wish to stop, for people: to the first one, and to one that stops at once.
+
+    They are bytes, since a signal handler writes them.
+    """
 
     gently: bytes
     at_once: bytes
 
 
 DUMPING = Wishes(
-    b"stopping in good order: the archive under way is finished, and what is on tape by then is verified and "
+    b"stopping in good order: the current archive is finished, and all that is on tape by then is verified and "
     b"recorded; Ctrl-C again stops at once",
-    b"stopping at once; `papertape recover` sees to what is left over",
+    b"stopping at once; `papertape recover` finishes or undoes the rest",
 )
-VERIFYING = Wishes(b"stopping when the volumes in the drives are read; Ctrl-C again stops at once", b"stopping at once")
+VERIFYING = Wishes(
+    b"stopping after the volumes in the drives are read; Ctrl-C again stops at once", b"stopping at once"
+)
 RESTORING = Wishes(
-    b"stopping behind the data set under way; the same command again goes on; Ctrl-C again stops at once",
-    b"stopping at once; the same command again goes on",
+    b"stopping after the current data set; the same command continues later; Ctrl-C again stops at once",
+    b"stopping at once; the same command continues later",
 )
 MOVING = Wishes(
-    b"the cartridges are brought where they belong first", b"the cartridges are brought where they belong first"
+    b"stopping after the cartridges are where they belong", b"stopping after the cartridges are where they belong"
 )
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
 def stoppable(stop: Stop, tally: Tally, wishes: Wishes) -> Iterator[None]:
-    """Let SIGINT ask ``stop`` in the block: once gently, twice at once. SIGTERM asks at once, SIGHUP gently.
+    """Turn signals into a wish to stop in the block; the former handlers are back after it.
 
-    While the job only waits for drives, each ends it on the spot with Interrupted. Under nohup SIGHUP stays ignored.
+    SIGINT and SIGHUP ask ``stop`` gently, and a second one at once; SIGTERM asks at once. While the job waits for
+    drives (``tally``), each of them raises Interrupted. Under nohup SIGHUP stays ignored. For the main thread alone.
     """
 
     def ask(number: int, _frame: FrameType | None) -> None:
+        # Runs on the main thread between any two instructions, maybe inside a print or with a lock held: so it sets
+        # flags and writes with os.write alone.
         stop.soon = stop.soon or number == signal.SIGTERM
         stop.ask()
         if tally.waits:
