@@ -284,7 +284,7 @@ def test_a_restore_that_was_interrupted_goes_on_with_the_same_command(
         pytest.fail("never stopped in the middle")
     wish = "stopping at once" if signals == [signal.SIGTERM] else "stopping after the current data set"
     assert wish in ran.err
-    assert "the same command again goes on" in ran.err
+    assert "the same command continues later" in ran.err
     assert lab.run(*RESTORE).code == 0
     check_back(lab, sources)
     assert lab.states("volumes") == ["archived"] * 2 + ["blank"] * 4
@@ -345,7 +345,7 @@ def test_there_is_but_one_drive(torn: Lab) -> None:
     path.write_bytes(msgspec.json.encode(record))
     ran = torn.run("recopy", "PAPR2001")
     assert ran.code == 2
-    assert ran.error.startswith("a copy is made from one drive to another, and this library has but one; ")
+    assert ran.error.startswith("a copy is made from one drive to another, and this library has only one; ")
     assert "--from-disk" in ran.error
     assert "archived on PAPR1001 and PAPR2002" in torn.ok("recopy", "PAPR2001", "--from-disk")
     assert check_archived(torn) == 6
