@@ -259,7 +259,7 @@ def label(**values: Any) -> bytes:
         ({"block_size": 2 * BLOCK}, "one whole block"),
         ({"block_size": 2**70}, "cannot be read"),
         ({"created": "2026-01-01T00:00:00"}, "not the time"),
-        ({"copy": 3}, "knows none such"),
+        ({"copy": 3}, "has no such copy"),
         ({"twins": []}, "neither in its catalog nor"),
         ({"created": "1999-01-01T00:00:00Z"}, "neither in its catalog nor"),
     ],

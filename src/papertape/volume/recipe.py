@@ -1,8 +1,8 @@
-"""The recipe of a volume: the shell script that gets data back with ``mt``, ``dd``, ``tar`` and ``sha256sum`` alone.
+"""The recipe of a volume: a shell script that gets data back with ``mt``, ``dd``, ``tar`` and ``sha256sum`` alone.
 
-Facts in, text out. Data sets are not named to ``tar``: they are cut out of their tape file, and every member in the
-piece is theirs. So names stand only beside their digests, and there in plain ASCII, other bytes in octal for ``printf
-%b``: the script outlives a terminal, an editor, a mail and a sheet of paper, whatever the names are.
+This module turns facts into text and reads nothing. The script does not name data sets to ``tar``: it cuts pieces out
+of a tape file, and every member in a piece is wanted. Names stand only beside their digests, in plain ASCII, other
+bytes in octal for ``printf %b``: so the script survives terminals, editors, mail and paper, whatever the names are.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import NamedTuple
 from papertape.volume.sums import sums_line
 
 FOLDER = "data"
-"""Where the script puts what it gets back: a folder that it makes, in the current one."""
+"""The script makes this folder in the current one and puts everything there."""
 
 
 class Piece(NamedTuple):
-    """So many whole members in a tape file; ``begin`` and ``end`` in bytes from the tape file's begin."""
+    """A number of whole ``members`` in a tape file; ``begin`` and ``end`` in bytes from the tape file's start."""
 
     tape_file: int
     begin: int
@@ -37,9 +37,9 @@ class Digest(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """Pieces to be unpacked, and then held against ``digests``; ``notes`` say what they are, a line each.
+    """Pieces to unpack, and the ``digests`` of files in them; ``notes`` describe them, a line each.
 
-    ``listed``: there is a SHA256SUMS among the members, and all that it lists is checked as well.
+    ``listed``: there is a SHA256SUMS among the members, and the files that it lists are checked as well.
     """
 
     notes: tuple[str, ...]
@@ -50,16 +50,16 @@ class Step:
 
 @dataclass(frozen=True)
 class FolderOrigin:
-    """A cartridge of a library in a folder, at ``path``: one host file a tape file."""
+    """A cartridge of a library in a folder: ``path`` is a folder with one file for each tape file."""
 
     path: bytes
 
 
 @dataclass(frozen=True)
 class DriveOrigin:
-    """A cartridge for a real drive: its device node, and the number that the changer has for it.
+    """A cartridge for a real drive: the drive's device node and its element number in the changer.
 
-    ``slot`` is where the robot takes the cartridge from; with None there is a ``note`` on how it comes into the drive.
+    ``slot`` is the number of the slot that holds the cartridge. If it is None, ``note`` says how to load it.
     """
 
     changer: str
@@ -73,7 +73,7 @@ Origin = FolderOrigin | DriveOrigin
 
 
 class Subject(NamedTuple):
-    """The volume that a script is for; ``notes`` say what else is to be known of it, a line each."""
+    """The volume that a script is for; ``notes`` say more about it, a line each."""
 
     tag: str
     notes: tuple[str, ...]
@@ -85,22 +85,36 @@ def write_recipe(subject: Subject, block_size: int, steps: Iterable[Step]) -> It
     yield write_head(subject, block_size)
     yield _UNPACK
     for step in steps:
-        yield from _write_step(step, block_size)
+        yield "\n" + write_notes(step.notes)
+        for piece in step.pieces:
+            # dd reads whole blocks: those that the piece lies in, and the bytes of them before it are skipped.
+            block, skip = divmod(piece.begin, block_size)
+            length = piece.end - piece.begin
+            count = -(-(skip + length) // block_size)
+            yield f"unpack {piece.tape_file} {block} {count} {skip} {length} {piece.members}\n"
+        yield from write_check(sums_line(*digest).removesuffix(b"\n") for digest in step.digests)
+        if step.listed:
+            yield "check_listed\n"
     yield write_end(subject)
 
 
 def write_head(subject: Subject, block_size: int) -> str:
-    """Return the script's beginning, up to the functions ``wind`` and ``tape_file``: how a tape file's bytes come."""
+    """Return the start of the script, up to ``wind`` and ``tape_file``, the functions that read a tape file."""
     origin = subject.origin
     head = _HEAD.format(tag=subject.tag, notes=write_notes(subject.notes), folder=FOLDER, block_size=block_size)
     if isinstance(origin, FolderOrigin):
         return head + _FROM_FOLDER.format(path=write_word(origin.path))
     nodes = {name: write_word(node.encode()) for name, node in (("changer", origin.changer), ("drive", origin.drive))}
-    return head + _FROM_DRIVE.format(**nodes, load=_write_load(origin))
+    if origin.slot is None:
+        load = write_notes([origin.note])
+    else:
+        load = write_notes([f"From slot {origin.slot}, where it lay, into drive {origin.element}, which is $DRIVE."])
+        load += f'mtx -f "$CHANGER" load {origin.slot} {origin.element}\n'
+    return head + _FROM_DRIVE.format(**nodes, load=load)
 
 
 def write_end(subject: Subject) -> str:
-    """Return the script's end: the tape is put out of the drive, and all is well."""
+    """Return the end of the script, which is reached only if all is well: it unloads the tape and says so."""
     lines, origin = [], subject.origin
     if isinstance(origin, DriveOrigin):
         lines.append('mt -f "$DRIVE" offline')
@@ -110,34 +124,8 @@ def write_end(subject: Subject) -> str:
     return "\n" + "".join(f"{line}\n" for line in lines)
 
 
-def _write_load(origin: DriveOrigin) -> str:
-    if origin.slot is None:
-        return write_notes([origin.note])
-    command = f'mtx -f "$CHANGER" load {origin.slot} {origin.element}\n'
-    return (
-        write_notes([f"From slot {origin.slot}, where it lay, into drive {origin.element}, which is $DRIVE."]) + command
-    )
-
-
-def _write_step(step: Step, block_size: int) -> Iterator[str]:
-    yield "\n" + write_notes(step.notes)
-    for piece in step.pieces:
-        yield _write_unpack(piece, block_size)
-    yield from write_check(sums_line(*digest).removesuffix(b"\n") for digest in step.digests)
-    if step.listed:
-        yield "check_listed\n"
-
-
-def _write_unpack(piece: Piece, block_size: int) -> str:
-    """Return the call that unpacks one piece: the blocks that it lies in, and where it lies in them."""
-    block, skip = divmod(piece.begin, block_size)
-    length = piece.end - piece.begin
-    count = -(-(skip + length) // block_size)
-    return f"unpack {piece.tape_file} {block} {count} {skip} {length} {piece.members}\n"
-
-
 def write_check(lines: Iterable[bytes]) -> Iterator[str]:
-    """Yield the call of ``check`` with these lines, which have no line feed; nothing where there are none."""
+    """Yield the call of ``check`` with these lines, which have no line feed; nothing if there are none."""
     rest = iter(lines)
     for first in rest:
         yield "check <<'END'\n"
@@ -146,12 +134,14 @@ def write_check(lines: Iterable[bytes]) -> Iterator[str]:
 
 
 def write_notes(notes: Iterable[str]) -> str:
-    """Return lines of comment; what is not plain ASCII in them is written ``\\xNN``."""
-    return "".join(f"# {''.join(map(_write_plain, note.encode('utf-8', 'surrogateescape')))}\n" for note in notes)
+    """Return lines of comment; each byte that is not plain ASCII is written ``\\xNN``."""
+    lines = (note.encode("utf-8", "surrogateescape") for note in notes)
+    texts = ("".join(chr(byte) if _is_plain(byte) else f"\\x{byte:02x}" for byte in line) for line in lines)
+    return "".join(f"# {text}\n" for text in texts)
 
 
 def write_octal(raw: bytes) -> str:
-    """Return printable ASCII, without single quotation marks, that ``printf %b`` turns into ``raw`` again."""
+    """Return printable ASCII without single quotation marks that ``printf %b`` turns back into ``raw``."""
     return "".join([_OCTAL[byte] for byte in raw])
 
 
@@ -164,10 +154,6 @@ def write_word(raw: bytes) -> str:
 
 def _is_plain(byte: int) -> bool:
     return 0x20 <= byte < 0x7F
-
-
-def _write_plain(byte: int) -> str:
-    return chr(byte) if _is_plain(byte) else f"\\x{byte:02x}"
 
 
 _OCTAL = [

@@ -1,4 +1,4 @@
-"""What lies on a volume by its own word: what its label and its catalogs say, with nothing else of it read."""
+"""The kinds of content that a volume can have, going by its label and its catalog alone."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from papertape.words import count
 
 @dataclass(frozen=True)
 class Blank:
-    """Nothing was ever written to it."""
+    """Nothing was ever written to the volume."""
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """Somebody else's recording; ``found`` says what it begins with."""
+    """A recording of another program; ``found`` describes how it starts."""
 
     found: str
 
@@ -30,8 +30,8 @@ class Foreign:
 class Whole:
     """A volume of papertape's with the catalog at its end; ``record`` is its label as the ledger has it.
 
-    ``remade`` says that this is a copy made again, which the catalog does not know. The catalog's files lie in the
-    folder that the inspect was given. ``version`` is that of the program that wrote the dump.
+    ``remade``: the copy was made again after the dump, so the catalog does not name it. The files of the catalog lie in
+    ``catalog.folder``. ``version`` is that of the program that wrote the dump.
     """
 
     label: Label
@@ -45,8 +45,8 @@ class Whole:
 class Torn:
     """A volume of papertape's that ends without a catalog.
 
-    ``plan`` is what its dump was about to write, None where that cannot be read; its ``plan.csv`` lies in ``folder``.
-    ``last`` is the number of the last tape file that was written to its end.
+    ``plan`` says what its dump was about to write, None if it cannot be read; its ``plan.csv`` lies in ``folder``.
+    ``last`` is the number of the last complete tape file.
     """
 
     label: Label
@@ -58,16 +58,15 @@ class Torn:
     @property
     def reason(self) -> str:
         """Why no dump counts on it, as a clause."""
-        archives = max(self.last - 1, 0)
-        whole = count(archives, "whole archive")
-        return f"its recording ends without a catalog: the dump was cut off behind {whole}"
+        whole = count(max(self.last - 1, 0), "whole archive")  # tape files 0 and 1 are the label and the plan
+        return f"its recording ends without a catalog: the dump was cut off after {whole}"
 
 
 @dataclass(frozen=True)
 class PredecessorVolume:
-    """A volume of the predecessor's; ``tape_files`` is how many were counted, None where the drive did not.
+    """A volume of the predecessor's; ``tape_files`` is their number, None if the drive could not count them.
 
-    ``marked`` says whether the last one has the filemark that ends it.
+    ``marked``: there is a filemark after the last one.
     """
 
     catalog: PredecessorCatalog
@@ -76,10 +75,10 @@ class PredecessorVolume:
 
     @property
     def reason(self) -> str:
-        """Why it is not whole, as a clause; "" where all its archives are there."""
+        """Why it is not whole, as a clause; "" if no archive is missing."""
         archives = self.catalog.items[-1].tape_index + 1
         if self.tape_files not in {None, archives + 1}:
-            return f"its catalog has {archives} archives, and {(self.tape_files or 1) - 1} tape files lie behind it"
+            return f"its catalog has {archives} archives, and {(self.tape_files or 1) - 1} tape files lie after it"
         return "" if self.marked else "its last archive has no end"
 
 
@@ -92,10 +91,10 @@ def program_version(written_by: str) -> str:
 
 
 def is_remade(label: Label, record: VolumeRecord, document: CatalogDocument) -> bool:
-    """Return whether the volume is a copy made again, not one of those that the catalog names.
+    """Whether the volume is a copy made again after the dump, and not one of those that the catalog names.
 
-    Raises FormatError where label and catalog contradict each other: a label that is not the one in the catalog, or a
-    copy made again that takes no copy's place or was there before the dump.
+    Raises FormatError if label and catalog contradict each other: the label differs from the one in the catalog, or a
+    copy made again replaces no copy, or is older than the dump.
     """
     tag = label.volume_tag
     if label.block_size != document.block_size:
@@ -104,11 +103,12 @@ def is_remade(label: Label, record: VolumeRecord, document: CatalogDocument) -> 
     own = named.get(label.volume_uuid)
     if own is not None:
         stated = read_volume(own)
+        # The label does not say which drive wrote it; only the catalog does.
         if label.copy != stated.copy or stated != replace(record, drive_serial=stated.drive_serial):
             raise FormatError(tag, "its label is not the one that its catalog has")
         return False
     if label.copy not in {volume.copy for volume in document.volumes}:
-        raise FormatError(tag, f"its label says copy {label.copy}, its catalog knows none such")
+        raise FormatError(tag, f"its label says copy {label.copy}, and its catalog has no such copy")
     if len(label.twins) != len(document.volumes) - 1 or label.created <= document.created:
         raise FormatError(tag, "its label is neither in its catalog nor that of a copy made again")
     return True

@@ -327,7 +327,7 @@ def test_a_header_of_zeros_is_no_end() -> None:
     content[begin : begin + 512] = bytes(512)
     seen = scan([bytes(content)])
     assert seen.names == [b"h:/0", b"h:/1", b"h:/3", b"h:/4"]
-    assert seen.errors == ["there is something behind the end of the archive"]
+    assert seen.errors == ["there is something after the end of the archive"]
 
 
 @pytest.mark.parametrize("listed", [True, False])

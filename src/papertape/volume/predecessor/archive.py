@@ -1,4 +1,4 @@
-"""The predecessor's archives: a tar in a tar, both parsed block by block, on the fly.
+"""The predecessor's archives: a tar in a tar, both parsed block by block.
 
 ::
 
@@ -6,8 +6,8 @@
     papertape/shm/paper.<job>.<N>.tar                   (or papertape/queue/<job>/...)
         paper.<job>.<N>/<host>:<path>                   a data set; a directory with all that it holds
 
-GNU tar wrote the outer one, Python's ``tarfile`` the inner one: in the pax form since Python 3.8, in GNU's before. The
-oldest dumps have the directories above the data sets as well, and members in no order.
+GNU tar wrote the outer one, Python's ``tarfile`` the inner one: in the pax form since Python 3.8, in GNU's before that.
+The oldest dumps also hold the directories above the data sets, and their members have no order.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from papertape.volume.header import (
     DIRECTORY,
     FILE,
     LINK,
+    USTAR,
     Attributes,
     HeaderError,
+    check_record,
     make_header,
-    read_number,
     read_pax,
     read_size,
 )
@@ -32,7 +33,7 @@ from papertape.volume.predecessor.catalog import is_plain
 from papertape.volume.tapefile import MemberData, ScanError
 
 HARD_LINK, SPECIAL = "hard link", "special file"
-"""Kinds of members that the predecessor wrote as it met them; their data is not there, or there is none."""
+"""Kinds of members whose data is missing: the predecessor wrote them to the archive like any other."""
 
 LONGEST_EXTENSION = 16 * 1024
 """Bytes of pax records, or of a long name, that a reader accepts: a path and a link of PATH_MAX fit."""
@@ -43,18 +44,21 @@ _MOST_JOBS = 4
 _KINDS = {b"0": FILE, b"\0": FILE, b"7": FILE, b"5": DIRECTORY, b"2": LINK, b"1": HARD_LINK}
 _KINDS |= dict.fromkeys((b"3", b"4", b"6"), SPECIAL)
 _LONG = {b"L": b"path", b"K": b"linkpath"}
-"""GNU's long names, by the pax record that says the same."""
-_MAGICS = (b"ustar\00000", b"ustar  \0")
+"""GNU tar's types of members that hold a long name (GNU tar manual, "Basic Tar Format"), as keys of pax records."""
+_MAGICS = (USTAR, b"ustar  \0")
+"""Magic and version of a ustar header, and of one in the old GNU form."""
 _NUMBERS = ((b"uid", 108, 116), (b"gid", 116, 124), (b"size", 124, 136), (b"mtime", 136, 148))
+"""Fields that GNU tar writes in base 256 if a number is too large for octal digits: pax key, start, end."""
 _OUTER = re.compile(rb"(?:.*/)?paper\.([0-9]{1,20})\.([0-9]{1,9})\.(?:(tar)|(?:tar\.)?(?:file_)?list)", re.DOTALL)
 _INNER = re.compile(rb"paper\.([0-9]{1,20})\.([0-9]{1,9})(?=/|\Z)")
 
 
 class PredecessorMember(NamedTuple):
-    """A member of the inner tar begins; ``name`` is ``host:/path``, or empty for the directory that holds them all.
+    """A member of the inner tar starts; ``name`` is ``host:/path``, or empty for the directory that holds all others.
 
-    ``offset`` (bytes from the tape file's begin) is that of its header, or of what extends it. ``size`` is that of its
-    data: 0 for all but files. The kinds are those of ``volume/header.py``, HARD_LINK and SPECIAL.
+    ``size`` is that of its data, 0 for all kinds but files. ``offset`` is that of its header, or of the extension
+    before it, from the start of the tape file. Both are in bytes. The kinds are those of ``volume/header.py``,
+    HARD_LINK and SPECIAL.
     """
 
     name: bytes
@@ -69,14 +73,14 @@ class PredecessorMember(NamedTuple):
 
 
 class PredecessorListing(NamedTuple):
-    """The next piece of the list of data sets before the inner tar; ``last`` ends it."""
+    """The next piece of the list of data sets, which comes before the inner tar; the ``last`` one ends it."""
 
     data: memoryview
     last: bool
 
 
 class PredecessorStray(NamedTuple):
-    """A member of the outer tar that belongs to no archive of this number; its data is passed over."""
+    """A member of the outer tar that does not belong in this archive; its data is skipped."""
 
     name: bytes
     offset: int
@@ -86,11 +90,11 @@ PredecessorEvent = PredecessorMember | MemberData | PredecessorListing | Predece
 
 
 class TarScanner:
-    """Parses one tar as GNU tar and Python's ``tarfile`` write it, and holds no more than one member's headers.
+    """Parses one tar as GNU tar and Python's ``tarfile`` write it; holds no more than one member's headers.
 
-    It lies from ``offset`` to ``end`` in its tape file. ``rename`` gives the name under which a member is told, and
-    raises HeaderError for one that does not belong here. After a ScanError it is ``lost``: the next piece of data that
-    is a header with the right checksum and a name that belongs here is taken for one.
+    The tar lies from ``offset`` to ``end`` in its tape file. ``rename`` returns the name to report for a member, and
+    raises HeaderError for one that does not belong here. After a ScanError the scanner is ``lost``: it takes the next
+    record that is a header with the right checksum and a name that belongs here for the next member.
     """
 
     def __init__(self, offset: int, end: int, rename: Callable[[bytes], bytes]) -> None:
@@ -98,29 +102,29 @@ class TarScanner:
         self.lost = False
         self._end = end
         self._rename = rename
-        self._zeros = 0  # bytes of the end of the archive, so far; it is over once there are any
+        self._zeros = 0  # bytes of the end of the archive so far; the archive is over if there are any
         self._data = 0  # bytes of data still to come
         self._skip = 0  # bytes of padding still to come
-        self._pax: dict[bytes, bytes] = {}  # what the extensions say of the member to come
-        self._types = b""  # of those extensions
+        self._pax: dict[bytes, bytes] = {}  # what the extensions say about the next member
+        self._types = b""  # types of those extensions
         self._extension = bytearray()
-        self._extension_size = 0  # bytes of the extension under way
+        self._extension_size = 0  # bytes of the extension that is being read
         self._begin = offset
         self._piece = memoryview(b"")
         self._at = 0
 
     @property
     def closed(self) -> bool:
-        """Whether the end of the archive was met, as it should be."""
+        """Whether both end-of-archive records were read."""
         return self._zeros >= len(END_OF_ARCHIVE)
 
     def feed(self, piece: memoryview) -> Iterator[PredecessorMember | MemberData]:
-        """Scan the next piece, records as a whole; raises ScanError."""
+        """Scan the next piece, which holds whole records; the iterator raises ScanError."""
         self._piece, self._at = piece, 0
         return self.feed_again()
 
     def feed_again(self) -> Iterator[PredecessorMember | MemberData]:
-        """Go on in the piece fed last; raises ScanError."""
+        """Scan the rest of the piece fed last; the iterator raises ScanError."""
         while self._at < len(self._piece):
             if self._data:
                 piece = self._take(self._data)
@@ -138,13 +142,13 @@ class TarScanner:
                     yield MemberData(self._piece[:0], True)
 
     def give_up(self) -> None:
-        """Take all that is still to come for data."""
+        """Take everything that is still to come for data."""
         self.lost = False
         self._zeros = self._skip = self._extension_size = 0
         self._data = _ENDLESS
 
     def close(self) -> None:
-        """Nothing more comes: raise ScanError unless this is the end of the archive, or was not to be found."""
+        """There is nothing more: raise ScanError unless the archive's end was read, or had to be missed."""
         if not self.closed and not self.lost:
             self.lost = True
             raise ScanError(self.offset, "the archive ends too early")
@@ -156,7 +160,7 @@ class TarScanner:
         return piece
 
     def _take_zeros(self) -> None:
-        """Take what fills the end of the archive; what is no zero is searched for headers."""
+        """Take the zeros that fill up the last block; search the rest for headers if it is not zeros."""
         piece = self._take(len(self._piece))
         rest = len(bytes(piece).lstrip(b"\0"))
         self._zeros += len(piece)
@@ -165,10 +169,10 @@ class TarScanner:
             self._at -= back
             self.offset -= back
             self._zeros = 0
-            raise self._lose(self.offset, "there is something behind the end of the archive")
+            raise self._lose(self.offset, "there is something after the end of the archive")
 
     def _take_record(self) -> PredecessorMember | None:
-        """Take one record; return the member that begins with it, or None if it is not the last of its headers."""
+        """Take one record; return the member that starts with it, None for all records but a member's own header."""
         begin, record = self.offset, bytes(self._take(RECORD))
         if not self._types:
             self._begin = begin
@@ -176,12 +180,18 @@ class TarScanner:
                 self._zeros = 0 if self.lost else RECORD
                 return None
         try:
-            _check_record(record)
-            if record[156:157] in b"xLK":
-                self._announce_extension(record)
+            check_record(record, _MAGICS)
+            type_ = record[156:157]
+            if type_ in b"xLK":
+                size = read_size(record)
+                if not 0 < size <= LONGEST_EXTENSION or type_ in self._types:
+                    raise HeaderError("an extension of a header that is never written")
+                self._types += type_
+                self._extension, self._extension_size = bytearray(), size
                 return None
             member = self._read_member(record)
         except HeaderError as error:
+            # Of the records in a damaged region most are data: only one with an extension before it was a header.
             if self.lost and not self._types:
                 return None
             raise self._lose(self._begin, str(error)) from error
@@ -201,35 +211,33 @@ class TarScanner:
         self._types = b""
         self._extension_size = 0
 
-    def _announce_extension(self, record: bytes) -> None:
-        size = read_size(record)
-        if not 0 < size <= LONGEST_EXTENSION or record[156:157] in self._types:
-            raise HeaderError("an extension of a header that is never written")
-        self._types += record[156:157]
-        self._extension = bytearray()
-        self._extension_size = size
-
     def _take_extension(self) -> None:
         size = self._extension_size
         self._extension += self._take(round_up(size, RECORD) - len(self._extension))
         if len(self._extension) < size:
             return
         content = bytes(self._extension[:size])
+        long = _LONG.get(self._types[-1:])
         try:
-            self._pax |= self._read_extension(content)
+            self._pax |= {long: content.partition(b"\0")[0]} if long else read_pax(content)
         except HeaderError as error:
             raise self._lose(self._begin, str(error)) from error
         self._extension_size = 0
-
-    def _read_extension(self, content: bytes) -> dict[bytes, bytes]:
-        key = _LONG.get(self._types[-1:])
-        return {key: content.partition(b"\0")[0]} if key else read_pax(content)
 
     def _read_member(self, record: bytes) -> PredecessorMember:
         kind = _KINDS.get(record[156:157])
         if kind is None:
             raise HeaderError(f"a member of type {record[156:157]!a} is never written")
-        header = make_header(kind, _read_binaries(record) | self._pax, record, 0)
+        pax = {}
+        for key, begin, end in _NUMBERS:
+            # In base 256 the first byte is 0x80, or 0xff for a negative number (GNU tar manual, "Extensions").
+            if record[begin] & 0x80:
+                if record[begin] not in {0x80, 0xFF}:
+                    raise HeaderError(f"{record[begin:end]!a} is not a number")
+                negative = record[begin] == 0xFF
+                digits = record[begin if negative else begin + 1 : end]
+                pax[key] = b"%d" % int.from_bytes(digits, "big", signed=negative)
+        header = make_header(kind, pax | self._pax, record, 0)
         size = header.size if kind == FILE else 0
         if self.offset + size > self._end:
             raise HeaderError(f"a member of {size} bytes is longer than its archive")
@@ -237,31 +245,12 @@ class TarScanner:
         return PredecessorMember(self._rename(name), size, header.attributes, self._begin)
 
 
-def _check_record(record: bytes) -> None:
-    """Raise HeaderError unless ``record`` is a header of either form with the right checksum."""
-    if record[257:265] not in _MAGICS or len(record) != RECORD:
-        raise HeaderError("no tar header")
-    if sum(record) - sum(record[148:156]) + 256 != read_number(record[148:156]):
-        raise HeaderError("the header's checksum is wrong")
-
-
-def _read_binaries(record: bytes) -> dict[bytes, bytes]:
-    """Return the numbers that GNU's form has in binary, for want of room, as pax records have them."""
-    return {key: _read_binary(record[begin:end]) for key, begin, end in _NUMBERS if record[begin] & 0x80}
-
-
-def _read_binary(field: bytes) -> bytes:
-    if field[0] not in {0x80, 0xFF}:
-        raise HeaderError(f"{field!a} is not a number")
-    return b"%d" % int.from_bytes(field if field[0] == 0xFF else field[1:], "big", signed=field[0] == 0xFF)
-
-
 class PredecessorScanner:
-    """Parses the archive of ``number`` (its ``tape_index``), a tar in a tar, block by block.
+    """Parses the archive with the ``tape_index`` ``number``, a tar in a tar, block by block.
 
-    Feed it every block, of whole records; it yields what it meets. After a ScanError, which tells what was damaged, go
-    on with ``feed_again()``: it finds the next header in the inner tar by itself. ``jobs`` are the job numbers that the
-    archive bears inside, in the order in which they were met: they have been seen to differ from the catalog's.
+    Feed it every block, of whole records, and use up the iterator. After a ScanError, which says where something is
+    damaged, continue with ``feed_again``: the scanner finds the next header in the inner tar by itself. ``jobs`` are
+    the job numbers that stand in the archive, in the order of the archive; some volumes have others than their catalog.
     """
 
     def __init__(self, number: int) -> None:
@@ -275,17 +264,25 @@ class PredecessorScanner:
 
     @property
     def complete(self) -> bool:
-        """Whether the archive's end was met; also where its begin is lost, so that the end cannot be known."""
+        """Whether the archive's end was read, or cannot be recognised because the archive's start is damaged."""
         return self._outer.closed or self._given_up
 
     def feed(self, block: memoryview) -> Iterator[PredecessorEvent]:
-        """Scan the next block, or several; raises ScanError."""
+        """Scan the next block, or several; the iterator raises ScanError."""
         return self._scan(self._outer.feed(block))
 
     def feed_again(self) -> Iterator[PredecessorEvent]:
-        """Go on in the block fed last; raises ScanError."""
+        """Scan the rest of the block fed last; the iterator raises ScanError."""
         if self._outer.lost:
-            self._give_up()
+            # A header of the outer tar is damaged: everything after it is searched for members of the inner one.
+            self._given_up = True
+            self._outer.give_up()
+            if self._inner is None:
+                self._inner = TarScanner(self._outer.offset, _ENDLESS, self._rename)
+                self._inner.lost = True
+                self._inside = PredecessorMember(b"", 0, Attributes(FILE, 0, 0), self._outer.offset)
+            else:
+                self._inside = None
         if self._inner is not None:
             yield from self._scan_inner(self._inner.feed_again())
         yield from self._scan(self._outer.feed_again())
@@ -303,7 +300,7 @@ class PredecessorScanner:
                 yield from self._scan_inner(self._inner.feed(event.data))
 
     def _enter(self, member: PredecessorMember) -> Iterator[PredecessorStray]:
-        """A member of the outer tar begins."""
+        """A member of the outer tar starts: the list of data sets, the inner tar, or a stray."""
         self._inside = None
         match = _OUTER.fullmatch(member.name)
         wrong = match is None or int(match[2]) != self._number or member.kind != FILE
@@ -311,7 +308,7 @@ class PredecessorScanner:
             yield PredecessorStray(member.name, member.offset)
             return
         self._inside = member
-        self._see_job(match[1])
+        self._add_job(match[1])
         if match[3]:
             self._inner = TarScanner(self._outer.offset, self._outer.offset + member.size, self._rename)
 
@@ -321,29 +318,19 @@ class PredecessorScanner:
             self._closing = False
             self._inner.close()
 
-    def _give_up(self) -> None:
-        """A header of the outer tar is damaged: what lies behind is searched for members of the inner one."""
-        self._given_up = True
-        self._outer.give_up()
-        if self._inner is None:
-            self._inner = TarScanner(self._outer.offset, _ENDLESS, self._rename)
-            self._inner.lost = True
-            self._inside = PredecessorMember(b"", 0, Attributes(FILE, 0, 0), self._outer.offset)
-        else:
-            self._inside = None
-
     def _rename(self, name: bytes) -> bytes:
-        """Return the name of a member of the inner tar as it is told; raises HeaderError for one of other places."""
+        """Return ``host:/path`` for a member of the inner tar; raises HeaderError for one that does not belong here."""
         match = _INNER.match(name)
         if match is None or int(match[2]) != self._number:
             raise HeaderError("a member outside the archive's own folder")
         relative = name[match.end() :]
         if relative and not is_plain(relative):
             raise HeaderError("a member with a name that no file can have")
-        self._see_job(match[1])
+        self._add_job(match[1])
         return relative[1:]
 
-    def _see_job(self, job: bytes) -> None:
+    def _add_job(self, job: bytes) -> None:
         name = job.decode("ascii")
+        # A damaged or hostile archive must not make the list grow without end.
         if name not in self.jobs and len(self.jobs) < _MOST_JOBS:
             self.jobs += (name,)

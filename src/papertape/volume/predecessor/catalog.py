@@ -1,4 +1,4 @@
-"""The predecessor's volumes, which must be readable for ever: their grammar, and the catalog at their beginning.
+"""The predecessor's volumes, which must stay readable: their grammar, and the catalog at their start.
 
 ::
 
@@ -6,8 +6,8 @@
 
 The catalog is plain text in blocks of 32768 bytes, the last one filled up with NUL: three lines of heading, then
 ``item:tape_index:archive_index:md5:host:/path`` for each data set, in tape order. Data sets are counted from 1, in the
-volume and in their archive, and archives from 0: ``tape_index`` N is tape file N + 1. Nothing on a volume names the
-volume, so that the two of a pair are the same. ``archive.py`` beside this file reads the archives.
+volume and in their archive; archives are counted from 0: ``tape_index`` N is tape file N + 1. Nothing on a volume names
+the volume, so the two of a pair are equal. ``archive.py`` reads the archives.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from papertape.volume.names import quote, unquote
 
 CATALOG_BLOCK = 32 * 1024
 ARCHIVE_BLOCK = 10 * 1024
-"""The length in bytes of every block of the catalog, and of every block of an archive."""
+"""Bytes in every block of the catalog, and in every block of an archive (GNU tar's usual 20 records)."""
 
 LONGEST_CATALOG = 256 * 1024**2
-"""Bytes of a catalog that a reader accepts: hundreds of times what the fullest volume has."""
+"""Bytes of the longest catalog that a reader accepts: hundreds of times that of the fullest volume."""
 
 MOST_ITEMS = 2_000_000
-"""Data sets that a reader accepts in one catalog; each takes some 400 bytes of memory."""
+"""The most data sets that a reader accepts in one catalog; each takes some 400 bytes of memory."""
 
 _BEGIN = b"## Paper dump catalog:"
 _HEADING = re.compile(
@@ -76,7 +76,10 @@ class PredecessorItem(NamedTuple):
 
 
 class PredecessorHeading(NamedTuple):
-    """Which dump a catalog is of; ``version`` and ``written`` (YYYYMMDD-HHMM, in no known time zone) as on the tape."""
+    """The heading of a catalog: the job number, and the program's version and the time of writing as on tape.
+
+    ``written`` is YYYYMMDD-HHMM; nothing says in which time zone.
+    """
 
     job: str
     version: str
@@ -87,7 +90,7 @@ class PredecessorHeading(NamedTuple):
 class PredecessorCatalog:
     """The catalog of a pair of volumes: the fields of ``PredecessorHeading``, and ``items`` in tape order, not empty.
 
-    ``sha256`` is that of the text without the NULs behind it: the same on both volumes of a pair, on no others.
+    ``sha256`` is that of the text without the NULs after it: equal on both volumes of a pair, and on no others.
     """
 
     job: str
@@ -98,12 +101,12 @@ class PredecessorCatalog:
 
     @property
     def heading(self) -> PredecessorHeading:
-        """Which dump this is."""
+        """The heading, which identifies the dump."""
         return PredecessorHeading(self.job, self.version, self.written)
 
     @property
     def created(self) -> datetime:
-        """When it was written, taken for UTC: the predecessor named no time zone."""
+        """The time of writing, as if it were UTC: the predecessor named no time zone."""
         return datetime.strptime(self.written, "%Y%m%d-%H%M").replace(tzinfo=UTC)
 
     def archives(self) -> Iterator[tuple[PredecessorItem, ...]]:
@@ -113,7 +116,7 @@ class PredecessorCatalog:
 
 
 def is_predecessor(first_block: bytes | memoryview) -> bool:
-    """Whether a volume that begins with ``first_block`` is one of the predecessor's."""
+    """Whether the predecessor wrote the volume whose first block is ``first_block``."""
     return bytes(memoryview(first_block)[: len(_BEGIN)]) == _BEGIN
 
 
@@ -123,16 +126,17 @@ def is_plain(path: bytes) -> bool:
 
 
 def locate_item(catalog: PredecessorCatalog, labels: Iterable[str], item: PredecessorItem) -> str:
-    """Return where ``item`` lies, as the lab's database has it: ``20170221[H0C10001,H0C20001]-0:1``."""
+    """Return the place of ``item`` in the form of the lab's database: ``20170221[H0C10001,H0C20001]-0:1``."""
     return f"{catalog.version}[{','.join(sorted(labels))}]-{item.tape_index}:{item.archive_index}"
 
 
 def read_predecessor_heading(content: bytes | memoryview) -> PredecessorHeading | None:
-    """Return which dump the catalog that begins with ``content`` is of; None if there is no such heading."""
+    """Return the heading at the start of ``content``; None if there is none."""
     match = _HEADING.match(content)
     if match is None:
         return None
     heading = PredecessorHeading(*(group.decode("ascii") for group in match.groups()))
+    # The expression lets 20171399-9999 pass.
     try:
         datetime.strptime(heading.written, "%Y%m%d-%H%M")
     except ValueError:
@@ -141,89 +145,76 @@ def read_predecessor_heading(content: bytes | memoryview) -> PredecessorHeading 
 
 
 def digest_catalog(content: bytes) -> str:
-    """Return the SHA-256 of the text of a catalog whose blocks are ``content``."""
+    """Return the SHA-256, in hexadecimal, of the text of the catalog whose blocks are ``content``."""
     return hashlib.sha256(content.rstrip(b"\0")).hexdigest()
 
 
 def parse_predecessor_catalog(content: bytes, volume_tag: str) -> PredecessorCatalog:
     """Return the catalog whose whole blocks are ``content``; raises FormatError, which names ``volume_tag``."""
     try:
-        text = _strip_filling(content)
+        if len(content) > LONGEST_CATALOG:
+            raise ValueError(f"it is longer than {LONGEST_CATALOG} bytes")
+        text = content.rstrip(b"\0")
+        if len(content) % CATALOG_BLOCK or len(content) - len(text) >= CATALOG_BLOCK:
+            raise ValueError(f"its text of {len(text)} bytes does not fill {len(content)} bytes of blocks")
+        if b"\0" in text:
+            raise ValueError(f"there is a NUL in its text, at offset {text.index(0)}")
+        if not text.endswith(b"\n"):
+            raise ValueError("its text ends in the middle of a line")
         heading = read_predecessor_heading(text)
         if heading is None:
-            raise ValueError("it has not the heading that the predecessor wrote")
+            raise ValueError("it does not have the heading that the predecessor wrote")
         items = tuple(_read_items(text))
-        _check_different(items)
     except ValueError as error:
         raise FormatError(volume_tag, f"its catalog of the predecessor's cannot be read: {error}") from error
     return PredecessorCatalog(*heading, items, hashlib.sha256(text).hexdigest())
 
 
-def _strip_filling(content: bytes) -> bytes:
-    """Return the text of the catalog; raises ValueError unless it is one that fills its blocks."""
-    if len(content) > LONGEST_CATALOG:
-        raise ValueError(f"it is longer than {LONGEST_CATALOG} bytes")
-    text = content.rstrip(b"\0")
-    if len(content) % CATALOG_BLOCK or len(content) - len(text) >= CATALOG_BLOCK:
-        raise ValueError(f"its text of {len(text)} bytes does not fill {len(content)} bytes of blocks")
-    if b"\0" in text:
-        raise ValueError(f"there is a NUL in its text, at offset {text.index(0)}")
-    if not text.endswith(b"\n"):
-        raise ValueError("its text ends in the middle of a line")
-    return text
-
-
 def _read_items(text: bytes) -> Iterator[PredecessorItem]:
-    """Yield what the lines behind the heading say, each the next one in tape order; raises ValueError."""
+    """Yield the items in the lines after the heading; raises ValueError at one that is not the next in tape order."""
     match = _HEADING.match(text)
     at = match.end() if match else 0
-    before = PredecessorItem(0, -1, 0, "", "")
     if at == len(text):
         raise ValueError("it lists no data set")
+    before = PredecessorItem(0, -1, 0, "", "")
+    sources = set()
     while at < len(text):
         match = _ITEM.match(text, at)
         if match is None:
             line = text[at : at + 5000].partition(b"\n")[0]
             raise ValueError(f"in line {before.number + 4} {_explain(line)}")
-        item = _read_item(match)
-        _check_next(before, item)
+        at = match.end()
+        host, path = match[5].decode("ascii"), match[6]
+        if not is_plain(path):
+            raise ValueError(f"{quote(path)} is not a path that a data set can have")
+        item = PredecessorItem(
+            number=int(match[1]),
+            tape_index=int(match[2]),
+            archive_index=int(match[3]),
+            md5=match[4].decode("ascii").lower(),
+            source=f"{host}:{quote(path)}",
+        )
+        if item.number != before.number + 1 or item.number > MOST_ITEMS:
+            raise ValueError(f"data set {item.number} comes after {before.number}")
+        step = item.tape_index - before.tape_index
+        if step not in ((0, 1) if before.number else (1,)):
+            raise ValueError(f"data set {item.number} lies in archive {item.tape_index}, after {before.tape_index}")
+        if item.archive_index != (1 if step else before.archive_index + 1):
+            raise ValueError(f"data set {item.number} is number {item.archive_index} of its archive, out of order")
+        if item.source in sources:
+            raise ValueError(f"{item.source} is in it twice")
+        sources.add(item.source)
         yield item
-        before, at = item, match.end()
-
-
-def _read_item(match: re.Match[bytes]) -> PredecessorItem:
-    number, tape_index, archive_index, md5, host, path = match.groups()
-    if not is_plain(path):
-        raise ValueError(f"{quote(path)} is not a path that a data set can have")
-    source = f"{host.decode('ascii')}:{quote(path)}"
-    return PredecessorItem(int(number), int(tape_index), int(archive_index), md5.decode("ascii").lower(), source)
-
-
-def _check_next(before: PredecessorItem, item: PredecessorItem) -> None:
-    if item.number != before.number + 1 or item.number > MOST_ITEMS:
-        raise ValueError(f"data set {item.number} comes behind {before.number}")
-    step = item.tape_index - before.tape_index
-    if step not in ((0, 1) if before.number else (1,)):
-        raise ValueError(f"data set {item.number} lies in archive {item.tape_index}, behind {before.tape_index}")
-    if item.archive_index != (1 if step else before.archive_index + 1):
-        raise ValueError(f"data set {item.number} is number {item.archive_index} of its archive, out of order")
+        before = item
 
 
 def _explain(line: bytes) -> str:
-    """Return what is wrong with a line that is none, as a clause."""
+    """Return why ``line`` is no item, as a clause."""
     fields = line.split(b":", 5)
     if len(fields) < 6 or not all(re.fullmatch(rb"[0-9]{1,9}", field) for field in fields[:3]):
-        return f"{quote(line[:100])} stands in place of item:tape_index:archive_index:md5:host:/path"
+        return f"{quote(line[:100])} stands where item:tape_index:archive_index:md5:host:/path should be"
     if not re.fullmatch(rb"[0-9a-fA-F]{32}", fields[3]):
         return f"{quote(fields[3][:100])} is no MD5"
     if not fields[5].startswith(b"/") or len(fields[5]) > 4096:
         return f"{quote(fields[5][:100])} is not an absolute path"
     return f"{quote(fields[4][:100])} is not a host name"
-
-
-def _check_different(items: tuple[PredecessorItem, ...]) -> None:
-    sources = {item.source for item in items}
-    for item in items if len(sources) < len(items) else ():
-        if item.source not in sources:
-            raise ValueError(f"{item.source} is in it twice")
-        sources.remove(item.source)

@@ -1,4 +1,4 @@
-"""The recipe of a volume that the predecessor wrote: a tar in a tar, and one MD5 a data set."""
+"""The recipe of a volume that the predecessor wrote: each archive is a tar in a tar, each data set has one MD5."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WILD = re.compile(rb"[\\*?\[]")
 
 
 class PredecessorSet(NamedTuple):
-    """A data set: ``host:/path``, as it stands on the tape, and its MD5 there, None where nobody knows it."""
+    """A data set: ``name`` is ``host:/path`` as on tape, ``md5`` that in the catalog, None if it is not known."""
 
     name: bytes
     md5: str | None
@@ -22,9 +22,9 @@ class PredecessorSet(NamedTuple):
 
 @dataclass(frozen=True)
 class PredecessorStep:
-    """An archive, in ``tape_file``, and what is wanted of it: all that it holds if it is ``whole``.
+    """An archive, in ``tape_file``, and the data sets wanted from it: all that it holds if it is ``whole``.
 
-    ``notes`` say what it is, a line each.
+    ``notes`` describe it, a line each.
     """
 
     notes: tuple[str, ...]
@@ -34,25 +34,20 @@ class PredecessorStep:
 
 
 def write_predecessor_recipe(subject: Subject, steps: Iterable[PredecessorStep]) -> Iterator[str]:
-    """Yield the script, some lines at a time."""
+    """Yield the script for the volume ``subject``, some lines at a time."""
     yield write_head(subject, ARCHIVE_BLOCK)
     yield _UNPACK.format(folder=FOLDER)
     yield _CATALOG.format(catalog_block=CATALOG_BLOCK, block=ARCHIVE_BLOCK)
     for step in steps:
         yield "\n" + write_notes(step.notes)
-        yield _write_unpack(step)
+        words = []
+        if not step.whole:
+            # A data set's name as a wildcard of tar's, because the job number in the inner tar may be any.
+            names = (_WILD.sub(rb"\\\g<0>", item.name) for item in step.sets)
+            words = [write_word(b"paper.[0-9]*.%d/%b" % (step.tape_file - 1, name)) for name in names]
+        yield " \\\n    ".join([f"unpack {step.tape_file}", *words]) + "\n"
         yield from write_check(b"%b %b" % (item.md5.encode(), item.name) for item in step.sets if item.md5)
     yield write_end(subject)
-
-
-def _write_unpack(step: PredecessorStep) -> str:
-    words = [] if step.whole else [write_word(_write_member(step.tape_file, item.name)) for item in step.sets]
-    return " \\\n    ".join([f"unpack {step.tape_file}", *words]) + "\n"
-
-
-def _write_member(tape_file: int, name: bytes) -> bytes:
-    """Return a data set's name in the inner tar as a wildcard of tar's; the job in it may be any."""
-    return b"paper.[0-9]*.%d/%b" % (tape_file - 1, _WILD.sub(rb"\\\g<0>", name))
 
 
 _UNPACK = """
