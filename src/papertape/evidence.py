@@ -1,8 +1,8 @@
-"""What is known of one volume after a transfer, as plain values: how it was written, and what a reading of it found."""
+"""The evidence about one volume after a transfer, as plain values: how it was written, and what a reading found."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
@@ -11,10 +11,10 @@ from papertape.errors import PapertapeError
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing wrong on one volume.
+    """One thing that is wrong on one volume.
 
-    ``tape_file`` counts from 0 (the label), ``offset`` is in bytes from the tape file's begin, ``member`` the tar
-    member's name in text form; each is None where it does not apply.
+    ``tape_file`` counts from 0 (the label), ``offset`` is in bytes from the start of the tape file, ``member`` is the
+    name of a tar member in text form, or the source of a data set; each is None if it does not apply.
     """
 
     kind: ClassVar[str] = "Finding"
@@ -22,13 +22,14 @@ class Finding:
 
     volume: str
     tape_file: int | None = None
+    _: KW_ONLY
     offset: int | None = None
     member: str | None = None
     expected: str | None = None
     found: str | None = None
 
     def sentence(self) -> str:
-        """Say it in one line."""
+        """Return the finding in one line, without the name of the volume."""
         where = [f"tape file {self.tape_file}"] if self.tape_file is not None else []
         where += [f"offset {self.offset}"] if self.offset is not None else []
         where += [f"member {self.member}"] if self.member is not None else []
@@ -37,7 +38,7 @@ class Finding:
 
 
 class DigestMismatch(Finding):
-    """The bytes of a member, or the headers and padding of a tape file, are not what was written."""
+    """The bytes of a member, or the headers and padding of a tape file, are not those that were written."""
 
     kind = "DigestMismatch"
     says = "the bytes are not those that were written"
@@ -93,7 +94,7 @@ class BlockSizeMismatch(Finding):
 
 
 class ReadFailed(Finding):
-    """The drive could not read on; what lies behind was not looked at."""
+    """The drive could not read on; nothing after this place was read."""
 
     kind = "ReadFailed"
     says = "the drive could not read on"
@@ -106,11 +107,12 @@ class CatalogInvalid(Finding):
     says = "the catalog on the tape cannot be trusted"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verification:
     """The result of reading one volume back whole: a value, not an exception.
 
-    ``files`` counts members read and found equal, ``bytes`` all bytes read from the tape, ``seconds`` the time it took.
+    ``files`` counts the members that were read and found equal, ``bytes`` all bytes that were read from tape;
+    ``seconds`` is the time it took.
     """
 
     volume: str
@@ -129,11 +131,12 @@ class Verification:
         return not self.findings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Written:
-    """How one copy was written; ``flushed`` is set once the drive said that all of it is on the tape.
+    """How one copy was written: ``bytes`` to the tape, in them ``files`` members that are regular files.
 
-    ``touched`` says whether anything at all was written to the volume, ``error`` why the copy is not whole.
+    ``flushed`` is the time at which the drive reported that all of it is on tape, None if it never did. ``touched``:
+    something was written to the volume. ``error`` says why the copy is not complete.
     """
 
     volume: str
@@ -148,5 +151,5 @@ class Written:
 
     @property
     def ok(self) -> bool:
-        """Whether the copy is whole and flushed."""
+        """Whether the copy is complete and flushed."""
         return self.error is None and self.flushed is not None

@@ -1,7 +1,7 @@
-"""Data sets from the predecessor's volumes back to disk.
+"""Restores data sets from the predecessor's volumes to disk.
 
-The tape says in which archive a data set is, and not where in it: an archive is read from its begin until all that is
-wanted was met. What proves a data set is the MD5 of its ``visdata``, or of itself where it is a file.
+The catalog says in which archive a data set is, but not where in it: an archive is read from its start until everything
+wanted was found. A data set is proven by the MD5 of its ``visdata``, or, if it is a file, by its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from typing import Literal
 
 from papertape.errors import DriveError, Interrupted, Obstacle
 from papertape.events import Moved, Tell
@@ -35,16 +34,16 @@ from papertape.volume.header import DIRECTORY, FILE, LINK
 from papertape.volume.layout import MAXIMUM_BLOCK
 from papertape.volume.names import quote
 from papertape.volume.predecessor.archive import PredecessorMember, PredecessorScanner
-from papertape.volume.predecessor.catalog import ARCHIVE_BLOCK, LONGEST_CATALOG, digest_catalog
+from papertape.volume.predecessor.catalog import ARCHIVE_BLOCK, LONGEST_CATALOG, digest_catalog, enclosing
 from papertape.volume.tapefile import MemberData, ScanError
 
 
 @dataclass
 class PredecessorExtract:
-    """One data set to be taken from tape file ``tape_file``; ``name`` is its ``host:/path`` there.
+    """One data set to restore from tape file ``tape_file``; ``name`` is its ``host:/path`` there.
 
-    ``begin`` starts its way back, once it is known whether it is a file or a directory: then that is ``restoration``.
-    ``cause`` is the finding that cost it, where it is lost.
+    ``begin`` takes FILE or DIRECTORY, once the tape shows which it is, and returns the ``restoration``. ``cause`` is
+    the finding that cost it, if it is ``lost``. ``files`` and ``size`` (bytes) count what was written to disk.
     """
 
     source: str
@@ -70,14 +69,17 @@ class PredecessorExtract:
             self.restoration.end()
 
     def again(self) -> PredecessorExtract:
-        """Return the extract anew, with nothing on disk: what no MD5 proves comes from one copy or from the other."""
+        """Return the same extract with nothing on disk, for the other copy."""
+        # No MD5 proves most files of a directory: all of them must come from the same copy as the proven one.
         if self.restoration:
             self.restoration.discard()
-        return PredecessorExtract(self.source, self.tape_file, self.name, self.md5, self.begin)
+        return PredecessorExtract(
+            source=self.source, tape_file=self.tape_file, name=self.name, md5=self.md5, begin=self.begin
+        )
 
 
 def holds_predecessor(extract: PredecessorExtract) -> bool:
-    """Tell whether a data set is in the destination already; raises Obstacle if something else is."""
+    """Whether a data set is in the destination already; raises Obstacle if something else is in its place."""
     directory = extract.begin(DIRECTORY)
     if directory.is_staged:
         return False
@@ -90,9 +92,9 @@ def holds_predecessor(extract: PredecessorExtract) -> bool:
 def restore_predecessor(
     volume: str, digest: str, extracts: Sequence[PredecessorExtract], drive: Drive, *, tell: Tell, stop: Stop
 ) -> Extraction:
-    """Restore ``extracts``, ordered by tape file, from the rewound volume in ``drive``; each says what became of it.
+    """Restore ``extracts``, ordered by tape file, from the rewound volume in ``drive``; the result covers each of them.
 
-    ``digest`` is that of the catalog that the volume must have. Raises Interrupted, HostError.
+    ``digest`` is the SHA-256 that the text of the volume's catalog must have. Raises Interrupted, HostError.
     """
     way = _Way(volume, drive, tell, stop)
     with suppress(_Over):
@@ -107,7 +109,7 @@ def restore_predecessor(
 
 
 class _Over(Exception):
-    """Nothing more can be had from this volume."""
+    """Nothing more can be read from this volume."""
 
 
 class _Way:
@@ -132,12 +134,15 @@ class _Way:
             self._end(WrongVolume(self._volume, 0, expected="the catalog of its dump", found=found))
 
     def restore(self, tape_file: int, extracts: list[PredecessorExtract]) -> None:
-        """Restore what is wanted of one archive."""
+        """Restore the ``extracts`` from one archive."""
         if self._stop.soon:
             raise Interrupted("stopped; the same command again goes on where this one stopped")
         if tape_file > self._tape_file:
             self.extraction.locates += 1
-            self._space(tape_file - self._tape_file)
+            try:
+                self._drive.space(tape_file - self._tape_file)
+            except DriveError as error:
+                self._end(ReadFailed(self._volume, self._tape_file, found=str(error)))
             self._tape_file = tape_file
         archive = _Archive(self._volume, tape_file, extracts, self.extraction.findings)
         try:
@@ -147,17 +152,11 @@ class _Way:
                     self._tape_file += 1
                     break
                 if len(block) != ARCHIVE_BLOCK:
-                    sizes = (f"{ARCHIVE_BLOCK} bytes", f"{len(block)} bytes")
-                    self._end(BlockSizeMismatch(self._volume, tape_file, None, None, *sizes))
+                    expected, found = f"{ARCHIVE_BLOCK} bytes", f"{len(block)} bytes"
+                    self._end(BlockSizeMismatch(self._volume, tape_file, expected=expected, found=found))
                 archive.take(block)
         finally:
             archive.end(self.ended_by)
-
-    def _space(self, filemarks: int | Literal[Mark.END_OF_DATA]) -> None:
-        try:
-            self._drive.space(filemarks)
-        except DriveError as error:
-            self._end(ReadFailed(self._volume, self._tape_file, found=str(error)))
 
     def _read(self, room: int) -> memoryview | Mark:
         self._stop.check()
@@ -178,7 +177,7 @@ class _Way:
 
 
 class _Archive:
-    """One archive, and what is wanted of it; ``findings`` gets what is wrong."""
+    """One archive, and the ``extracts`` wanted from it; adds to ``findings``."""
 
     def __init__(
         self, volume: str, tape_file: int, extracts: list[PredecessorExtract], findings: list[Finding]
@@ -192,11 +191,11 @@ class _Archive:
 
     @property
     def is_over(self) -> bool:
-        """Whether all that is wanted was met."""
+        """Whether everything wanted was found."""
         return not self._wanted and self._current is None
 
     def take(self, block: memoryview) -> None:
-        """Take the next block."""
+        """Scan the next block."""
         events = self._scanner.feed(block)
         while True:
             try:
@@ -206,13 +205,16 @@ class _Archive:
                     elif isinstance(event, MemberData) and self._current:
                         self._act(partial(_Item.write, event=event))
             except ScanError as error:
-                self._damage(error)
+                # Nobody knows now whether the data set that was being read is complete.
+                if self._current:
+                    self._current.damaged = True
+                    self._find(HeaderDamaged, self._current.extract, None, error.reason, error.offset)
                 events = self._scanner.feed_again()
             else:
                 return
 
     def end(self, ended_by: Finding | None) -> None:
-        """The archive is over, or nothing more can be had from it because of ``ended_by``."""
+        """The archive has ended, or nothing more can be read from it because of ``ended_by``."""
         self._ended_by = ended_by
         self._leave(whole=self._scanner.complete)
         for extract in self._wanted.values():
@@ -221,13 +223,14 @@ class _Archive:
     def _begin(self, member: PredecessorMember) -> None:
         if self._current is None or not self._current.owns(member.name):
             self._leave(whole=True)
-            name = next((way for way in _ways(member.name) if way in self._wanted), None)
+            # A folder around the member is looked for as well: the header of a directory may be damaged.
+            name = next((folder for folder in enclosing(member.name) if folder in self._wanted), None)
             self._current = _Item(self._wanted.pop(name)) if name is not None else None
         if self._current:
             self._act(partial(_Item.begin, member=member))
 
     def _act(self, act: Callable[[_Item], None]) -> None:
-        """Do something with the current data set; what is in its way on disk is noted on it."""
+        """Call ``act`` with the current data set, and keep an Obstacle that it raises."""
         item = self._current
         if item is None or item.extract.obstacle:
             return
@@ -236,14 +239,8 @@ class _Archive:
         except Obstacle as error:
             item.extract.obstacle = error
 
-    def _damage(self, error: ScanError) -> None:
-        """A header is damaged: of the data set under way nobody knows now whether it is whole."""
-        if self._current:
-            self._current.damaged = True
-            self._find(HeaderDamaged, self._current.extract, None, error.reason, error.offset)
-
     def _leave(self, *, whole: bool) -> None:
-        """All members of the current data set were met; it is ``whole`` if the archive did not end in it."""
+        """All members of the current data set were read; it is ``whole`` if the archive did not end inside it."""
         item, self._current = self._current, None
         if item is None:
             return
@@ -270,14 +267,8 @@ class _Archive:
         extract.cause = extract.cause or self._ended_by or finding
 
 
-def _ways(name: bytes) -> list[bytes]:
-    """Return a name and those of all folders around it, the longest first."""
-    parts = name.split(b"/")
-    return [b"/".join(parts[:count]) for count in range(len(parts), 0, -1)]
-
-
 class _Item:
-    """A data set whose members come now; ``found`` is the MD5 of what proves it, once that was read."""
+    """The data set whose members come now; ``found`` is the MD5 of the file that proves it, once it was read."""
 
     def __init__(self, extract: PredecessorExtract) -> None:
         self.extract = extract
@@ -291,7 +282,7 @@ class _Item:
         return name == self.extract.name or name.startswith(self.extract.name + b"/")
 
     def begin(self, member: PredecessorMember) -> None:
-        """A member begins; raises Obstacle."""
+        """A member starts; raises Obstacle if something on disk is in its way, or if it cannot be restored."""
         self.drop()
         extract = self.extract
         relative = member.name[len(extract.name) + 1 :]
@@ -299,9 +290,7 @@ class _Item:
             extract.restoration = extract.begin(FILE if member.kind == FILE and not relative else DIRECTORY)
         proof = relative in {b"", VISDATA} and member.kind == FILE
         self._hash = hashlib.md5(usedforsecurity=False) if proof else None
-        self._make(extract.restoration, relative, member)
-
-    def _make(self, restoration: Restoration, relative: bytes, member: PredecessorMember) -> None:
+        restoration = extract.restoration
         if member.kind == DIRECTORY:
             restoration.holds(relative, DIRECTORY)
             restoration.make_directory(relative, member.attributes)
@@ -316,27 +305,25 @@ class _Item:
             raise Obstacle(self.extract.source, f"{quote(relative)} is a {member.kind}, which is not restored")
 
     def write(self, event: MemberData) -> None:
-        """Take the next piece of the member's data."""
+        """Write the next piece of the member's data."""
         if self._hash:
             self._hash.update(event.data)
         if self._file:
             self._file.write(event.data)
             self.extract.size += len(event.data)
         if event.last:
-            self._end()
-
-    def _end(self) -> None:
-        good = True
-        if self._hash:
-            self.found = self._hash.hexdigest()
-            good = self.found == self.extract.md5
-        file, self._file = self._file, None
-        if file:
-            (file.prove if good else file.drop)()
-            self.extract.files += good
+            if self._hash:
+                self.found = self._hash.hexdigest()
+            file = self._file
+            if file and (not self._hash or self.found == self.extract.md5):
+                self._file = None  # first: if prove() raises, there is nothing left to drop
+                file.prove()
+                self.extract.files += 1
+            else:
+                self.drop()
 
     def drop(self) -> None:
-        """Take away what was not read to its end."""
+        """Remove the file that was not read to its end, or is not the proven one."""
         file, self._file = self._file, None
         if file:
             file.drop()

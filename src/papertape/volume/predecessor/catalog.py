@@ -125,6 +125,13 @@ def is_plain(path: bytes) -> bool:
     return not _ODD_PART.search(path)
 
 
+def enclosing(name: bytes) -> Iterator[bytes]:
+    """Yield ``name`` and the names of all folders around it, the longest first."""
+    while name:
+        yield name
+        name = name.rpartition(b"/")[0]
+
+
 def locate_item(catalog: PredecessorCatalog, labels: Iterable[str], item: PredecessorItem) -> str:
     """Return the place of ``item`` in the form of the lab's database: ``20170221[H0C10001,H0C20001]-0:1``."""
     return f"{catalog.version}[{','.join(sorted(labels))}]-{item.tape_index}:{item.archive_index}"
