@@ -13,7 +13,7 @@ from typing import NoReturn
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from papertape.errors import ClaimLost, Interrupted
+from papertape.errors import ClaimLost, Interrupted, UserError
 from papertape.events import Event, Finished, Moved, Note, Phase, tell_all
 from papertape.jobs import heartbeat as module
 from papertape.jobs.dump import recover
@@ -167,6 +167,16 @@ class Dying:
         raise ZeroDivisionError
 
 
+class Refusing:
+    """A ledger that lets nobody in any more: its password was changed."""
+
+    def __init__(self) -> None:
+        self.dumps = self
+
+    def heartbeat(self, *_: object) -> NoReturn:
+        raise UserError("the server refuses this user or the password")
+
+
 class Silent:
     """A ledger that takes every heartbeat."""
 
@@ -183,6 +193,21 @@ def test_a_bug_in_the_heartbeat_comes_through() -> None:
     ledger = Dying()
     with pytest.raises(ZeroDivisionError), heartbeat(ledger, 1, tell_all(), Stop()):  # type: ignore[arg-type]
         assert ledger.asked.wait(SECONDS)
+
+
+def test_a_ledger_that_refuses_the_heartbeat_stops_nothing() -> None:
+    refused = threading.Semaphore(0)
+    stop = Stop()
+
+    def tell(event: Event) -> None:
+        assert isinstance(event, Note)
+        assert event.sentence.startswith("no heartbeat this time: the server refuses")
+        refused.release()
+
+    with heartbeat(Refusing(), 1, tell, stop):  # type: ignore[arg-type]
+        for _ in range(3):  # it is tried again each time
+            assert refused.acquire(timeout=SECONDS)
+    assert not stop.soon
 
 
 def leave_well() -> None:

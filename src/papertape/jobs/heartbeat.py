@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from papertape.errors import ClaimLost, HostError
+from papertape.errors import ClaimLost, PapertapeError
 from papertape.events import Note, Tell
 from papertape.ledger import Ledger
 from papertape.transfer.stop import Stop
@@ -32,7 +32,9 @@ def heartbeat(ledger: Ledger, dump: int, tell: Tell, stop: Stop) -> Iterator[Non
                 tell(Note(sentence=f"{error}; stopping at once"))
                 stop.soon = stop.now = True  # the transfer's threads look at it block by block
                 return
-            except HostError as error:
+            except (
+                PapertapeError
+            ) as error:  # the ledger is locked or away, or refuses new connections: no reason to stop
                 tell(Note(sentence=f"no heartbeat this time: {error}"))
 
     # A thread of its own: a database that keeps it waiting must not keep the reader side or a drive waiting.
