@@ -151,16 +151,48 @@ def catalog(batch: Batch, rejected: dict[str, str] | None = None, *, until: int 
 def copies(batch: Batch, *, flushed: datetime | None = NOW, error: Exception | None = None) -> list[Written]:
     """How the batch's copies went; ``flushed`` and ``error`` are those of the last one."""
     good = [
-        Written(each.tag, each.copy - 1, f"S{each.copy}", TAPE_SIZE, 1, NOW, NOW, touched=True)
+        Written(
+            volume=each.tag,
+            drive=each.copy - 1,
+            drive_serial=f"S{each.copy}",
+            bytes=TAPE_SIZE,
+            files=1,
+            started=NOW,
+            flushed=NOW,
+            touched=True,
+        )
         for each in batch.volumes[:-1]
     ]
     last = batch.volumes[-1]
-    return [*good, Written(last.tag, 1, "S2", TAPE_SIZE, 1, NOW, flushed, touched=True, error=error)]
+    return [
+        *good,
+        Written(
+            volume=last.tag,
+            drive=1,
+            drive_serial="S2",
+            bytes=TAPE_SIZE,
+            files=1,
+            started=NOW,
+            flushed=flushed,
+            touched=True,
+            error=error,
+        ),
+    ]
 
 
 def verification(tag: str, files: int, *, size: int = TAPE_SIZE, good: bool = True) -> Verification:
-    findings = () if good else (DigestMismatch(tag, 2, 2048, "data/1", "aa", "bb"),)
-    return Verification(tag, 0, "S9", files, size, 60.5, NOW, LATER, findings)
+    findings = () if good else (DigestMismatch(tag, 2, offset=2048, member="data/1", expected="aa", found="bb"),)
+    return Verification(
+        volume=tag,
+        drive=0,
+        drive_serial="S9",
+        files=files,
+        bytes=size,
+        seconds=60.5,
+        started=NOW,
+        ended=LATER,
+        findings=findings,
+    )
 
 
 def verifications(batch: Batch, files: int) -> list[Verification]:

@@ -128,7 +128,7 @@ def check_label(drive: Drive, volume: str, uuid: str) -> Finding | None:
         size = drive.read_block(buffer)
         label = read_label(bytes(buffer[: size if isinstance(size, int) else 0]), volume)
     except DriveError as error:
-        return ReadFailed(volume, 0, 0, found=str(error))
+        return ReadFailed(volume, 0, offset=0, found=str(error))
     except FormatError as error:
         return HeaderDamaged(volume, 0, expected=f"{volume} {uuid}", found=error.reason)
     if (label.volume_tag, label.volume_uuid) == (volume, uuid):
