@@ -222,7 +222,7 @@ def test_a_catalog_that_goes_on_behind_its_end(volume: list[bytes]) -> None:
     drive: Any = Tape([*lay_out(volume)[:-1], *[bytes(BLOCK)] * 100_000, Mark.FILEMARK])
     with tempfile.TemporaryDirectory() as name:
         inspect = Inspection(TAG, drive, Path(name) / "inner", Stop())
-        with pytest.raises(FormatError, match="goes on behind its end"):
+        with pytest.raises(FormatError, match="goes on after its end"):
             inspect.run()
         assert inspect.bytes < len(volume[0]) + len(volume[-1]) + 2 * BLOCK
 
@@ -236,7 +236,7 @@ def test_a_label_of_gigabytes(volume: list[bytes]) -> None:
             inspect.run()
         assert inspect.bytes == BLOCK
     long = volume[0] + bytes(BLOCK)
-    assert "goes on behind its end" in refused(lay_out([long, *volume[1:]]))
+    assert "goes on after its end" in refused(lay_out([long, *volume[1:]]))
 
 
 def label(**values: Any) -> bytes:

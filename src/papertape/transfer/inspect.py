@@ -1,4 +1,4 @@
-"""What lies on volumes, read from their labels and catalogs alone: a few blocks at both ends, never a whole tape."""
+"""Finding out what lies on volumes, from their labels and catalogs alone: a few blocks at both ends, never all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -43,13 +43,15 @@ from papertape.volume.recorded import (
 from papertape.words import count
 
 _SUMS_END = re.compile(rb"\\?[0-9a-f]{64}  [^\n]+\n\Z")
+_LONGEST_LINE = 4 * 5000
+"""More bytes than the last line of SHA256SUMS can have: the longest path, each byte escaped."""
 
 
 class Inspected(NamedTuple):
-    """The inspection of one volume came to; ``bytes`` were read from it.
+    """The result of inspecting one volume; ``bytes`` were read from it.
 
-    ``recorded`` is None where it could not be told what lies on it; then ``error`` says why. With both, it was told,
-    and the cartridge could not be put away.
+    ``recorded`` is None if it is not known what lies on the volume, and ``error`` says why. If both are set, that is
+    known, and the cartridge could not be put back.
     """
 
     volume: str
@@ -59,23 +61,29 @@ class Inspected(NamedTuple):
 
 
 def inspect_volumes(session: Session, tags: Sequence[str], spool: Path, stop: Stop) -> Iterator[Inspected]:
-    """Look at all volumes, one thread a drive of the session, and yield each result as it comes.
+    """Inspect the volumes, one thread for each drive of the session, and yield each result as it comes.
 
-    The files of a result lie in a folder of ``spool`` until the next one is asked for. Asked to stop, and after the
-    robot failed, no other volume is begun. An error with one volume does not keep the others from their turn. Raises
+    The files of a result lie in a folder of ``spool`` until the next result is requested. No other volume is begun when
+    asked to stop, and after a failure of the robot; an error with one volume does not end the others. Raises
     Interrupted when asked to stop at once, HostError if ``spool`` cannot be written.
     """
     for drive in session.drives:
-        session.unload(drive)  # so that no thread has to take a volume out of another one's drive
+        session.unload(drive)  # so that no thread has to take a volume out of the drive of another
+    try:
+        spool.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(prefix="inspect-", dir=spool, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise HostError(str(spool), f"cannot keep catalogs there ({error.strerror}): make room for them") from error
     waiting = deque(tags)
     running: dict[Future[Inspected], tuple[int, Path]] = {}
 
     def begin(drive: int) -> None:
         if waiting and not stop.soon:
             tag = waiting.popleft()
-            running[threads.submit(_inspect, session, drive, tag, folder / tag, stop)] = (drive, folder / tag)
+            own = Path(name, tag)
+            running[threads.submit(_inspect, session, tag, drive=drive, folder=own, stop=stop)] = (drive, own)
 
-    with _spooling(spool) as folder, ThreadPoolExecutor(len(session.drives), thread_name_prefix="inspect") as threads:
+    with temporary as name, ThreadPoolExecutor(len(session.drives), thread_name_prefix="inspect") as threads:
         for drive in session.drives:
             begin(drive)
         while running:
@@ -85,26 +93,13 @@ def inspect_volumes(session: Session, tags: Sequence[str], spool: Path, stop: St
             for future in done:
                 drive, own = running.pop(future)
                 inspected = future.result()
-                begin(drive)
+                begin(drive)  # before the yield: the drive works while the caller does
                 yield inspected
                 shutil.rmtree(own, ignore_errors=True)
 
 
-@contextmanager
-def _spooling(spool: Path) -> Iterator[Path]:
-    """Give the block a folder of its own."""
-    try:
-        spool.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.mkdtemp(prefix="inspect-", dir=spool)
-    except OSError as error:
-        raise HostError(str(spool), f"cannot keep catalogs there ({error.strerror}): make room for them") from error
-    try:
-        yield Path(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _inspect(session: Session, drive: int, tag: str, folder: Path, stop: Stop) -> Inspected:
+def _inspect(session: Session, tag: str, *, drive: int, folder: Path, stop: Stop) -> Inspected:
+    """Run in a drive's thread; an error is a part of the result, apart from Interrupted."""
     inspection: Inspection | None = None
     recorded: Recorded | None = None
     error: PapertapeError | None = None
@@ -119,7 +114,11 @@ def _inspect(session: Session, drive: int, tag: str, folder: Path, stop: Stop) -
 
 
 class Inspection:
-    """One volume, rewound, looked at in ``drive``; ``folder`` is a new one. ``bytes`` counts what was read."""
+    """The inspection of the rewound volume in ``drive``; ``folder`` is made for its files. ``bytes`` counts bytes read.
+
+    Order: the first block says whose the volume is; then the last tape file is the catalog, or there is none, and the
+    plan in tape file 1 is the next best.
+    """
 
     def __init__(self, tag: str, drive: Drive, folder: Path, stop: Stop) -> None:
         self.bytes = 0
@@ -132,27 +131,26 @@ class Inspection:
     def run(self) -> Recorded:
         """Return what lies on the volume.
 
-        Raises FormatError for a volume of papertape's, or the predecessor's, that contradicts itself or is of a newer
+        Raises FormatError for a volume of papertape or of the predecessor that contradicts itself or has a newer
         version; DriveError, HostError, and Interrupted when asked to stop at once.
         """
-        first = self._read_first()
+        try:
+            first = self._read()
+        except DriveError:
+            # Some drives report an error in place of the end of data on a blank tape: the position tells.
+            self._drive.space(Mark.END_OF_DATA)
+            if self._drive.position():
+                raise
+            return Blank()
         if isinstance(first, Mark):
             return Foreign("a filemark") if first is Mark.FILEMARK else Blank()
         if is_predecessor(first):
             return self._read_predecessor(first)
-        if first_name(first) != README:
-            return Foreign(_describe(first))
-        return self._read_own(first)
-
-    def _read_first(self) -> memoryview | Mark:
-        """Read the first block; what cannot be read is the end of data if the drive says that this is at BOT."""
-        try:
-            return self._read()
-        except DriveError:
-            self._drive.space(Mark.END_OF_DATA)
-            if self._drive.position():
-                raise
-            return Mark.END_OF_DATA
+        if first_name(first) == README:
+            return self._read_own(first)
+        if bytes(first[257:262]) == b"ustar":  # the magic of a POSIX tar header (POSIX.1-2017, pax)
+            return Foreign("a tar archive of someone else's")
+        return Foreign(f"{count(len(first), 'byte')} of someone else's data")
 
     def _read(self) -> memoryview | Mark:
         """Return the next block, valid until the next call, or the mark met."""
@@ -165,7 +163,10 @@ class Inspection:
 
     def _read_own(self, first: memoryview) -> Recorded:
         label, record = self._read_label(first)
-        self._make_folder()
+        try:
+            self._folder.mkdir()
+        except OSError as error:
+            raise HostError(str(self._folder), f"cannot be made ({error.strerror}): make room for it") from error
         end = _End(self._drive)
         block = self._read() if end.go_to_last() else Mark.END_OF_DATA
         if isinstance(block, Mark) or first_name(block) != CATALOG_JSON.encode():
@@ -173,22 +174,37 @@ class Inspection:
         unpacker = Unpacker(self._tag, CATALOG, CATALOG_MEMBERS, self._folder)
         if not self._unpack(unpacker, block, label.block_size):
             return self._read_torn(label, record, end)
-        return self._check_catalog(label, record, unpacker, end)
-
-    def _make_folder(self) -> None:
-        try:
-            self._folder.mkdir()
-        except OSError as error:
-            raise HostError(str(self._folder), f"cannot be made ({error.strerror}): make room for it") from error
+        document = load_catalog(self._folder, self._tag)
+        number = len(document.tape_files) + 1
+        if end.tape_files not in {None, number + 1}:
+            reason = f"it has {end.tape_files} tape files, and its catalog knows {number + 1}"
+            raise FormatError(self._tag, reason)
+        remade = is_remade(label, record, document)
+        tape_file, own = unpacker.listed(number)
+        catalog = Catalog.of_document(document, tape_file, own, self._folder)
+        # A copy made again is not in the catalog: then nobody knows which drive wrote it.
+        serials = {volume.uuid: volume.drive_serial for volume in catalog.volumes}
+        record = replace(record, drive_serial=serials.get(record.uuid, ""))
+        return Whole(label, record, catalog, program_version(document.written_by), remade)
 
     def _read_label(self, first: memoryview) -> tuple[Label, VolumeRecord]:
-        """Return the label, checked against the tag in the drive (R9), and what the ledger has of it."""
+        """Return the label, checked against the tag in the drive (R9), and its record for the ledger."""
         label = read_label(bytes(first), self._tag)
         if label.volume_tag != self._tag:
-            reason = f"its label is that of volume {label.volume_tag[:64]}: the wrong cartridge lies under this tag"
+            reason = f"its label is that of volume {label.volume_tag[:64]}: the wrong cartridge has this barcode"
             raise FormatError(self._tag, reason)
         unpacker = Unpacker(self._tag, LABEL, LABEL_MEMBERS, None)
-        if len(first) != label.block_size or not self._unpack_label(unpacker, first):
+        whole = len(first) == label.block_size
+        if whole:
+            try:
+                whole = self._unpack(unpacker, first, len(first))
+            except DriveError:
+                # A dump may have been cut off right after the label, before there was a filemark.
+                self._drive.space(Mark.END_OF_DATA)
+                if self._drive.position() != 1:
+                    raise
+                whole = unpacker.complete
+        if not whole:
             raise FormatError(self._tag, "its label is not one whole block")
         tape_file, members = unpacker.listed(0)
         return label, VolumeRecord(
@@ -200,18 +216,8 @@ class Inspection:
             label_members=members,
         )
 
-    def _unpack_label(self, unpacker: Unpacker, first: memoryview) -> bool:
-        """Unpack the label; a dump may have been cut off right behind it, before there was a filemark."""
-        try:
-            return self._unpack(unpacker, first, len(first))
-        except DriveError:
-            self._drive.space(Mark.END_OF_DATA)
-            if self._drive.position() != 1:
-                raise
-            return unpacker.complete
-
     def _unpack(self, unpacker: Unpacker, block: memoryview | Mark, block_size: int) -> bool:
-        """Unpack a tape file of which ``block`` was read already, up to its filemark; return whether it was whole."""
+        """Unpack the tape file whose first block is ``block``, up to its filemark; return whether it is whole."""
         with closing(unpacker):
             while not isinstance(block, Mark):
                 if len(block) != block_size:
@@ -221,36 +227,24 @@ class Inspection:
                 block = self._read()
         return block is Mark.FILEMARK and unpacker.complete
 
-    def _check_catalog(self, label: Label, record: VolumeRecord, unpacker: Unpacker, end: _End) -> Whole:
-        document = load_catalog(self._folder, self._tag)
-        number = len(document.tape_files) + 1
-        if end.tape_files not in {None, number + 1}:
-            reason = f"it has {end.tape_files} tape files, and its catalog knows {number + 1}"
-            raise FormatError(self._tag, reason)
-        remade = is_remade(label, record, document)
-        tape_file, own = unpacker.listed(number)
-        catalog = Catalog.of_document(document, tape_file, own, self._folder)
-        serials = {volume.uuid: volume.drive_serial for volume in catalog.volumes}
-        record = replace(record, drive_serial=serials.get(record.uuid, ""))
-        return Whole(label, record, catalog, program_version(document.written_by), remade)
-
     def _read_torn(self, label: Label, record: VolumeRecord, end: _End) -> Torn:
-        last = self._find_last_whole(end)
+        """Return a volume without a catalog, and the number of the last tape file that was written to its end."""
+        if end.tape_files is None or end.tape_files < 3:
+            last = 0
+        else:
+            last = end.tape_files - 2
+            if end.marked:
+                # A filemark follows the last tape file, and yet that may be incomplete: its last block tells. An
+                # archive ends with SHA256SUMS, and the zeros of the end-of-archive records.
+                self._drive.locate(end.position - 2)
+                block = self._read()
+                if not isinstance(block, Mark):
+                    text = bytes(block).rstrip(b"\0")
+                    last += len(block) - len(text) >= 1024 and bool(_SUMS_END.search(text[-_LONGEST_LINE:]))
         return Torn(label, record, self._read_plan(label), self._folder, last)
 
-    def _find_last_whole(self, end: _End) -> int:
-        """Return the number of the last tape file that was written to its end, by the filemarks and the last block."""
-        if end.tape_files is None or end.tape_files < 3:
-            return 0
-        if not end.marked:
-            return end.tape_files - 2
-        self._drive.locate(end.position - 2)
-        block = self._read()
-        whole = not isinstance(block, Mark) and _ends_archive(block)
-        return end.tape_files - 1 if whole else end.tape_files - 2
-
     def _read_plan(self, label: Label) -> PlanDocument | None:
-        """Return what the dump was about to write; None if that cannot be read."""
+        """Return the plan of the dump; None if it cannot be read."""
         unpacker = Unpacker(self._tag, PLAN, PLAN_MEMBERS, self._folder)
         try:
             self._drive.rewind()
@@ -258,6 +252,7 @@ class Inspection:
             if not self._unpack(unpacker, self._read(), label.block_size):
                 return None
             plan = parse_plan((self._folder / PLAN_JSON).read_bytes(), self._tag)
+            # All rows are checked now: whoever reads them later does not expect an error any more.
             for _ in read_planned(self._folder / PLAN_CSV):
                 self._stop.check()
         except (FormatError, DriveError, ValueError):
@@ -279,9 +274,10 @@ class Inspection:
 
 
 class _End:
-    """The end of data of a volume, and the drive before the last filemark there.
+    """The end of data of a volume; the drive is left before the last filemark.
 
-    ``tape_files`` counts them, None where the drive does not; ``marked`` says whether a filemark is the last thing.
+    ``tape_files`` is their number, None if the drive does not count; ``marked`` says whether the last thing on the
+    volume is a filemark.
     """
 
     def __init__(self, drive: Drive) -> None:
@@ -297,26 +293,15 @@ class _End:
         self._marks = marks
 
     def go_to_last(self) -> bool:
-        """Go to the begin of the last tape file; False if there is none behind the label, or it has no end."""
+        """Go to the begin of the last tape file; return False if that is the label, or if it has no filemark."""
         if not self.marked or (self._marks is not None and self._marks < 2):
             return False
         try:
             self._drive.space(-1)
         except DriveError:
+            # BOT came before another filemark: there is only the label.
             if self._drive.position():
                 raise
             return False
         self._drive.space(1)
         return True
-
-
-def _ends_archive(block: memoryview) -> bool:
-    """Whether a block is the last one of an archive: SHA256SUMS, and nothing but zeros behind it."""
-    text = bytes(block).rstrip(b"\0")
-    return len(block) - len(text) >= 1024 and bool(_SUMS_END.search(text[-5000 * 4 :]))
-
-
-def _describe(first: memoryview) -> str:
-    if bytes(first[257:262]) == b"ustar":
-        return "a tar archive of someone else's"
-    return f"{count(len(first), 'byte')} of someone else's data"

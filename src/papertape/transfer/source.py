@@ -1,6 +1,6 @@
-"""Data sets on disk: what is in them, and their bytes, read ahead.
+"""Data sets on disk: their entries, sizes and fingerprints. Their data is read by ``readahead`` and ``recording``.
 
-Names are bytes. Nothing is followed: a symbolic link is stored as a link (R7).
+Names are bytes. No symbolic link is followed: it is stored as a link (R7).
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ from papertape.volume.names import quote
 from papertape.volume.sums import sums_line
 
 CATALOG_ROW = 160
-"""Bytes that a row of files.csv takes besides the member's name, at the most."""
+"""The most bytes that a row of files.csv has besides the member's name."""
 CATALOG_DATASET = 320
-"""Bytes that the rows of plan.csv and of datasets.csv take together besides the source."""
+"""The most bytes that the rows of one data set in plan.csv and datasets.csv have together besides the source."""
+
+
+_SPECIAL = {stat.S_IFSOCK: "socket", stat.S_IFIFO: "named pipe", stat.S_IFBLK: "block device"}
 
 
 class Entry(NamedTuple):
     """One file, directory or link of a data set; ``relative`` is b"" for the data set's own path.
 
-    ``size`` is in bytes, 0 but for files.
+    ``path`` is the absolute path on disk. ``size`` is in bytes, 0 for directories and links.
     """
 
     path: bytes
@@ -45,9 +48,10 @@ def member_name(host: str, path: bytes, relative: bytes) -> bytes:
 
 
 def walk(path: bytes) -> Iterator[Entry]:
-    """Yield what the data set at ``path`` holds, a directory before what is in it, names in byte order.
+    """Yield the entries of the data set at ``path``: a directory before its content, names in byte order.
 
-    Holds the names of the directories on the way, and nothing else. Raises SourceError.
+    Only the lists of names of the open directories are held in memory. Raises SourceError for an entry that cannot be
+    read, or that no archive can hold.
     """
     entry = _look(path, b"")
     yield entry
@@ -79,39 +83,30 @@ def _look(path: bytes, relative: bytes) -> Entry:
         status = os.lstat(path)
         if stat.S_ISREG(status.st_mode):
             return Entry(path, relative, status.st_size, _attributes(status, FILE, b""))
-        kind = _kind(status.st_mode)
-        if kind is None:
-            raise SourceError(quote(path), f"is a {_special(status.st_mode)}, which an archive cannot hold")
-        target = os.readlink(path) if kind == LINK else b""
+        if stat.S_ISDIR(status.st_mode):
+            return Entry(path, relative, 0, _attributes(status, DIRECTORY, b""))
+        if stat.S_ISLNK(status.st_mode):
+            return Entry(path, relative, 0, _attributes(status, LINK, os.readlink(path)))
     except OSError as error:
         raise SourceError(quote(path), f"cannot be read ({error.strerror})") from error
-    return Entry(path, relative, 0, _attributes(status, kind, target))
-
-
-def _kind(mode: int) -> str | None:
-    if stat.S_ISDIR(mode):
-        return DIRECTORY
-    return LINK if stat.S_ISLNK(mode) else None
-
-
-def _special(mode: int) -> str:
-    kinds = ((stat.S_ISSOCK, "socket"), (stat.S_ISFIFO, "named pipe"), (stat.S_ISBLK, "block device"))
-    return next((name for test, name in kinds if test(mode)), "character device")
+    special = _SPECIAL.get(stat.S_IFMT(status.st_mode), "character device")
+    raise SourceError(quote(path), f"is a {special}, which an archive cannot hold")
 
 
 def _attributes(status: os.stat_result, kind: str, target: bytes) -> Attributes:
     return Attributes(
-        kind,
-        status.st_mode & 0o7777,
-        status.st_mtime_ns,
-        status.st_uid,
-        status.st_gid,
-        _user(status.st_uid),
-        _group(status.st_gid),
-        target,
+        kind=kind,
+        mode=status.st_mode & 0o7777,
+        mtime=status.st_mtime_ns,
+        uid=status.st_uid,
+        gid=status.st_gid,
+        user=_user(status.st_uid),
+        group=_group(status.st_gid),
+        target=target,
     )
 
 
+# Cached: a look-up may ask a directory server, and a million files have a handful of owners.
 @cache
 def _user(uid: int) -> bytes:
     try:
@@ -129,24 +124,30 @@ def _group(gid: int) -> bytes:
 
 
 class Fingerprint:
-    """Changes when a name, a kind, a size, a link's target or a file's modification time changes."""
+    """A SHA-256 over all entries: of each its name and kind, of files size and modification time, of links the target.
+
+    It shows that a data set has changed since it was registered, without reading its data.
+    """
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
     def add(self, entry: Entry) -> None:
-        """Take in the next entry."""
+        """Add the next entry, in the order of ``walk``."""
         kind, _, mtime, *_, target = entry.attributes
         fact = b"%d %d" % (entry.size, mtime) if kind == FILE else target
         self._hash.update(b"%b\0%b\0%b\0" % (entry.relative, kind.encode(), fact))
 
     def value(self) -> str:
-        """Return it in hexadecimal digits."""
+        """Return the fingerprint of the entries so far, in hexadecimal digits."""
         return self._hash.hexdigest()
 
 
 def scan(host: str, path: bytes) -> DataSet:
-    """Return what the data set at the absolute ``path`` is now, without reading a byte of it; raises SourceError."""
+    """Return the data set at the absolute ``path`` as it is now, with its sizes on tape; reads no data.
+
+    Raises SourceError for an entry that no archive can hold, and for a data set that is a symbolic link.
+    """
     fingerprint, kind = Fingerprint(), ""
     files = size = tape_bytes = catalog_bytes = 0
     for entry in walk(path):
@@ -164,11 +165,19 @@ def scan(host: str, path: bytes) -> DataSet:
     source = f"{host}:{quote(path)}"
     catalog_bytes += 2 * _field_bytes(source) + CATALOG_DATASET
     kind = "file" if kind == FILE else "directory"
-    return DataSet(source, kind, files, size, tape_bytes, catalog_bytes, fingerprint.value())
+    return DataSet(
+        source=source,
+        kind=kind,
+        files=files,
+        size=size,
+        tape_bytes=tape_bytes,
+        catalog_bytes=catalog_bytes,
+        fingerprint=fingerprint.value(),
+    )
 
 
 def _field_bytes(text: str) -> int:
-    """Return what ``text`` takes as a field of a CSV file at the most, in bytes."""
+    """Return the most bytes that ``text`` takes as a field of a CSV file: quotes around it, and quotes doubled."""
     return len(text.encode()) + text.count('"') + 2
 
 
@@ -183,6 +192,7 @@ def read_fingerprint(path: bytes) -> str:
 def check_unchanged(descriptor: int, entry: Entry) -> None:
     """Raise SourceError if the open file is not the one that the walk met, or was written to since."""
     status = os.fstat(descriptor)
+    # The usual case first, with as few calls as possible: this runs for every file.
     if status.st_size == entry.size and status.st_mtime_ns == entry.attributes.mtime and stat.S_ISREG(status.st_mode):
         return
     if not stat.S_ISREG(status.st_mode):
@@ -193,10 +203,10 @@ def check_unchanged(descriptor: int, entry: Entry) -> None:
 
 
 def find_change(dataset: DataSet, directories: Sequence[Entry] | None) -> SourceError | None:
-    """Say whether something came into, or went out of, the data set while it was read.
+    """Return an error if names were added to the data set, or removed from it, while it was read.
 
-    That changes the modification time of one of its ``directories``; without them (there were too many to keep) all
-    is looked through once more.
+    That changes the modification time of one of its ``directories`` (``man 7 inode``). If that is None, because there
+    were too many to keep, the whole data set is walked once more.
     """
     try:
         if directories is None:
