@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from papertape.errors import PapertapeError
+from papertape.ids import VolumeTag
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Finding:
     kind: ClassVar[str] = "Finding"
     says: ClassVar[str] = "something is wrong"
 
-    volume: str
+    volume: VolumeTag
     tape_file: int | None = None
     _: KW_ONLY
     offset: int | None = None
@@ -115,7 +116,7 @@ class Verification:
     ``seconds`` is the time it took.
     """
 
-    volume: str
+    volume: VolumeTag
     drive: int
     drive_serial: str
     files: int
@@ -139,7 +140,7 @@ class Written:
     something was written to the volume. ``error`` says why the copy is not complete.
     """
 
-    volume: str
+    volume: VolumeTag
     drive: int
     drive_serial: str
     bytes: int

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from papertape.ids import VolumeTag
 from papertape.volume.layout import RECORD, round_up
 from papertape.volume.names import unquote
 
@@ -43,7 +44,7 @@ class DataSet(NamedTuple):
 class Volume(NamedTuple):
     """One of the twins that a batch goes to; ``capacity`` in bytes, ``copy`` counts from 1."""
 
-    tag: str
+    tag: VolumeTag
     uuid: str
     copy: int
     capacity: int

@@ -19,6 +19,7 @@ from papertape.doctor.checkup import Wishes, examine
 from papertape.doctor.findings import SetUp, exit_code, fault
 from papertape.errors import ConfigError, PapertapeError
 from papertape.events import tell_all
+from papertape.ids import VolumeTag
 from papertape.jobs.opening import find_missing_ledger, open_config_ledger
 from papertape.ledger import Ledger
 from papertape.tape.checks import Check, Verdict, ok, warning
@@ -45,7 +46,7 @@ papertape doctor --json
     "--scratch-size", type=SIZE, default="2GB", show_default=True, metavar="SIZE", help="How much is written."
 )
 @click.option("--source", metavar="DIR", help="Read here for the source's speed.  [default: what waits to be dumped]")
-def doctor(app: App, load: str | None, scratch: str | None, scratch_size: int, source: str | None) -> int:
+def doctor(app: App, load: VolumeTag | None, scratch: VolumeTag | None, scratch_size: int, source: str | None) -> int:
     """Look at everything that papertape takes for granted, and say of each thing whether it is right, and if not, what
     to change: config, programs, memory, spool, ledger, the source's speed, changer, volumes, each drive with its
     rights, driver options and block size, and, with --load or --scratch, which drive is which.

@@ -21,7 +21,7 @@ papertape explain PAPR1001 zen.2459000.4 | sh
 )
 @click.argument("volume")
 @click.argument("pattern", required=False)
-def explain(app: App, volume: str, pattern: str | None) -> None:
+def explain(app: App, volume: VolumeTag, pattern: str | None) -> None:
     """Print a shell script that gets data back from a volume without papertape, with mt, dd, tar and sha256sum.
 
     It gets back everything, or the data sets that match PATTERN (as in `papertape find`), checks every digest, and
@@ -29,7 +29,7 @@ def explain(app: App, volume: str, pattern: str | None) -> None:
     """
     config = app.config()
     with open_ledger(config) as ledger:
-        origin = find_origin(config.library, VolumeTag(volume))
+        origin = find_origin(config.library, volume)
         script = "".join(explain_volume(ledger, volume, pattern, origin))
     if app.json:
         print_json({"volume": volume, "script": script})

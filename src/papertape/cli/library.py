@@ -7,6 +7,7 @@ import click
 from papertape.cli.app import App, command, open_shelf
 from papertape.cli.options import json_option
 from papertape.cli.output import print_json, say
+from papertape.ids import VolumeTag
 from papertape.tape.changer import Element, ElementKind, ElementStatus
 from papertape.words import show_table
 
@@ -56,7 +57,7 @@ def _describe(item: ElementStatus) -> dict[str, object]:
 @click.option(
     "--drive", default=0, show_default=True, type=click.IntRange(0), metavar="N", help="The drive's element number."
 )
-def load(app: App, volume: str, drive: int) -> None:
+def load(app: App, volume: VolumeTag, drive: int) -> None:
     """Put a volume into a drive, ready and rewound, and leave it there."""
     with open_shelf(app.config()) as shelf, shelf.reserve(numbers=[drive]) as session:
         session.load(volume, drive)
@@ -90,7 +91,7 @@ def unload(app: App, drives: tuple[int, ...]) -> None:
 @command("move", short="Move a volume to another slot.", examples="papertape library move PAPR1001 12")
 @click.argument("volume")
 @click.argument("slot", type=click.IntRange(1), metavar="SLOT")
-def move(app: App, volume: str, slot: int) -> None:
+def move(app: App, volume: VolumeTag, slot: int) -> None:
     """Move a volume to a slot or a mail slot, by the numbers that `library status` prints."""
     with open_shelf(app.config()) as shelf:
         place = shelf.move(volume, slot)
@@ -107,14 +108,14 @@ def import_(app: App) -> None:
 
 @command("export", short="Put volumes into the mail slots.", examples="papertape library export PAPR2001 PAPR2002")
 @click.argument("volumes", nargs=-1, required=True, metavar="VOLUME...")
-def export(app: App, volumes: tuple[str, ...]) -> None:
+def export(app: App, volumes: tuple[VolumeTag, ...]) -> None:
     """Put volumes into free mail slots, from where they can be taken out of the library."""
     with open_shelf(app.config()) as shelf:
         moved = [(volume, shelf.send_out(volume)) for volume in volumes]
     _tell_moves(app, moved)
 
 
-def _tell_moves(app: App, moved: list[tuple[str, Element]]) -> None:
+def _tell_moves(app: App, moved: list[tuple[VolumeTag, Element]]) -> None:
     if app.json:
         print_json([{"volume": volume, "kind": place.kind.value, "number": place.number} for volume, place in moved])
     else:

@@ -7,6 +7,7 @@ import click
 from papertape.cli.app import App, command, open_context
 from papertape.cli.dump import exit_code, tell
 from papertape.errors import Interrupted
+from papertape.ids import VolumeTag
 from papertape.jobs import recopy as job
 
 
@@ -21,7 +22,7 @@ papertape recopy PAPR2003 --json
 )
 @click.argument("volume")
 @click.option("--from-disk", is_flag=True, help="Write the data sets from disk again; the good twin is not read.")
-def recopy(app: App, volume: str, from_disk: bool) -> int:
+def recopy(app: App, volume: VolumeTag, from_disk: bool) -> int:
     """Write the copy on VOLUME again, onto a blank volume, and verify it. After that the dump is archived.
 
     The blocks are copied from the good twin, from drive to drive, and every byte is checked against its digest. With

@@ -13,6 +13,7 @@ from papertape.cli.output import note, print_json, say, tell_error
 from papertape.cli.stopping import RESTORING
 from papertape.config import Config
 from papertape.errors import NothingToDo, PapertapeError
+from papertape.ids import VolumeTag
 from papertape.jobs import restore as job
 from papertape.jobs.context import Context
 from papertape.jobs.lab.unimported import Unread, find_unread, import_unread, wants_unknown
@@ -48,7 +49,7 @@ def restore(
     app: App,
     patterns: tuple[str, ...],
     folder: Path,
-    volume: str | None,
+    volume: VolumeTag | None,
     at: datetime | None,
     dump: int | None,
     overwrite: bool,

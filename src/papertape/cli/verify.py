@@ -11,13 +11,14 @@ from papertape.cli.output import print_json, say, tell_error
 from papertape.cli.stopping import VERIFYING
 from papertape.errors import Interrupted, PapertapeError, VerificationFailed
 from papertape.evidence import Verification
+from papertape.ids import VolumeTag
 from papertape.jobs.verify import verify as verify_volumes
 from papertape.words import count, show_seconds, show_size
 
 
 @command("verify", short="Read volumes back whole.", examples="papertape verify PAPR1001 PAPR2001")
 @click.argument("volumes", nargs=-1, required=True, metavar="VOLUME...")
-def verify(app: App, volumes: tuple[str, ...]) -> int:
+def verify(app: App, volumes: tuple[VolumeTag, ...]) -> int:
     """Read volumes back whole, as many at once as there are drives, and hold every byte against what was written.
 
     A volume that is not good is set aside, and what lies on it may not be deleted from disk any more.

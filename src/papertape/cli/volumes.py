@@ -38,7 +38,7 @@ def volumes(context: click.Context, as_json: bool) -> int | None:
 )
 @click.argument("volume", required=False)
 @click.option("--from-tape", is_flag=True, help="Say what the tape itself says; no ledger is needed.")
-def show(app: App, volume: str | None = None, from_tape: bool = False) -> int | None:
+def show(app: App, volume: VolumeTag | None = None, from_tape: bool = False) -> int | None:
     """Show every volume, or one with all that is known of its copy.
 
     With --from-tape the volume is mounted, and its label and its catalog are read and printed: what lies on it, and
@@ -52,7 +52,7 @@ def show(app: App, volume: str | None = None, from_tape: bool = False) -> int | 
     return None
 
 
-def _show_known(app: App, volume: str | None) -> None:
+def _show_known(app: App, volume: VolumeTag | None) -> None:
     with open_ledger(app.config()) as ledger:
         found = [ledger.volumes.one(volume)] if volume else list(ledger.volumes.all())
         dump = ledger.dumps.of_volume(volume) if volume else None
@@ -95,7 +95,7 @@ def _show_copy(copy: CopyRecord) -> None:
 @click.argument("tags", nargs=-1, required=True, metavar="TAG...")
 @capacity_option
 @click.option("--cartridge", is_flag=True, help="Lay new blank cartridges into slots too (virtual library only).")
-def add(app: App, tags: tuple[str, ...], capacity: int, cartridge: bool) -> None:
+def add(app: App, tags: tuple[VolumeTag, ...], capacity: int, cartridge: bool) -> None:
     """Register blank volumes; the prefix of a tag says for which copy it is.
 
     That a volume is blank is looked up on the tape itself before anything is written to it. One that was set aside and
@@ -105,7 +105,7 @@ def add(app: App, tags: tuple[str, ...], capacity: int, cartridge: bool) -> None
     register_volumes(config, tags, capacity)
     if cartridge:
         for tag in tags:
-            config.library.add_cartridge(VolumeTag(tag), capacity)
+            config.library.add_cartridge(tag, capacity)
     if app.json:
         print_json({"added": list(tags)})
     else:
@@ -119,7 +119,7 @@ def add(app: App, tags: tuple[str, ...], capacity: int, cartridge: bool) -> None
 )
 @click.argument("tags", nargs=-1, required=True, metavar="VOLUME...")
 @click.option("--at", "location", required=True, metavar="PLACE", help="Where, in your own words; '' for nowhere else.")
-def place(app: App, tags: tuple[str, ...], location: str) -> None:
+def place(app: App, tags: tuple[VolumeTag, ...], location: str) -> None:
     """Note where volumes lie outside the library; `papertape volumes show` says it."""
     if len(location) > LONGEST_PLACE or not location.isprintable():
         raise UserError(f"--at: a place is one line of at most {LONGEST_PLACE} characters")
@@ -141,7 +141,7 @@ def place(app: App, tags: tuple[str, ...], location: str) -> None:
 )
 @click.argument("volume")
 @click.option("--reason", default="retired by hand", show_default=True, help="Why, for the ledger.")
-def retire(app: App, volume: str, reason: str) -> None:
+def retire(app: App, volume: VolumeTag, reason: str) -> None:
     """Take a volume out of service for good; what has a copy on it may not be deleted from disk any more."""
     with open_ledger(app.config()) as ledger:
         ledger.volumes.retire(volume, reason)

@@ -9,6 +9,7 @@ from papertape.cli.options import capacity_option
 from papertape.cli.output import print_json, say, tell_error
 from papertape.cli.stopping import VERIFYING
 from papertape.errors import Interrupted, UserError
+from papertape.ids import VolumeTag
 from papertape.jobs.imports import BLANK, FOREIGN, Result, choose_all, import_volumes
 from papertape.ledger import Ledger
 from papertape.words import count, show_size
@@ -22,7 +23,7 @@ from papertape.words import count, show_size
 @click.argument("tags", nargs=-1, metavar="VOLUME...")
 @click.option("--all", "every", is_flag=True, help="All in the library of which the ledger knows nothing.")
 @capacity_option
-def import_(app: App, tags: tuple[str, ...], every: bool, capacity: int) -> int:
+def import_(app: App, tags: tuple[VolumeTag, ...], every: bool, capacity: int) -> int:
     """Enter volumes in the ledger from their labels and catalogs: a few blocks of each are read, on all drives at once.
 
     When all twins of a dump were seen, it is archived as it was, but nobody has read them back: nothing on them may be

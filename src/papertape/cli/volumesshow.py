@@ -12,6 +12,7 @@ from papertape.cli.output import say, tell_error, write
 from papertape.cli.progress import Tally, open_progress
 from papertape.cli.stopping import VERIFYING, stoppable
 from papertape.events import tell_all
+from papertape.ids import VolumeTag
 from papertape.jobs.imports import inspect, name_kind
 from papertape.jobs.opening import open_library
 from papertape.transfer.inspect import Inspected
@@ -22,7 +23,7 @@ from papertape.volume.recorded import Foreign, PredecessorVolume, Recorded, Torn
 from papertape.words import count, enumerate_names, show_size
 
 
-def show_tape(app: App, tag: str) -> int:
+def show_tape(app: App, tag: VolumeTag) -> int:
     """Mount the volume, print what its label and its catalog say, and return the exit code.
 
     Raises VolumeError, and the other errors of reading it, if nothing can be said of it.

@@ -13,6 +13,7 @@ from papertape.doctor.host import check_ledger, check_memory, check_spool
 from papertape.doctor.library import check_changer, check_drives, check_volumes
 from papertape.doctor.scratch import check_scratch
 from papertape.doctor.sources import check_source
+from papertape.ids import VolumeTag
 from papertape.tape.checks import Check
 
 
@@ -20,8 +21,8 @@ from papertape.tape.checks import Check
 class Wishes:
     """What the operator offers: a volume to load, one to write ``scratch_size`` bytes to, a folder to read."""
 
-    load: str | None = None
-    scratch: str | None = None
+    load: VolumeTag | None = None
+    scratch: VolumeTag | None = None
     scratch_size: int = 2 * 10**9
     source: Path | None = None
 

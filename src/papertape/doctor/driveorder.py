@@ -9,6 +9,7 @@ from functools import partial
 
 from papertape.doctor.findings import SetUp, check_stop, fault, guarded
 from papertape.errors import DriveError, Interrupted, PapertapeError, UserError, VolumeError, VolumeMissing
+from papertape.ids import VolumeTag
 from papertape.tape.changer import ElementKind, find_volume
 from papertape.tape.checks import Check, ok, problem, skipped, warning
 from papertape.tape.cleanup import afterwards, one_by_one
@@ -31,7 +32,7 @@ Work = Callable[[int, Drive], Iterable[Check]]
 """What is done with a volume in a drive, by the drive's number, which was proven just before."""
 
 
-def check_order(setup: SetUp, devices: Parts, volume_tag: str | None, *, is_proven: bool) -> Iterator[Check]:
+def check_order(setup: SetUp, devices: Parts, volume_tag: VolumeTag | None, *, is_proven: bool) -> Iterator[Check]:
     """Prove with ``volume_tag`` which drive is which; without one, say that it ``is_proven`` by nothing else."""
     if volume_tag:
         yield from prove_drives(setup, devices, volume_tag)
@@ -42,7 +43,7 @@ def check_order(setup: SetUp, devices: Parts, volume_tag: str | None, *, is_prov
         yield warning(NAME, sentence, "name a cartridge with --load, which writes nothing")
 
 
-def prove_drives(setup: SetUp, devices: Parts, volume_tag: str, work: Work | None = None) -> Iterator[Check]:
+def prove_drives(setup: SetUp, devices: Parts, volume_tag: VolumeTag, work: Work | None = None) -> Iterator[Check]:
     """Say of each drive which device it is, with ``volume_tag`` loaded into one after the other; do ``work`` there.
 
     Without ``work``, one block is read with the config's block size. Raises VolumeError, before anything is moved, for
@@ -93,7 +94,7 @@ class Visitor:
     has to be proven.
     """
 
-    def __init__(self, setup: SetUp, devices: Parts, robot: Robot, volume_tag: str) -> None:
+    def __init__(self, setup: SetUp, devices: Parts, robot: Robot, volume_tag: VolumeTag) -> None:
         self._setup = setup
         self._drives = devices.drives
         self._robot = robot
@@ -182,7 +183,7 @@ def _find_hindrance(setup: SetUp, devices: Parts) -> Check | None:
     return problem(NAME, sentence, "name the changer's own drives in `drives`")
 
 
-def _find_elements(devices: Parts, robot: Robot, volume_tag: str) -> list[int]:
+def _find_elements(devices: Parts, robot: Robot, volume_tag: VolumeTag) -> list[int]:
     """Return the drives to visit. Raises VolumeError for a volume that cannot be loaded, UserError for full drives."""
     inventory = robot.inventory()
     place = find_volume(inventory, volume_tag).element
@@ -197,7 +198,7 @@ def _find_elements(devices: Parts, robot: Robot, volume_tag: str) -> list[int]:
     return [status.element.number for status in drives][: len(devices.drives)]
 
 
-def _judge(setup: SetUp, volume_tag: str, found: Mapping[int, int | None], drives: int) -> Iterator[Check]:
+def _judge(setup: SetUp, volume_tag: VolumeTag, found: Mapping[int, int | None], drives: int) -> Iterator[Check]:
     """Yield a finding for each element of ``found``, which has the number of the device that became ready there."""
     order: Sequence[int] = [number for number in found.values() if number is not None]
     is_whole = len(set(order)) == len(found) == drives

@@ -15,6 +15,7 @@ from papertape.doctor.driveorder import prove_drives
 from papertape.doctor.findings import SetUp, check_stop
 from papertape.errors import BlockRefused, DriveError, UserError, VolumeFull, VolumeNotBlank, WriteProtected
 from papertape.events import Finished, Moved, Phase, Tell
+from papertape.ids import VolumeTag
 from papertape.tape.checks import Check, ok, problem, warning
 from papertape.tape.drive import MAX_BLOCK, Drive, Mark
 from papertape.tape.kind import Parts
@@ -65,7 +66,7 @@ class Measured:
     wrong: int | None = None
 
 
-def check_scratch(setup: SetUp, devices: Parts, volume_tag: str | None, size: int) -> Iterator[Check]:
+def check_scratch(setup: SetUp, devices: Parts, volume_tag: VolumeTag | None, size: int) -> Iterator[Check]:
     """Measure each drive with up to ``size`` bytes on the volume, if there is one.
 
     Raises UserError unless the ledger does not know the volume: only such a one is written to.
@@ -81,7 +82,7 @@ def check_scratch(setup: SetUp, devices: Parts, volume_tag: str | None, size: in
     yield from prove_drives(setup, devices, volume_tag, partial(measure_drive, setup, volume_tag, size))
 
 
-def measure_drive(setup: SetUp, volume_tag: str, size: int, number: int, drive: Drive) -> Iterator[Check]:
+def measure_drive(setup: SetUp, volume_tag: VolumeTag, size: int, number: int, drive: Drive) -> Iterator[Check]:
     """Write ``size`` bytes to the scratch volume in ``drive``, read them back, and leave the tape as scratch, or blank.
 
     Raises VolumeNotBlank, before anything is written, for a tape that holds anything except what doctor wrote.
@@ -109,7 +110,7 @@ def measure_drive(setup: SetUp, volume_tag: str, size: int, number: int, drive: 
         yield ok("scratch", sentence)
 
 
-def check_writable(drive: Drive, volume_tag: str) -> None:
+def check_writable(drive: Drive, volume_tag: VolumeTag) -> None:
     """Return with the drive rewound if its tape is blank, or a scratch tape of doctor's; else raise VolumeError."""
     if drive.status().write_protected:
         raise WriteProtected(volume_tag, "its tab forbids writing; move the tab, or use another volume")
@@ -149,7 +150,7 @@ def _marked(size: int) -> memoryview:
     return memoryview(bytearray(MARKER.ljust(size, b"\0")))
 
 
-def _measure(setup: SetUp, drive: Drive, volume_tag: str, block: int, size: int) -> Measured:
+def _measure(setup: SetUp, drive: Drive, volume_tag: VolumeTag, block: int, size: int) -> Measured:
     """Write and read back ``size`` bytes in blocks of ``block``, less if the time is over or the tape ends."""
     noise = Noise([bytearray(os.urandom(block)) for _ in range(POOL)])
     measured = Measured(block)
@@ -192,7 +193,7 @@ def _time_filemarks(drive: Drive, noise: Noise, stop: Stop, *, flush: bool) -> f
     return median(taken)
 
 
-def _read(setup: SetUp, drive: Drive, volume_tag: str, noise: Noise, measured: Measured) -> None:
+def _read(setup: SetUp, drive: Drive, volume_tag: VolumeTag, noise: Noise, measured: Measured) -> None:
     """Read back what was written, and note the first block that is another."""
     moves = _Moves(setup.tell, volume_tag, drive.number)
     buffer = bytearray(measured.size)
@@ -213,7 +214,7 @@ def _read(setup: SetUp, drive: Drive, volume_tag: str, noise: Noise, measured: M
 class _Moves:
     """Tells of bytes moved, not block by block."""
 
-    def __init__(self, tell: Tell, volume_tag: str, drive: int) -> None:
+    def __init__(self, tell: Tell, volume_tag: VolumeTag, drive: int) -> None:
         self._tell = tell
         self._volume = volume_tag
         self._drive = drive
@@ -231,7 +232,7 @@ class _Moves:
         self._tell(Finished(volume=self._volume, drive=self._drive))
 
 
-def _judge(setup: SetUp, volume_tag: str, number: int, measured: Measured) -> Iterator[Check]:
+def _judge(setup: SetUp, volume_tag: VolumeTag, number: int, measured: Measured) -> Iterator[Check]:
     name, generation = f"drive {number}", setup.kind.generation(number)
     if measured.wrong is not None:
         sentence = f"{volume_tag} does not read back as it was written, from object {measured.wrong} on"

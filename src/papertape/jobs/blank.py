@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from papertape.errors import DriveError, FormatError, VolumeNotBlank, WriteProtected
+from papertape.ids import VolumeTag
 from papertape.plan import Volume
 from papertape.tape.drive import Drive, Mark
 from papertape.volume.label import Label, read_label
@@ -44,7 +45,7 @@ def _label(first: int | Mark, buffer: memoryview) -> Label | None:
     if isinstance(first, Mark):
         return None
     try:
-        return read_label(bytes(buffer[:first]), "")
+        return read_label(bytes(buffer[:first]), VolumeTag(""))
     except FormatError:
         return None
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from papertape.errors import ConfigError, Interrupted, PapertapeError
 from papertape.events import Ended, Note, Tell
 from papertape.evidence import Verification
-from papertape.ids import DumpId
+from papertape.ids import DumpId, VolumeTag
 from papertape.ledger import DumpRecord, Ledger, Patience
 from papertape.settings import Settings
 from papertape.states import DumpState, LabKind, VolumeState
@@ -25,7 +25,7 @@ class Lost(NamedTuple):
     """What a dump wanted and the lab's databases did not give: ``sources`` of data sets, and ``volumes`` by tag."""
 
     sources: tuple[str, ...]
-    volumes: tuple[str, ...]
+    volumes: tuple[VolumeTag, ...]
 
 
 class Lab(Protocol):
@@ -100,14 +100,14 @@ class Outcome:
     dump: int
     uuid: str
     state: str
-    volumes: tuple[str, ...]
+    volumes: tuple[VolumeTag, ...]
     datasets: int
     files: int
     size: int
     rejected: tuple[tuple[str, str], ...]
     verifications: tuple[Verification, ...] = ()
     error: PapertapeError | None = None
-    lacking: tuple[str, ...] = ()
+    lacking: tuple[VolumeTag, ...] = ()
 
 
 class Ending:
@@ -160,7 +160,7 @@ def be_patient(context: Context) -> Context:
     return replace(context, ledger=context.ledger.patient(patience), lab=context.lab.patient(patience))
 
 
-def find_lacking(ledger: Ledger, dump: DumpRecord) -> tuple[str, ...]:
+def find_lacking(ledger: Ledger, dump: DumpRecord) -> tuple[VolumeTag, ...]:
     """Return the volumes of an incomplete dump whose copies are not good."""
     if not dump.is_incomplete:
         return ()

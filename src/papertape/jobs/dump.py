@@ -28,7 +28,7 @@ from papertape.errors import (
 )
 from papertape.events import Note
 from papertape.evidence import Verification
-from papertape.ids import DumpId
+from papertape.ids import DumpId, VolumeTag
 from papertape.jobs.blank import check_writable
 from papertape.jobs.context import TAKEN, Context, Outcome, be_patient, ending, find_lacking
 from papertape.jobs.heartbeat import heartbeat
@@ -80,7 +80,7 @@ class Run:
         self.context = be_patient(context)
         self.dump = dump
         self.rejected: tuple[tuple[str, str], ...] = ()
-        self.errors: dict[str, PapertapeError] = {}
+        self.errors: dict[VolumeTag, PapertapeError] = {}
         self.verifications: list[Verification] = []
         self.error: PapertapeError | None = None
 
@@ -255,7 +255,7 @@ class Claimed:
     is_written: bool = False
 
     @property
-    def tags(self) -> list[str]:
+    def tags(self) -> list[VolumeTag]:
         """The tags of its volumes, by copy number."""
         return [volume.tag for volume in self.batch.volumes]
 
@@ -489,7 +489,7 @@ def judge(run: Run) -> None:
         ledger.dumps.record_verification(item)
 
 
-def _find_sick(ledger: Ledger, copies: Sequence[CopyRecord]) -> dict[str, str]:
+def _find_sick(ledger: Ledger, copies: Sequence[CopyRecord]) -> dict[VolumeTag, str]:
     """Return the volumes whose copies are not to be read back, each with the reason."""
     sick = {copy.volume: f"could not be written: {copy.error}" for copy in copies if copy.error}
     for copy in copies:

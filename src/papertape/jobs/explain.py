@@ -21,7 +21,7 @@ from papertape.volume.recipe import Digest, DriveOrigin, FolderOrigin, Origin, P
 from papertape.words import enumerate_names
 
 
-def explain(ledger: Ledger, tag: str, pattern: str | None, origin: Origin) -> Iterator[str]:
+def explain(ledger: Ledger, tag: VolumeTag, pattern: str | None, origin: Origin) -> Iterator[str]:
     """Yield the script that gets back what lies on a volume: all of it, or the data sets that match ``pattern``.
 
     Raises UserError for a volume that the ledger does not know or that holds no finished dump, NothingToDo if no data
@@ -53,7 +53,7 @@ def find_origin(kind: LibraryKind, tag: VolumeTag) -> Origin:
     return choose_drive(inventory, tag, reach.changer, reach.drives)
 
 
-def choose_drive(inventory: Inventory, tag: str, changer: str, drives: Sequence[str]) -> DriveOrigin:
+def choose_drive(inventory: Inventory, tag: VolumeTag, changer: str, drives: Sequence[str]) -> DriveOrigin:
     """Return how the volume comes into a drive from where it lies now; ``drives`` are device nodes, by number."""
     places = [status.element for status in inventory.find(tag)]
     full = {status.element.number for status in inventory.of(ElementKind.DRIVE) if status.full}
@@ -79,7 +79,7 @@ def _tell_obstacle(place: Element | None) -> str:
     return f"The volume lay in {place}."
 
 
-def _look_up(ledger: Ledger, tag: str) -> DumpRecord:
+def _look_up(ledger: Ledger, tag: VolumeTag) -> DumpRecord:
     if tag not in {volume.tag for volume in ledger.volumes.all()}:
         raise UserError(
             f"volume {tag} is not in the ledger; `papertape volumes import {tag}` enters it, "
@@ -91,7 +91,7 @@ def _look_up(ledger: Ledger, tag: str) -> DumpRecord:
     return dump
 
 
-def _describe(ledger: Ledger, dump: DumpRecord, tag: str) -> tuple[str, ...]:
+def _describe(ledger: Ledger, dump: DumpRecord, tag: VolumeTag) -> tuple[str, ...]:
     """Return what is to be known of a volume before it is read: where else its data are, and whether it is good."""
     volume, *others = (ledger.volumes.one(name) for name in (tag, *(copy.volume for copy in dump.copies)))
     twins = [other.tag for other in others if other.tag != tag and other.state == VolumeState.ARCHIVED]
@@ -101,13 +101,13 @@ def _describe(ledger: Ledger, dump: DumpRecord, tag: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _unfinished(ledger: Ledger, tag: str) -> UserError:
+def _unfinished(ledger: Ledger, tag: VolumeTag) -> UserError:
     state = ledger.volumes.one(tag).state
     what = "nothing to get back" if state == VolumeState.BLANK else "nothing that the ledger could tell"
     return UserError(f"volume {tag} is {state} and holds no finished dump: {what}; see `papertape volumes show {tag}`")
 
 
-def _find(ledger: Ledger, dump: DumpRecord, tag: str, pattern: str) -> dict[int, Found]:
+def _find(ledger: Ledger, dump: DumpRecord, tag: VolumeTag, pattern: str) -> dict[int, Found]:
     """Return the data sets of a dump that match, by number; raises NothingToDo if there is none."""
     found = {
         item.number: item for item in ledger.search.find(pattern) if item.dump == dump.id and item.number is not None
@@ -178,7 +178,9 @@ def _join(run: Sequence[Extent]) -> Piece:
     return Piece(run[0].tape_file, run[0].begin, run[-1].end, sum(extent.members for extent in run))
 
 
-def _explain_predecessor(ledger: Ledger, dump: DumpRecord, tag: str, pattern: str | None) -> Iterator[PredecessorStep]:
+def _explain_predecessor(
+    ledger: Ledger, dump: DumpRecord, tag: VolumeTag, pattern: str | None
+) -> Iterator[PredecessorStep]:
     """Return a step for each archive of the predecessor's that is wanted, or has something that is."""
     found = _find(ledger, dump, tag, "*" if pattern is None else pattern)
     items = sorted(found.values(), key=lambda item: (item.tape_file or 0, item.number or 0))

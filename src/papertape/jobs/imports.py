@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from papertape.errors import NothingToDo, PapertapeError, VolumeError
+from papertape.ids import VolumeTag
 from papertape.jobs.context import Context, ending
 from papertape.ledger import Imported, Ledger, Registered
 from papertape.tape.library import Library
@@ -25,14 +26,14 @@ class Result(NamedTuple):
     counts, is blank, or was known.
     """
 
-    volume: str
+    volume: VolumeTag
     kind: str
     bytes: int
     imported: Imported | None
     error: PapertapeError | None
 
 
-def choose_all(ledger: Ledger, library: Library) -> list[str]:
+def choose_all(ledger: Ledger, library: Library) -> list[VolumeTag]:
     """Return the volumes in the library of which the ledger does not know what lies on them; raises NothingToDo."""
     tags = sorted(library.loadable() - ledger.imports.seen())
     if not tags:
@@ -41,7 +42,7 @@ def choose_all(ledger: Ledger, library: Library) -> list[str]:
 
 
 def import_volumes(
-    context: Context, tags: Sequence[str], capacity: int, copy_of: Callable[[str], int | None]
+    context: Context, tags: Sequence[VolumeTag], capacity: int, copy_of: Callable[[VolumeTag], int | None]
 ) -> Iterator[Result]:
     """Read label and catalog of each volume, on all drives at once, enter them, and yield what came of it.
 
@@ -57,7 +58,7 @@ def import_volumes(
             yield result
 
 
-def inspect(library: Library, tags: Sequence[str], spool: Path, stop: Stop) -> Iterator[Inspected]:
+def inspect(library: Library, tags: Sequence[VolumeTag], spool: Path, stop: Stop) -> Iterator[Inspected]:
     """Look at volumes, and yield what lies on each; no ledger is needed. Raises like ``inspect_volumes``."""
     wanted = list(dict.fromkeys(tags))
     with library.reserve(max(min(len(wanted), len(library.drives)), 1)) as session:
@@ -85,12 +86,12 @@ def _enter(ledger: Ledger, inspected: Inspected, registered: Registered) -> Resu
     return Result(tag, name_kind(inspected), inspected.bytes, imported, error)
 
 
-def _blame(tag: str, imported: Imported) -> VolumeError | None:
+def _blame(tag: VolumeTag, imported: Imported) -> VolumeError | None:
     """Return why a volume does not count; None if it does, or if that was known before."""
     return VolumeError(tag, imported.reason) if imported.reason and imported.changed else None
 
 
-def _look(ledger: Ledger, tag: str, found: Blank | Foreign) -> VolumeError | None:
+def _look(ledger: Ledger, tag: VolumeTag, found: Blank | Foreign) -> VolumeError | None:
     """Return what is wrong with a volume on which nothing of papertape's is."""
     if tag in ledger.imports.seen():
         what = "it is blank" if isinstance(found, Blank) else f"it holds {found.found}"

@@ -19,7 +19,7 @@ from papertape.errors import (
     VolumeNotBlank,
     WriteProtected,
 )
-from papertape.ids import DumpId
+from papertape.ids import DumpId, VolumeTag
 from papertape.jobs.blank import check_writable
 from papertape.jobs.context import Context, Outcome
 from papertape.jobs.dump import Run, judge
@@ -46,13 +46,13 @@ class Recopy:
     """
 
     dump: DumpRecord
-    old: str
+    old: VolumeTag
     new: Volume
     source: CopyRecord | None
     resumed: bool
 
 
-def plan_recopy(ledger: Ledger, loadable: Collection[str], tag: str, *, from_disk: bool = False) -> Recopy:
+def plan_recopy(ledger: Ledger, loadable: Collection[str], tag: VolumeTag, *, from_disk: bool = False) -> Recopy:
     """Return what making the copy on the volume ``tag`` again would be.
 
     Raises UserError where there is nothing to make again, VolumeError where no good twin or no blank volume is there.
@@ -73,7 +73,7 @@ def plan_recopy(ledger: Ledger, loadable: Collection[str], tag: str, *, from_dis
     return Recopy(dump, tag, new, source, resumed)
 
 
-def _choose_source(ledger: Ledger, dump: DumpRecord, loadable: Collection[str], tag: str) -> CopyRecord:
+def _choose_source(ledger: Ledger, dump: DumpRecord, loadable: Collection[str], tag: VolumeTag) -> CopyRecord:
     good = [
         copy
         for copy in dump.copies
@@ -89,7 +89,7 @@ def _choose_source(ledger: Ledger, dump: DumpRecord, loadable: Collection[str], 
     return chosen
 
 
-def recopy(context: Context, tag: str, *, from_disk: bool = False) -> Outcome:
+def recopy(context: Context, tag: VolumeTag, *, from_disk: bool = False) -> Outcome:
     """Make the copy on the volume ``tag`` again, verify it, and archive the dump if all its copies are good then.
 
     Raises, before anything is claimed, UserError, VolumeError and DriveError; later errors are in the outcome.
@@ -143,7 +143,7 @@ def _claimed(run: Run, task: Recopy, target: Drive) -> Iterator[None]:
         raise
 
 
-def _duplicate(run: Run, task: Recopy, source: str, session: Session) -> Recopied:
+def _duplicate(run: Run, task: Recopy, source: VolumeTag, session: Session) -> Recopied:
     """Copy the good twin ``source``, block for block from tape file 1 on."""
     context, expected = run.context, run.context.ledger.contents.expected(task.dump.id)
     record = next(item for item in expected.volumes if item.tag == source)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from papertape.errors import NothingToDo, Obstacle, UserError
+from papertape.ids import VolumeTag
 from papertape.jobs.context import Context
 from papertape.ledger import Kept, KeptCopy, Ledger
 from papertape.states import Format, VolumeState
@@ -29,7 +30,7 @@ class Wish(NamedTuple):
     """
 
     patterns: tuple[str, ...]
-    volume: str | None = None
+    volume: VolumeTag | None = None
     at: datetime | None = None
     dump: int | None = None
 
@@ -89,7 +90,7 @@ def plan_restore(context: Context, wish: Wish, destination: Destination | None) 
     return _choose_copies(context, wish, needed, tuple(present))
 
 
-def _dump_on(ledger: Ledger, volume: str) -> int | None:
+def _dump_on(ledger: Ledger, volume: VolumeTag) -> int | None:
     dump = ledger.dumps.of_volume(volume)
     return None if dump is None else dump.id
 

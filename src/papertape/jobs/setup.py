@@ -14,6 +14,7 @@ from typing import NamedTuple
 from papertape.config import FILE_NAME, Config, parse_config
 from papertape.errors import UserError
 from papertape.events import tell_all
+from papertape.ids import VolumeTag
 from papertape.jobs.opening import open_config_ledger, open_library
 from papertape.tape.changer import TAG_PATTERN
 from papertape.tape.virtual.library import create_library
@@ -52,7 +53,7 @@ class Installation(NamedTuple):
     """A config that was written, and the tags of the blank volumes that were registered."""
 
     config: Config
-    tags: list[str]
+    tags: list[VolumeTag]
 
 
 def set_up_virtual(
@@ -110,12 +111,12 @@ def set_up_scsi(
     return Installation(config, tags)
 
 
-def list_tags(count: int, prefixes: Sequence[str] = PREFIXES) -> list[str]:
+def list_tags(count: int, prefixes: Sequence[str] = PREFIXES) -> list[VolumeTag]:
     """Return up to ``count`` volume tags, the same number for each prefix: PAPR1001 ..., PAPR2001 ..."""
-    return [f"{prefix}{number:03}" for prefix in prefixes for number in range(1, count // len(prefixes) + 1)]
+    return [VolumeTag(f"{prefix}{number:03}") for prefix in prefixes for number in range(1, count // len(prefixes) + 1)]
 
 
-def register_volumes(config: Config, tags: Sequence[str], capacity: int) -> None:
+def register_volumes(config: Config, tags: Sequence[VolumeTag], capacity: int) -> None:
     """Register blank volumes of ``capacity`` bytes, all of them or none.
 
     Raises UserError for a tag that is none, that has none of the config's prefixes, or that is known already.

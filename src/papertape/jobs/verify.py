@@ -7,6 +7,7 @@ from functools import partial
 
 from papertape.errors import Interrupted, UserError, VerificationFailed
 from papertape.evidence import Verification
+from papertape.ids import VolumeTag
 from papertape.jobs.context import Context, be_patient, ending
 from papertape.states import Format
 from papertape.tape.drive import Drive
@@ -14,7 +15,7 @@ from papertape.transfer.predecessor.verify import PredecessorReading
 from papertape.transfer.verify import Reading, VolumeReading, verify_readings
 
 
-def verify(context: Context, tags: Sequence[str]) -> Iterator[Verification]:
+def verify(context: Context, tags: Sequence[VolumeTag]) -> Iterator[Verification]:
     """Read the volumes back, record each result in the ledger, and yield it.
 
     Asked to stop, it finishes the volumes in drives and ends. Raises UserError, before anything is moved, for a volume
@@ -40,7 +41,7 @@ def verify(context: Context, tags: Sequence[str]) -> Iterator[Verification]:
             end.fail(Interrupted(f"interrupted: {count - len(rest)} of {count} volumes were read"))
 
 
-def _find_expected(context: Context, tag: str) -> tuple[str, Callable[[Drive], VolumeReading]]:
+def _find_expected(context: Context, tag: VolumeTag) -> tuple[VolumeTag, Callable[[Drive], VolumeReading]]:
     """Return what begins the reading of the volume ``tag`` in a drive, against what the ledger knows of it."""
     dump = context.ledger.dumps.of_volume(tag)
     if dump is not None and dump.format == Format.PREDECESSOR:

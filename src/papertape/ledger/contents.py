@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from papertape.errors import HostError
+from papertape.ids import VolumeTag
 from papertape.ledger.claims import read_dump
 from papertape.ledger.database import Database
 from papertape.ledger.records import Extent, Rejected
@@ -143,7 +144,7 @@ def tape_files(connection: Connection, dump: int) -> tuple[TapeFile, ...]:
     return tuple(TapeFile(*row) for row in connection.execute(query))
 
 
-def _volume_record(tag: str, uuid: str, copy: int, label: Mapping[str, Any]) -> VolumeRecord:
+def _volume_record(tag: VolumeTag, uuid: str, copy: int, label: Mapping[str, Any]) -> VolumeRecord:
     own = tuple(Member(unquote(name), *rest) for name, *rest in label["members"])
     return VolumeRecord(
         tag=tag,

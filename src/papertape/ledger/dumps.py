@@ -13,7 +13,7 @@ from papertape import __version__
 from papertape.clock import Clock
 from papertape.errors import ClaimLost, EvidenceMissing, UserError
 from papertape.evidence import Verification, Written
-from papertape.ids import DumpId
+from papertape.ids import DumpId, VolumeTag
 from papertape.ledger import datasets, proof, volumes
 from papertape.ledger.claims import NOBODY, dump_on, move, not_mine, owned_by, owner_values, read_dump, record, stands
 from papertape.ledger.database import Database
@@ -206,7 +206,7 @@ class Dumps:
         )
 
     def fail(
-        self, dump: int, reason: str, *, aside: Mapping[str, str] | None = None, touched: Collection[str] = ()
+        self, dump: int, reason: str, *, aside: Mapping[VolumeTag, str] | None = None, touched: Collection[str] = ()
     ) -> None:
         """End a dump that came to nothing: its data sets wait again.
 
@@ -223,7 +223,7 @@ class Dumps:
 
         self._step(dump, DumpState.FAILED, fail)
 
-    def leave_incomplete(self, dump: int, reason: str, aside: Mapping[str, str]) -> None:
+    def leave_incomplete(self, dump: int, reason: str, aside: Mapping[VolumeTag, str]) -> None:
         """Say that a dump has a good copy and lacks those on ``aside`` (tag: reason); raises WrongState, ClaimLost.
 
         Its data sets stay with it: `papertape recopy` makes the copies that it lacks.
@@ -247,11 +247,11 @@ class Dumps:
 
         self._step(dump, DumpState.ABANDONED, abandon)
 
-    def lacking(self, tag: str) -> DumpRecord:
+    def lacking(self, tag: VolumeTag) -> DumpRecord:
         """Return the dump whose copy on the volume is to be made again; raises UserError if there is none such."""
         return self._database.read(_find_lacking, tag)
 
-    def replace(self, old: str, new: Volume) -> DumpId:
+    def replace(self, old: VolumeTag, new: Volume) -> DumpId:
         """Give the blank volume ``new`` to a dump in the place of ``old``, and return the dump's id.
 
         The dump is as if written and not verified yet, and this ledger's owner has it: nothing of it counts as
@@ -356,7 +356,7 @@ class Dumps:
 
         return self._database.read(look)
 
-    def of_volume(self, tag: str) -> DumpRecord | None:
+    def of_volume(self, tag: VolumeTag) -> DumpRecord | None:
         """Return the dump on a volume, None for one that has none; raises UserError for an unknown volume."""
         return self._database.read(dump_on, tag)
 
@@ -388,7 +388,7 @@ def _claim_volumes(connection: Connection, batch: Sequence[Volume], dump: int) -
         connection.execute(insert(COPIES), rows)
 
 
-def _find_lacking(connection: Connection, tag: str) -> DumpRecord:
+def _find_lacking(connection: Connection, tag: VolumeTag) -> DumpRecord:
     """Return the dump whose copy on ``tag`` is not good; raises UserError if there is nothing to make again."""
     volume = volumes.one(connection, tag)
     dump = dump_on(connection, tag)
@@ -400,7 +400,7 @@ def _find_lacking(connection: Connection, tag: str) -> DumpRecord:
     return dump
 
 
-def _take_out(connection: Connection, dump: int, old: str, new: str) -> None:
+def _take_out(connection: Connection, dump: int, old: VolumeTag, new: VolumeTag) -> None:
     """Take ``old`` out of the dump; it stays out of use, and says by what it was replaced."""
     the_id, reason = connection.execute(select(VOLUMES.c.id, VOLUMES.c.reason).where(VOLUMES.c.tag == old)).one()
     connection.execute(delete(COPIES).where(COPIES.c.dump_id == dump, COPIES.c.volume_id == the_id))

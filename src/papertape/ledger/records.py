@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from papertape.ids import VolumeTag
 from papertape.plan import Volume
 
 
@@ -34,7 +35,7 @@ class Owner:
 class CopyRecord:
     """One copy of a dump and the evidence for it; what is not known yet is None."""
 
-    volume: str
+    volume: VolumeTag
     uuid: str
     copy: int
     touched: bool
@@ -99,7 +100,7 @@ class VolumeStatus:
     ``location`` is where it lies outside the library, as far as anybody said.
     """
 
-    tag: str
+    tag: VolumeTag
     uuid: str | None
     copy: int
     capacity: int
@@ -138,7 +139,7 @@ class Rejected(NamedTuple):
 class FoundCopy(NamedTuple):
     """A volume that holds a data set; ``verified`` says whether the last reading of that volume found it whole."""
 
-    volume: str
+    volume: VolumeTag
     verified: bool
 
 
@@ -187,7 +188,7 @@ class Kept(NamedTuple):
 class KeptCopy(NamedTuple):
     """A volume with a copy of a dump; ``error`` says why it is not whole, ``location`` where it is if not here."""
 
-    volume: str
+    volume: VolumeTag
     uuid: str
     state: str
     location: str
@@ -279,7 +280,7 @@ class Listed(NamedTuple):
 
     source: str
     version: str
-    labels: tuple[str, ...]
+    labels: tuple[VolumeTag, ...]
     archive: int
     item: int
     md5: str | None

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from papertape.clock import Clock
 from papertape.errors import ClaimLost, NoBlankVolume, UserError
+from papertape.ids import VolumeTag
 from papertape.ledger.claims import unknown_volume
 from papertape.ledger.database import Database
 from papertape.ledger.records import VolumeStatus
@@ -25,7 +26,7 @@ class Volumes:
         self._database = database
         self._clock = clock
 
-    def add(self, added: Iterable[tuple[str, int, int]]) -> None:
+    def add(self, added: Iterable[tuple[VolumeTag, int, int]]) -> None:
         """Register blank volumes ``(tag, copy from 1, capacity in bytes)``; raises UserError for a known tag.
 
         One that is set aside and holds no finished dump may come back: before writing, the tape itself is asked.
@@ -49,7 +50,7 @@ class Volumes:
 
         self._database.write(enter)
 
-    def retire(self, tag: str, reason: str) -> None:
+    def retire(self, tag: VolumeTag, reason: str) -> None:
         """Take a volume out of service for good; raises UserError if it is unknown or a dump has it."""
 
         def retire(connection: Connection) -> None:
@@ -63,7 +64,7 @@ class Volumes:
 
         self._database.write(retire)
 
-    def one(self, tag: str) -> VolumeStatus:
+    def one(self, tag: VolumeTag) -> VolumeStatus:
         """Return one volume; raises UserError if it is unknown."""
         return self._database.read(one, tag)
 
@@ -84,13 +85,13 @@ class Volumes:
         """Return the lowest blank tag of one copy that is among the ``loadable`` ones; raises as ``free`` does."""
         return self._database.read(free_one, copy, loadable)
 
-    def set_aside(self, tag: str, reason: str) -> None:
+    def set_aside(self, tag: VolumeTag, reason: str) -> None:
         """Say that a volume is not to be used, and why; one that a dump has, or that is retired, stays as it is."""
         idle = (VOLUMES.c.tag == tag) & VOLUMES.c.state.in_((VolumeState.BLANK, VolumeState.ASIDE))
         change = update(VOLUMES).where(idle).values(state=VolumeState.ASIDE, reason=reason)
         self._database.write(lambda connection: connection.execute(change).rowcount)
 
-    def place(self, tag: str, location: str) -> None:
+    def place(self, tag: VolumeTag, location: str) -> None:
         """Note where a volume lies outside the library; raises UserError if it is unknown."""
 
         def place(connection: Connection) -> None:
@@ -100,7 +101,7 @@ class Volumes:
         self._database.write(place)
 
 
-def _bring_back(connection: Connection, tag: str, copy: int, capacity: int) -> bool:
+def _bring_back(connection: Connection, tag: VolumeTag, copy: int, capacity: int) -> bool:
     """Make a volume blank again that is set aside and holds no finished dump; return whether it is one."""
     finished = (DumpState.WRITTEN, DumpState.VERIFYING, DumpState.INCOMPLETE, DumpState.ARCHIVED)
     dumped = select(COPIES.c.volume_id).join(DUMPS, COPIES.c.dump_id == DUMPS.c.id).where(DUMPS.c.state.in_(finished))
@@ -113,7 +114,7 @@ def _bring_back(connection: Connection, tag: str, copy: int, capacity: int) -> b
     return done.rowcount == 1
 
 
-def show(connection: Connection, tag: str | None = None) -> Iterator[VolumeStatus]:
+def show(connection: Connection, tag: VolumeTag | None = None) -> Iterator[VolumeStatus]:
     """Yield all volumes ordered by tag, or the one with ``tag``."""
     joined = VOLUMES.outerjoin(DUMPS, VOLUMES.c.dump_id == DUMPS.c.id)
     query = select(VOLUMES, DUMPS.c.uuid.label("dump")).select_from(joined).order_by(VOLUMES.c.tag)
@@ -131,7 +132,7 @@ def show(connection: Connection, tag: str | None = None) -> Iterator[VolumeStatu
         )
 
 
-def one(connection: Connection, tag: str) -> VolumeStatus:
+def one(connection: Connection, tag: VolumeTag) -> VolumeStatus:
     """Return the volume with ``tag``; raises UserError if there is none."""
     found = next(show(connection, tag), None)
     if found is None:
@@ -170,7 +171,7 @@ def set_aside(connection: Connection, volume: int, reason: str) -> None:
     connection.execute(update(VOLUMES).where(VOLUMES.c.id == volume).values(state=VolumeState.ASIDE, reason=reason))
 
 
-def release(connection: Connection, dump: int, reason: str, aside: Mapping[str, str], touched: set[str]) -> None:
+def release(connection: Connection, dump: int, reason: str, aside: Mapping[VolumeTag, str], touched: set[str]) -> None:
     """Set aside what ``dump`` wrote to, or what ``aside`` names with a reason of its own; the rest is blank again."""
     for volume in of_dump(connection, dump):
         if volume.tag in aside or volume.tag in touched:

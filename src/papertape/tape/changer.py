@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from papertape.errors import VolumeError, VolumeMissing
+from papertape.ids import VolumeTag
 from papertape.words import enumerate_names
 
 TAG_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
@@ -45,7 +46,7 @@ class ElementStatus:
 
     element: Element
     full: bool
-    volume_tag: str | None = None
+    volume_tag: VolumeTag | None = None
     home: Element | None = None
 
 
@@ -63,12 +64,12 @@ class Inventory:
         """Return what the changer says of ``element``; None if the library has no such element."""
         return next((status for status in self.elements if status.element == element), None)
 
-    def find(self, volume_tag: str) -> tuple[ElementStatus, ...]:
+    def find(self, volume_tag: VolumeTag) -> tuple[ElementStatus, ...]:
         """Return every element that holds a cartridge with this volume tag: none, one, or, with a wrong label, more."""
         return tuple(status for status in self.elements if status.volume_tag == volume_tag)
 
 
-def find_volume(inventory: Inventory, volume_tag: str) -> ElementStatus:
+def find_volume(inventory: Inventory, volume_tag: VolumeTag) -> ElementStatus:
     """Return the one element in which the volume lies, of whatever kind.
 
     Raises VolumeMissing if it lies in none, or in more than one, and VolumeError for a cleaning cartridge.

@@ -19,6 +19,7 @@ from papertape.errors import (
     VolumeMissing,
 )
 from papertape.events import Tell
+from papertape.ids import VolumeTag
 from papertape.tape.changer import CLEANING_PREFIX, Changer, Element, ElementKind, ElementStatus, Inventory, find_volume
 from papertape.tape.cleanup import afterwards, at_once, one_by_one, raise_first
 from papertape.tape.drive import Drive
@@ -33,7 +34,7 @@ class DriveSource(Protocol):
     def number(self) -> int:
         """The drive's element number."""
 
-    def open(self, volume_tag: str | None = None) -> Drive:
+    def open(self, volume_tag: VolumeTag | None = None) -> Drive:
         """Open the drive, empty or not; ``volume_tag``, of the volume in it, is for its sentences.
 
         Raises DriveBusy, and DriveError if it is missing or does not answer.
@@ -58,7 +59,7 @@ class Library:
         """Return what lies where, as the changer reports it now. Raises ChangerError."""
         return self._robot.inventory()
 
-    def loadable(self) -> frozenset[str]:
+    def loadable(self) -> frozenset[VolumeTag]:
         """Return the volume tags that a drive can get: of data cartridges, in slots and drives, none of them twice."""
         kinds = (ElementKind.STORAGE, ElementKind.DRIVE)
         elements = self.inventory().elements
@@ -68,7 +69,7 @@ class Library:
             tag for tag in tags if tags[tag] == 1 and tag in within and not tag.startswith(CLEANING_PREFIX)
         )
 
-    def move(self, volume_tag: str, number: int) -> Element:
+    def move(self, volume_tag: VolumeTag, number: int) -> Element:
         """Move the volume to the slot or mail slot ``number`` and return that; raises VolumeMissing, ChangerError."""
         places = [
             status.element for status in self.inventory().elements if status.element.kind is not ElementKind.DRIVE
@@ -80,7 +81,7 @@ class Library:
         self._robot.transfer(volume_tag, destination)
         return destination
 
-    def bring_in(self) -> Iterator[tuple[str, Element]]:
+    def bring_in(self) -> Iterator[tuple[VolumeTag, Element]]:
         """Move what lies in the mail slots to free slots; yield each volume and where it went. Raises ChangerError."""
         for status in tuple(self.inventory().of(ElementKind.IMPORT_EXPORT)):
             if status.full:
@@ -89,18 +90,18 @@ class Library:
                 self._robot.transfer(tag, slot)
                 yield tag, slot
 
-    def send_out(self, volume_tag: str) -> Element:
+    def send_out(self, volume_tag: VolumeTag) -> Element:
         """Move the volume to a free mail slot and return that. Raises VolumeMissing, ChangerError."""
         door = self._free(ElementKind.IMPORT_EXPORT, volume_tag)
         self._robot.transfer(volume_tag, door)
         return door
 
-    def _readable(self, status: ElementStatus) -> str:
+    def _readable(self, status: ElementStatus) -> VolumeTag:
         if status.volume_tag is None:
             raise LabelUnreadable(str(status.element))
         return status.volume_tag
 
-    def _free(self, kind: ElementKind, volume_tag: str) -> Element:
+    def _free(self, kind: ElementKind, volume_tag: VolumeTag) -> Element:
         free = next((status.element for status in self.inventory().of(kind) if not status.full), None)
         if free is None:
             raise LibraryFull(kind.value, volume_tag)
@@ -119,7 +120,7 @@ class Library:
             with afterwards(session.end):
                 yield session
 
-    def bring_home(self, volume_tags: Collection[str]) -> tuple[str, ...]:
+    def bring_home(self, volume_tags: Collection[VolumeTag]) -> tuple[str, ...]:
         """Unload and bring home those of the volumes that lie in drives which nobody has reserved; return which.
 
         Raises DriveError, ChangerError, HostError.
@@ -146,7 +147,7 @@ class Session:
 
     @contextmanager
     def mounted(
-        self, volume_tags: Sequence[str], drives: Sequence[int] | None = None, *, keep: bool = False
+        self, volume_tags: Sequence[VolumeTag], drives: Sequence[int] | None = None, *, keep: bool = False
     ) -> Iterator[tuple[Drive, ...]]:
         """Have each volume in its drive (by default in the order of the session's), ready and at BOT; yield the drives.
 
@@ -166,7 +167,7 @@ class Session:
             raise_first(at_once([drive.load for drive in opened.values()]))
             yield tuple(opened[number] for number in wanted)
 
-    def load(self, volume_tag: str, drive: int) -> None:
+    def load(self, volume_tag: VolumeTag, drive: int) -> None:
         """Put the volume into ``drive``, rewound, and leave it there after the session too. Raises like ``mounted``."""
         with self.mounted([volume_tag], [drive], keep=True):
             self._left_loaded.add(drive)
@@ -181,7 +182,7 @@ class Session:
         """Bring home whatever is in the drives, but what ``load`` was told to leave there; return what failed."""
         return self._empty([number for number in self.drives if number not in self._left_loaded])
 
-    def _assign(self, volume_tags: Sequence[str], drives: Sequence[int] | None) -> dict[int, str]:
+    def _assign(self, volume_tags: Sequence[VolumeTag], drives: Sequence[int] | None) -> dict[int, VolumeTag]:
         numbers = self.drives if drives is None else tuple(drives)
         for tag in volume_tags:
             if volume_tags.count(tag) > 1:
@@ -198,7 +199,7 @@ class Session:
         if number not in self._sources:
             raise DriveError(number, "this session has not reserved it")
 
-    def _arrange(self, wanted: Mapping[int, str]) -> None:
+    def _arrange(self, wanted: Mapping[int, VolumeTag]) -> None:
         """Bring every wanted volume into its drive, but for those that are there already.
 
         Looks at everything first: if anything is wrong, nothing is moved.
@@ -213,7 +214,7 @@ class Session:
         for number in sorted(set(wanted) - in_place):
             self._robot.fetch(wanted[number], number)
 
-    def _loadable(self, volume_tag: str, inventory: Inventory) -> ElementStatus:
+    def _loadable(self, volume_tag: VolumeTag, inventory: Inventory) -> ElementStatus:
         """Return where the volume is. Raises VolumeError if it must not, or cannot, be loaded."""
         place = find_volume(inventory, volume_tag)
         if place.element.kind is ElementKind.IMPORT_EXPORT:
@@ -227,7 +228,9 @@ class Session:
             return f"which is in use by {owner(self._locks, number)}; wait until it is free"
         return f"where it was left; unload it first ('papertape library unload {number}')"
 
-    def _dismount(self, wanted: Mapping[int, str], opened: Mapping[int, Drive], *, keep: bool) -> list[BaseException]:
+    def _dismount(
+        self, wanted: Mapping[int, VolumeTag], opened: Mapping[int, Drive], *, keep: bool
+    ) -> list[BaseException]:
         """Do what ``mounted`` promises for afterwards; return what failed."""
         if keep:
             return at_once([partial(_rewind_and_close, drive) for drive in opened.values()])

@@ -17,6 +17,7 @@ from papertape.errors import (
     VolumeMissing,
 )
 from papertape.events import RobotMoves, Tell
+from papertape.ids import VolumeTag
 from papertape.tape.changer import (
     PUT_BACK,
     Changer,
@@ -44,14 +45,14 @@ class Robot:
         self._changer = changer
         self._lock = lock
         self._tell = tell
-        self._came_from: dict[str, Element] = {}
-        self._fetched: dict[int, str] = {}
+        self._came_from: dict[VolumeTag, Element] = {}
+        self._fetched: dict[int, VolumeTag] = {}
 
     def inventory(self) -> Inventory:
         """See ``Changer.inventory``."""
         return self._changer.inventory()
 
-    def fetch(self, volume_tag: str, drive: int) -> None:
+    def fetch(self, volume_tag: VolumeTag, drive: int) -> None:
         """Move the volume from its slot into the empty ``drive``. Raises VolumeMissing, ChangerError."""
         with self._alone():
             place = find_volume(self.inventory(), volume_tag).element
@@ -68,7 +69,7 @@ class Robot:
                 self._move(status.volume_tag, status.element, self._home(status, inventory))
             self._fetched.pop(drive, None)
 
-    def transfer(self, volume_tag: str, destination: Element) -> None:
+    def transfer(self, volume_tag: VolumeTag, destination: Element) -> None:
         """Move the volume from its slot or mail slot to another. Raises VolumeMissing, ChangerError."""
         with self._alone():
             found = self.inventory().find(volume_tag)
@@ -80,7 +81,7 @@ class Robot:
                 raise VolumeMissing(volume_tag, f"is in {found[0].element}; {remedy}")
             self._move(volume_tag, found[0].element, destination)
 
-    def where(self, volume_tag: str | None) -> str:
+    def where(self, volume_tag: VolumeTag | None) -> str:
         """Say where the volume lies, as a clause."""
         try:
             found = self.inventory().find(volume_tag) if volume_tag else ()
@@ -113,7 +114,7 @@ class Robot:
             reason = f"{error.reason}; volume {self._fetched[drive]} was put into {drive_element(drive)}: look there"
             raise InventoryUnknown(reason) from error
 
-    def _move(self, volume_tag: str | None, source: Element, destination: Element) -> None:
+    def _move(self, volume_tag: VolumeTag | None, source: Element, destination: Element) -> None:
         self._tell(RobotMoves(volume=volume_tag or NO_LABEL, source=str(source), destination=str(destination)))
         try:
             self._changer.move(source, destination)
@@ -127,7 +128,7 @@ class Robot:
             reason = f"the changer reports success, but {self.where(volume_tag)}: look into the library"
             raise MoveFailed(str(source), str(destination), reason)
 
-    def _is_taken_out(self, volume_tag: str, source: Element) -> bool:
+    def _is_taken_out(self, volume_tag: VolumeTag, source: Element) -> bool:
         """Tell whether someone took the volume out: it is nowhere any more, and ``source`` was no drive."""
         with suppress(PapertapeError):
             return source.kind is not ElementKind.DRIVE and not self.inventory().find(volume_tag)
@@ -136,7 +137,7 @@ class Robot:
     def _home(self, status: ElementStatus, inventory: Inventory) -> Element:
         """Return the slot that the cartridge came from if it is free, else a free one, at best nobody else's home."""
         free = [place.element for place in inventory.of(ElementKind.STORAGE) if not place.full]
-        home = status.home or self._came_from.get(status.volume_tag or "")
+        home = status.home or (self._came_from.get(status.volume_tag) if status.volume_tag else None)
         if home in free:
             return home
         if not free:

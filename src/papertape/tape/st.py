@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from papertape.errors import BlockRefused, DriveError, VolumeFull, WriteProtected
+from papertape.ids import VolumeTag
 from papertape.tape.drive import DriveStatus, Mark
 
 TOO_LONG = {errno.EINVAL, errno.EOVERFLOW, errno.ENOMEM}
@@ -91,7 +92,7 @@ class StDrive:
     put into it, where it is known. Errors name the drive, and the volume.
     """
 
-    def __init__(self, number: int, serial: str, device: TapeDevice, volume_tag: str | None = None) -> None:
+    def __init__(self, number: int, serial: str, device: TapeDevice, volume_tag: VolumeTag | None = None) -> None:
         self.number = number
         self.serial = serial
         self._device = device

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from papertape.errors import ChangerError, DriveError, FormatError, HostError, PapertapeError
+from papertape.ids import VolumeTag
 from papertape.tape.drive import Drive, Mark
 from papertape.tape.library import Session
 from papertape.transfer.stop import Stop
@@ -54,13 +55,13 @@ class Inspected(NamedTuple):
     known, and the cartridge could not be put back.
     """
 
-    volume: str
+    volume: VolumeTag
     bytes: int
     recorded: Recorded | None
     error: PapertapeError | None
 
 
-def inspect_volumes(session: Session, tags: Sequence[str], spool: Path, stop: Stop) -> Iterator[Inspected]:
+def inspect_volumes(session: Session, tags: Sequence[VolumeTag], spool: Path, stop: Stop) -> Iterator[Inspected]:
     """Inspect the volumes, one thread for each drive of the session, and yield each result as it comes.
 
     The files of a result lie in a folder of ``spool`` until the next result is requested. No other volume is begun when
@@ -98,7 +99,7 @@ def inspect_volumes(session: Session, tags: Sequence[str], spool: Path, stop: St
                 shutil.rmtree(own, ignore_errors=True)
 
 
-def _inspect(session: Session, tag: str, *, drive: int, folder: Path, stop: Stop) -> Inspected:
+def _inspect(session: Session, tag: VolumeTag, *, drive: int, folder: Path, stop: Stop) -> Inspected:
     """Run in a drive's thread; an error is a part of the result, apart from Interrupted."""
     inspection: Inspection | None = None
     recorded: Recorded | None = None
@@ -120,7 +121,7 @@ class Inspection:
     plan in tape file 1 is the next best.
     """
 
-    def __init__(self, tag: str, drive: Drive, folder: Path, stop: Stop) -> None:
+    def __init__(self, tag: VolumeTag, drive: Drive, folder: Path, stop: Stop) -> None:
         self.bytes = 0
         self._tag = tag
         self._drive = drive

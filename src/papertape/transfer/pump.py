@@ -16,6 +16,7 @@ from typing import Self
 from papertape.errors import BlockRefused, CopyFailed, DriveError, PapertapeError
 from papertape.events import Finished, Moved, Tell
 from papertape.evidence import Written
+from papertape.ids import VolumeTag
 from papertape.tape.drive import Drive
 from papertape.transfer.hashing import Job, Lanes
 from papertape.transfer.ring import Block, Filemark, Ring
@@ -26,7 +27,7 @@ from papertape.transfer.stop import Stop
 class Target:
     """A volume to write: its tag, the drive it is in, and the bytes of its tape file 0, which no other volume has."""
 
-    volume: str
+    volume: VolumeTag
     drive: Drive
     label: bytes
 

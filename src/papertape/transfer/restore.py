@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 from papertape.errors import DriveError, FormatError, Interrupted, Obstacle
 from papertape.events import Tell
 from papertape.evidence import DigestMismatch, Finding, HeaderDamaged, ReadFailed, WrongVolume
+from papertape.ids import VolumeTag
 from papertape.tape.drive import Drive
 from papertape.transfer.blockahead import BlockAhead, Span, Unreadable
 from papertape.transfer.destination import NewFile, Restoration, Wanted
@@ -117,7 +118,7 @@ class Extraction:
         return bool(self.findings) and not self.bytes and all(isinstance(item, ReadFailed) for item in self.findings)
 
 
-def check_label(drive: Drive, volume: str, uuid: str) -> Finding | None:
+def check_label(drive: Drive, volume: VolumeTag, uuid: str) -> Finding | None:
     """Return what is wrong with the label of the rewound volume in ``drive``, None if it is the right one (R9).
 
     WrongVolume if it is the label of another volume, HeaderDamaged if the first block is no label, ReadFailed if the
@@ -142,7 +143,7 @@ class Layout(NamedTuple):
     The last of ``begins`` is the end of data.
     """
 
-    volume: str
+    volume: VolumeTag
     block_size: int
     begins: tuple[int, ...]
 
@@ -158,7 +159,7 @@ class Layout(NamedTuple):
         return min(max(first + offset // self.block_size, first), last)
 
 
-def lay_out(volume: str, block_size: int, label: TapeFile, tape_files: Sequence[TapeFile]) -> Layout:
+def lay_out(volume: VolumeTag, block_size: int, label: TapeFile, tape_files: Sequence[TapeFile]) -> Layout:
     """Return where the tape files of a volume begin (R10)."""
     begins = [0]
     for item in (label, *tape_files):

@@ -29,6 +29,7 @@ from papertape.evidence import (
     Verification,
     WrongVolume,
 )
+from papertape.ids import VolumeTag
 from papertape.tape.drive import Drive, Mark
 from papertape.transfer.stop import Stop
 from papertape.volume.label import VOLUME, parse_label
@@ -42,7 +43,7 @@ MOST_FINDINGS = 1000
 
 
 def verify_volumes(
-    expected: Expected, volumes: Sequence[str], drives: Sequence[Drive], tell: Tell, stop: Stop
+    expected: Expected, volumes: Sequence[VolumeTag], drives: Sequence[Drive], tell: Tell, stop: Stop
 ) -> tuple[Verification, ...]:
     """Read the ``volumes`` (tags) in ``drives`` back, all at once; return the result of each, in this order.
 
@@ -93,7 +94,7 @@ class VolumeReading(ABC):
     ``run`` is called in a thread of its own, and calls everything else.
     """
 
-    def __init__(self, tag: str, total: int, drive: Drive, tell: Tell, stop: Stop) -> None:
+    def __init__(self, tag: VolumeTag, total: int, drive: Drive, tell: Tell, stop: Stop) -> None:
         self.tag = tag
         self.total = total
         self._drive = drive

@@ -11,6 +11,7 @@ import msgspec
 import msgspec.structs
 
 from papertape import __version__
+from papertape.ids import VolumeTag
 from papertape.volume.layout import FORMAT_VERSION, LABEL
 from papertape.volume.members import DataSetRecord, Expected, Member, TapeFile, VolumeRecord, own_member
 from papertape.volume.names import quote, unquote
@@ -164,7 +165,7 @@ def describe_volume(volume: VolumeRecord) -> VolumeDocument:
 def read_volume(document: VolumeDocument) -> VolumeRecord:
     """Return the volume that ``document`` describes; raises ValueError for a member whose name is no text form."""
     return VolumeRecord(
-        tag=document.volume_tag,
+        tag=VolumeTag(document.volume_tag),
         uuid=document.volume_uuid,
         copy=document.copy,
         drive_serial=document.drive_serial,

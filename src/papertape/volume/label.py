@@ -10,6 +10,7 @@ import msgspec
 
 from papertape import __version__
 from papertape.errors import FormatError
+from papertape.ids import VolumeTag
 from papertape.volume.document import check_names, decode_document
 from papertape.volume.header import HeaderError
 from papertape.volume.layout import FORMAT_VERSION, LABEL
@@ -23,7 +24,7 @@ README, VOLUME = b"README.txt", b"volume.json"
 class Identity(NamedTuple):
     """A volume as the labels of its twins name it; ``copy`` counts from 1."""
 
-    tag: str
+    tag: VolumeTag
     uuid: str
     copy: int
 
@@ -31,7 +32,7 @@ class Identity(NamedTuple):
 class Twin(msgspec.Struct, frozen=True):
     """Another copy of the same dump."""
 
-    volume_tag: str
+    volume_tag: VolumeTag
     volume_uuid: str
 
 
@@ -41,7 +42,7 @@ class Label(msgspec.Struct, frozen=True):
     format: str
     format_version: int
     volume_uuid: str
-    volume_tag: str
+    volume_tag: VolumeTag
     copy: int
     twins: tuple[Twin, ...]
     block_size: int
@@ -70,7 +71,7 @@ def compose_label(volume: Identity, twins: Sequence[Identity], block_size: int, 
     return compose(LABEL, members, created, block_size)
 
 
-def read_label(content: bytes, volume_tag: str) -> Label:
+def read_label(content: bytes, volume_tag: VolumeTag) -> Label:
     """Return the label in ``content``, the bytes of tape file 0.
 
     Raises FormatError, which names ``volume_tag``, if there is none, or if a newer papertape wrote it (R9).
@@ -91,7 +92,7 @@ def read_label(content: bytes, volume_tag: str) -> Label:
     return parse_label(bytes(document), volume_tag)
 
 
-def parse_label(document: bytes, volume_tag: str) -> Label:
+def parse_label(document: bytes, volume_tag: VolumeTag) -> Label:
     """Return the label that ``document``, a ``volume.json``, holds; raises FormatError, which names ``volume_tag``."""
     try:
         label = decode_document(document, _DECODER, volume_tag)

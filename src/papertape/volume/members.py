@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from papertape.ids import VolumeTag
 from papertape.volume.header import FILE
 
 
@@ -82,7 +83,7 @@ class DataSetRecord:
 class VolumeRecord:
     """One volume of a dump, and its label: ``label_members`` have ``dataset`` -1 and ``tape_file`` 0."""
 
-    tag: str
+    tag: VolumeTag
     uuid: str
     copy: int
     drive_serial: str

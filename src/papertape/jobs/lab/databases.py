@@ -17,6 +17,7 @@ from papertape.bridges import Claim, FileTable, LabelTable, Left, Placed, read_o
 from papertape.bridges.bridge import Bridge
 from papertape.errors import PapertapeError, VolumeError
 from papertape.events import Note, Tell
+from papertape.ids import VolumeTag
 from papertape.jobs.context import TAKEN, Lab, Lost, NoLab
 from papertape.ledger import DumpRecord, LabRow, Ledger, Marked, Patience, Standing
 from papertape.states import LabKind, LabState, VolumeState
@@ -74,7 +75,7 @@ class LabDatabases:
         lost = self._claim_labels(dump, [copy.volume for copy in self.ledger.dumps.one(dump).copies], claim)
         rows = self.ledger.lab.of_dump(dump, LabKind.FILE)
         if lost or not rows:
-            return Lost((), lost)
+            return Lost((), tuple(VolumeTag(tag) for tag in lost))
         with self.bridge.open_files() as files:
             self._release_earlier(rows, claim, files.release)
             self.ledger.lab.mark(rows, dump, claim.job)

@@ -13,6 +13,7 @@ from papertape.bridges import LabFile
 from papertape.bridges.bridge import Bridge
 from papertape.bridges.claims import chunks
 from papertape.errors import SourceError, UserError
+from papertape.ids import VolumeTag
 from papertape.ledger import Ledger, Registration
 from papertape.plan import DataSet
 from papertape.states import LabKind
@@ -70,7 +71,7 @@ def pull_labels(ledger: Ledger, bridge: Bridge) -> PulledLabels:
     if bridge.labels is None:
         return PulledLabels((), ())
     known = {volume.tag for volume in ledger.volumes.all()}
-    added: dict[str, tuple[str, int, int]] = {}
+    added: dict[str, tuple[VolumeTag, int, int]] = {}
     troubles = []
     with bridge.open_labels() as labels:
         for copy, prefix in enumerate(bridge.prefixes, 1):
@@ -81,7 +82,7 @@ def pull_labels(ledger: Ledger, bridge: Bridge) -> PulledLabels:
                     what = "has no capacity" if capacity is None else "is not made of capital letters and digits"
                     troubles.append(Pulled(label, None, 0, f"its row {what}; mend it, or use `papertape volumes add`"))
                     continue
-                added[label] = (label, copy, capacity)
+                added[label] = (VolumeTag(label), copy, capacity)
     if added:
         ledger.volumes.add(added.values())
     return PulledLabels(tuple(added), tuple(troubles))

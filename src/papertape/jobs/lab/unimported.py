@@ -5,10 +5,11 @@ They are imported first, as by ``papertape volumes import``: from then on the le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from papertape.errors import CopiesMissing, PapertapeError, RestoreFailed
+from papertape.ids import VolumeTag
 from papertape.jobs.context import Context
 from papertape.jobs.imports import Result, import_volumes
 from papertape.jobs.restoreplan import Wish
@@ -19,13 +20,13 @@ from papertape.words import count, enumerate_names
 class Unread(NamedTuple):
     """So many data sets that are wished for lie on these volumes, each on all of them, by the lab's word alone."""
 
-    labels: tuple[str, ...]
+    labels: tuple[VolumeTag, ...]
     sets: int
 
 
 def find_unread(ledger: Ledger, wish: Wish) -> list[Unread]:
     """Return what ``wish`` names and no tape has told of."""
-    counts: dict[tuple[str, ...], int] = {}
+    counts: dict[tuple[VolumeTag, ...], int] = {}
     for item in _find(ledger, wish):
         counts[item.labels] = counts.get(item.labels, 0) + 1
     return [Unread(labels, sets) for labels, sets in sorted(counts.items())]
@@ -42,7 +43,7 @@ def _find(ledger: Ledger, wish: Wish) -> Iterator[Listed]:
                 yield item
 
 
-def choose_unread(context: Context, unread: Sequence[Unread]) -> list[str]:
+def choose_unread(context: Context, unread: Sequence[Unread]) -> list[VolumeTag]:
     """Return which of the volumes can be read now."""
     needed = {label for group in unread for label in group.labels} - context.ledger.imports.seen()
     return sorted(needed & context.library.loadable())
@@ -54,7 +55,7 @@ def wants_unknown(ledger: Ledger, wish: Wish) -> bool:
 
 
 def import_unread(
-    context: Context, wish: Wish, capacity: int, copy_of: Callable[[str], int | None]
+    context: Context, wish: Wish, capacity: int, copy_of: Callable[[VolumeTag], int | None]
 ) -> tuple[list[Result], PapertapeError | None]:
     """Import the volumes that ``wish`` needs; return what came of it, and what is wrong if they do not have it all.
 
@@ -66,7 +67,7 @@ def import_unread(
     return results, _judge_rest(context.ledger, wish, errors)
 
 
-def _judge_rest(ledger: Ledger, wish: Wish, errors: dict[str, PapertapeError]) -> PapertapeError | None:
+def _judge_rest(ledger: Ledger, wish: Wish, errors: Mapping[VolumeTag, PapertapeError]) -> PapertapeError | None:
     left = find_unread(ledger, wish)
     if not left:
         return None

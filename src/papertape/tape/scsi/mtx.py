@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from papertape.errors import InventoryUnknown, MoveFailed, PapertapeError, SourceEmpty, UserError
+from papertape.ids import VolumeTag
 from papertape.tape.changer import Element, ElementKind, ElementStatus, Inventory
 from papertape.tape.scsi.sense import explain, means_no_changer
 
@@ -99,7 +100,7 @@ def _status(match: re.Match[str], kind: ElementKind, homes: Mapping[str, Element
     if not match["full"]:
         return ElementStatus(element, full=False)
     tag = (match["tag"] or "").strip(" ").encode("unicode_escape").decode("ascii")
-    return ElementStatus(element, True, tag or None, homes.get(match["home"]) if homes else None)
+    return ElementStatus(element, True, VolumeTag(tag) if tag else None, homes.get(match["home"]) if homes else None)
 
 
 def _show(line: str, room: int = 80) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from papertape.errors import DriveBusy, DriveError
 from papertape.events import Note, Tell, Waiting
+from papertape.ids import VolumeTag
 from papertape.tape.drive import MAX_BLOCK
 from papertape.tape.st import TOO_LONG, DeviceStatus, StDrive, TapeOp
 
@@ -82,7 +83,7 @@ class ScsiDrive:
         self._tell = tell
         self._patience = patience or Patience()
 
-    def open(self, volume_tag: str | None = None) -> StDrive:
+    def open(self, volume_tag: VolumeTag | None = None) -> StDrive:
         """Open the drive, empty or not, waiting for it if another program has it; see ``DriveSource.open``."""
         self.check()
         device = StDevice(self.number, self.path, self._tell, self._patience)

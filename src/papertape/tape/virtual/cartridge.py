@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from papertape.errors import UserError, VolumeError
+from papertape.ids import VolumeTag
 from papertape.tape.changer import CLEANING_PREFIX, TAG_PATTERN
 from papertape.tape.drive import MAX_BLOCK
 from papertape.tape.virtual.hostfile import drive_error, read_json, write_json, write_json_with_spare
@@ -121,12 +122,13 @@ def blank_cartridge(folder: Path, capacity: int, generation: str, early_warning:
     write_json(folder / RECORD, record)
 
 
-def read_label(folder: Path) -> str | None:
+def read_label(folder: Path) -> VolumeTag | None:
     """Return the barcode on the cartridge in ``folder``; None where it cannot be read."""
     try:
-        return read_json(folder / RECORD, _LABEL).barcode
+        barcode = read_json(folder / RECORD, _LABEL).barcode
     except (OSError, UserError):
         return None
+    return VolumeTag(barcode) if barcode else None
 
 
 class Cartridge:

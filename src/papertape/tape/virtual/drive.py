@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 
 from papertape.errors import DriveBusy, DriveError, VolumeError
+from papertape.ids import VolumeTag
 from papertape.tape.locks import try_lock
 from papertape.tape.st import DeviceStatus, StDrive, TapeOp
 from papertape.tape.virtual.cartridge import Cartridge
@@ -25,7 +26,7 @@ class VirtualDrive:
         self.timing = timing
         self._shelf = shelf
 
-    def open(self, volume_tag: str | None = None) -> StDrive:
+    def open(self, volume_tag: VolumeTag | None = None) -> StDrive:
         """Open the drive, empty or not; see ``DriveSource.open``."""
         folder = self._shelf.drive(self.number)
         try:

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Literal, NamedTuple
 
 from papertape.errors import DriveError, InventoryUnknown, MoveFailed
+from papertape.ids import VolumeTag
 from papertape.tape.changer import Changer, Element, Inventory
 from papertape.tape.drive import Drive, DriveStatus, Mark
 from papertape.tape.library import DriveSource
@@ -128,7 +129,7 @@ class FaultyDriveSource:
         self._faults = faults
         self._source = source
 
-    def open(self, volume_tag: str | None = None) -> FaultyDrive:
+    def open(self, volume_tag: VolumeTag | None = None) -> FaultyDrive:
         """See ``DriveSource.open``."""
         self._faults.meet(Call("open", self.number), lambda reason: DriveError(self.number, reason))
         return FaultyDrive(self._faults, self._source.open(volume_tag))

@@ -25,6 +25,7 @@ from papertape.evidence import (
     ReadFailed,
     WrongVolume,
 )
+from papertape.ids import VolumeTag
 from papertape.tape.drive import Drive, Mark
 from papertape.transfer.destination import NewFile, Restoration, Wanted
 from papertape.transfer.predecessor.verify import ROOM, VISDATA
@@ -90,7 +91,7 @@ def holds_predecessor(extract: PredecessorExtract) -> bool:
 
 
 def restore_predecessor(
-    volume: str, digest: str, extracts: Sequence[PredecessorExtract], drive: Drive, *, tell: Tell, stop: Stop
+    volume: VolumeTag, digest: str, extracts: Sequence[PredecessorExtract], drive: Drive, *, tell: Tell, stop: Stop
 ) -> Extraction:
     """Restore ``extracts``, ordered by tape file, from the rewound volume in ``drive``; the result covers each of them.
 
@@ -115,7 +116,7 @@ class _Over(Exception):
 class _Way:
     """The reading of one volume; ``ended_by`` is the finding after which nothing more was read from it."""
 
-    def __init__(self, volume: str, drive: Drive, tell: Tell, stop: Stop) -> None:
+    def __init__(self, volume: VolumeTag, drive: Drive, tell: Tell, stop: Stop) -> None:
         self.extraction = Extraction()
         self.ended_by: Finding | None = None
         self._volume, self._drive = volume, drive
@@ -180,7 +181,7 @@ class _Archive:
     """One archive, and the ``extracts`` wanted from it; adds to ``findings``."""
 
     def __init__(
-        self, volume: str, tape_file: int, extracts: list[PredecessorExtract], findings: list[Finding]
+        self, volume: VolumeTag, tape_file: int, extracts: list[PredecessorExtract], findings: list[Finding]
     ) -> None:
         self._volume, self._tape_file = volume, tape_file
         self._findings = findings

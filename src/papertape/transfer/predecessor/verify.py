@@ -25,6 +25,7 @@ from papertape.evidence import (
     UnexpectedFile,
     WrongVolume,
 )
+from papertape.ids import VolumeTag
 from papertape.tape.drive import Drive, Mark
 from papertape.transfer.stop import Stop
 from papertape.transfer.verify import VolumeReading
@@ -73,7 +74,7 @@ class PredecessorReading(VolumeReading):
 
     def __init__(
         self,
-        tag: str,
+        tag: VolumeTag,
         catalog: PredecessorCatalog | None,
         drive: Drive,
         tell: Tell,
