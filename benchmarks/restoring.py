@@ -21,7 +21,7 @@ import machine
 from bench import memory_folder
 
 from papertape.events import tell_all
-from papertape.jobs.context import Context
+from papertape.jobs.context import Context, NoLab
 from papertape.jobs.dump import dump
 from papertape.jobs.register import register
 from papertape.jobs.restore import Wish, restore
@@ -137,7 +137,7 @@ def make_context(folder: Path, ledger: Ledger, model: Model, clock: SimulatedClo
     """Return what a job works with."""
     archive_size = 50 * 10**9 // model.scale
     settings = Settings(1, max(archive_size, model.set_size), BLOCK, 64 * BLOCK, folder / "spool", "in-place")
-    return Context(ledger, open_library(folder, model, clock), settings, tell_all(), Stop())
+    return Context(ledger, open_library(folder, model, clock), settings, tell_all(), Stop(), NoLab(ledger))
 
 
 def measure(folder: Path, model: Model, paths: Sequence[Path]) -> list[Row]:
