@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rig.lair import Lair
+from rig.processes import Processes
 
 HERE = Path(__file__).parent
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -115,22 +115,22 @@ def _part(folder: Path, name: str, inputs: Sequence[bytes], make: Callable[[Work
     digest = hashlib.sha256(b"".join(hashlib.sha256(value).digest() for value in inputs)).hexdigest()
     part = folder / f"{name}-{digest[:12]}"
     if not part.is_dir():
-        lair = Lair(str(folder))
+        processes = Processes(str(folder))
         try:
-            (new := lair.folder / name).mkdir()
-            make(Workshop(lair), new)
+            (new := processes.folder / name).mkdir()
+            make(Workshop(processes), new)
             new.rename(part)
         finally:
-            lair.end()
+            processes.end()
     return part
 
 
 class Workshop:
     """A folder to build in. Its apt has the machine's sources, a state of its own, and no need of root."""
 
-    def __init__(self, lair: Lair) -> None:
-        self.folder = lair.folder
-        self._environment = lair.environment({"PATH": PATH})
+    def __init__(self, processes: Processes) -> None:
+        self.folder = processes.folder
+        self._environment = processes.environment({"PATH": PATH})
 
     def run(self, *command: str | Path, cwd: Path | None = None, stdin: bytes = b"") -> bytes:
         """Run a command, in this folder if not in ``cwd``; return its output."""

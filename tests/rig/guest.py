@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 from rig import cache
 from rig.cache import RigError
-from rig.lair import Lair
 from rig.library import TapeLibrary
+from rig.processes import Processes
 
 HERE = Path(__file__).parent
 PASSED_ON = ("HOME", "LANG")
@@ -68,13 +68,13 @@ class Guest:
         parts = cache.build()
         if self.disk is not None and not self.disk.exists():
             _make_disk(self.disk, self.disk_size)
-        lair = Lair()
+        processes = Processes()
         try:
-            self._write_orders(lair.folder, command)
-            qemu = lair.spawn(self._qemu(parts, lair.folder), "qemu", {"PATH": cache.PATH})
-            return RunningGuest(command, lair, qemu)
+            self._write_orders(processes.folder, command)
+            qemu = processes.spawn(self._qemu(parts, processes.folder), "qemu", {"PATH": cache.PATH})
+            return RunningGuest(command, processes, qemu)
         except BaseException:
-            lair.end()
+            processes.end()
             raise
 
     def _write_orders(self, folder: Path, command: Sequence[str]) -> None:
@@ -126,11 +126,11 @@ class Guest:
 class RunningGuest:
     """A guest that was started; leaving the ``with`` block, or ``close``, ends it and removes its files."""
 
-    def __init__(self, command: Sequence[str], lair: Lair, qemu: subprocess.Popen[bytes]) -> None:
+    def __init__(self, command: Sequence[str], processes: Processes, qemu: subprocess.Popen[bytes]) -> None:
         self.command = command
-        self.stdout = lair.folder / "out"
-        self.stderr = lair.folder / "err"
-        self._lair = lair
+        self.stdout = processes.folder / "out"
+        self.stderr = processes.folder / "err"
+        self._processes = processes
         self._qemu = qemu
         self._killed = False
 
@@ -143,7 +143,7 @@ class RunningGuest:
     def wake(self) -> None:
         """Let whoever reads RIG_WAKE in the guest, a device, know that there is something to do."""
         with suppress(OSError):  # it is starting, or gone
-            descriptor = os.open(self._lair.folder / "wake.in", os.O_WRONLY | os.O_NONBLOCK)
+            descriptor = os.open(self._processes.folder / "wake.in", os.O_WRONLY | os.O_NONBLOCK)
             os.write(descriptor, b"\n")
             os.close(descriptor)
 
@@ -155,7 +155,7 @@ class RunningGuest:
 
     def close(self) -> None:
         """Cut the power if it is still on, and remove everything but the disk."""
-        self._lair.end()
+        self._processes.end()
 
     def poll(self) -> int | None:
         """Return the command's status, -SIGKILL after ``kill``, None while the guest runs.
@@ -165,7 +165,7 @@ class RunningGuest:
         """
         if self._qemu.poll() is None:
             return None
-        status = (self._lair.folder / "status").read_text().strip()
+        status = (self._processes.folder / "status").read_text().strip()
         if status.isdigit():
             return int(status)
         if self._killed:
@@ -229,7 +229,7 @@ class RunningGuest:
         time.sleep(0.02)
 
     def _last_words(self) -> list[str]:
-        texts = [(self._lair.folder / name).read_text(errors="replace") for name in ("qemu", "console")]
+        texts = [(self._processes.folder / name).read_text(errors="replace") for name in ("qemu", "console")]
         return [line for text in texts for line in text.splitlines()[-25:]]
 
 

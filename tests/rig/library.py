@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rig import cache
 from rig.cache import RigError
-from rig.lair import Lair
+from rig.processes import Processes
 
 TARGET = "papertape-rig"
 FIRST_PORT = 3260
@@ -54,7 +54,7 @@ class TapeLibrary:
         self.max_block = max_block
         self.port = 0
         self._folder = folder
-        self._lair: Lair | None = None
+        self._processes: Processes | None = None
         if len(self.cartridges) > slots:
             raise RigError(f"{len(self.cartridges)} cartridges do not go into {slots} slots")
 
@@ -70,10 +70,10 @@ class TapeLibrary:
         Raises:
             RigError: the rig could not be built, or tgtd does not do as it is told.
         """
-        if self._lair is not None:
+        if self._processes is not None:
             raise RigError("the library is running")
         self._tgt = cache.build().tgt
-        self._lair = Lair("/dev/shm" if self._folder is None and Path("/dev/shm").is_dir() else None)
+        self._processes = Processes("/dev/shm" if self._folder is None and Path("/dev/shm").is_dir() else None)
         try:
             self._make_images()
             with _ports_to_oneself():
@@ -86,9 +86,9 @@ class TapeLibrary:
 
     def stop(self) -> None:
         """End tgtd; nothing happens if it is not running. The images stay if they have a folder of their own."""
-        if self._lair is not None:
-            self._lair.end()
-            self._lair = None
+        if self._processes is not None:
+            self._processes.end()
+            self._processes = None
 
     @property
     def folder(self) -> Path:
@@ -123,10 +123,10 @@ class TapeLibrary:
         """Move the write-protect tab; the drive looks at it when the cartridge is loaded."""
         self.image(barcode).chmod(0o444 if on else 0o644)
 
-    def _running(self) -> Lair:
-        if self._lair is None:
+    def _running(self) -> Processes:
+        if self._processes is None:
             raise RigError("the library is not running")
-        return self._lair
+        return self._processes
 
     def _make_images(self) -> None:
         if len(os.fsencode(self.folder)) > 110 or set(",\n") & set(str(self.folder)):

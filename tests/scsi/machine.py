@@ -103,7 +103,7 @@ class Job:
 
 
 class Machine:
-    """A guest in which ``inside.py`` does what is asked; leaving the ``with`` block ends it in good order."""
+    """A guest in which ``guest_server.py`` does what is asked; leaving the ``with`` block ends it in good order."""
 
     def __init__(self, running: RunningGuest, folder: Path) -> None:
         self.folder = folder
@@ -165,7 +165,7 @@ class Machine:
 
     def rows(self, query: str) -> list[list[Any]]:
         """Ask the ledger file itself."""
-        return self.call("handiwork.ask_ledger", query)
+        return self.call("guest_actions.ask_ledger", query)
 
     def states(self, table: str) -> list[str]:
         """Return the states in a table of the ledger, sorted."""
@@ -243,7 +243,7 @@ class Lab:
         orders = self.folder / f"boot{self._boots}"
         orders.mkdir()
         guest = Guest(self.library, shares=[orders], disk=self.folder / "disk", env=self._environment, memory="2G")
-        running = guest.start([sys.executable, "-W", "error", str(HERE / "inside.py"), str(orders)])
+        running = guest.start([sys.executable, "-W", "error", str(HERE / "guest_server.py"), str(orders)])
         try:
             return Machine(running, orders)
         except BaseException:

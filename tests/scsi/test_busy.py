@@ -10,8 +10,8 @@ import pytest
 
 from rig.library import TapeLibrary
 
+from .invariants import check_all_archived, check_nothing_unproven
 from .machine import Job, Lab, Machine
-from .promises import check_all_archived, check_nothing_unproven
 
 pytestmark = pytest.mark.rig
 
@@ -37,7 +37,7 @@ class Office:
         """Let a foreign program have drive 0 open, and a tape in it; return it and how it is called."""
         self.machine.mtx("load", SPARE, 0)
         job = self.machine.program("sh", "-c", "exec sleep 1000 </dev/nst0")
-        self.machine.wait(lambda: self.machine.call("handiwork.is_open", "/dev/nst0"))
+        self.machine.wait(lambda: self.machine.call("guest_actions.is_open", "/dev/nst0"))
         return job, f"process {job.pid} (sleep)"
 
     def let_go(self, job: Job) -> None:

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.rig, pytest.mark.timeout(900)]
 KIB = 1024
 LONGEST = 256 * KIB
 PAPERTAPE = Path(sys.executable).with_name("papertape")
-INSIDE = Path(__file__).with_name("inside.py")
+GUEST_SERVER = Path(__file__).with_name("guest_server.py")
 SCRIPT = """
 mkdir -p /tmp/lab && cd /tmp/lab && chmod a+rwx .
 umask 0
@@ -59,7 +59,7 @@ config swapped /dev/changer '"/dev/nst1", "/dev/nst0"' 256KiB
 config tape /dev/sg0 "$RIGHT" 1MiB
 config large /dev/changer "$RIGHT" 1MiB
 mkdir /run/orders
-PYTHON INSIDE /run/orders & server=$!
+PYTHON GUEST_SERVER /run/orders & server=$!
 until [ -e /run/orders/ready ]; do sleep 0.1; done
 papertape --config right.toml volumes add PAPR1001 PAPR2001 >/dev/null || exit
 chmod -R a+rwX .
@@ -109,7 +109,7 @@ class Night(NamedTuple):
 def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
     cartridges = {"PAPR1001": 64, "PAPR2001": 64, "SCR001": 64}
     script = tmp_path_factory.mktemp("doctor") / "script"
-    words = {"PYTHON": sys.executable, "INSIDE": INSIDE, "PAPERTAPE": PAPERTAPE}
+    words = {"PYTHON": sys.executable, "GUEST_SERVER": GUEST_SERVER, "PAPERTAPE": PAPERTAPE}
     text = SCRIPT
     for word, path in words.items():
         text = text.replace(word, str(path))

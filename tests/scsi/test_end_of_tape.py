@@ -10,8 +10,8 @@ import pytest
 
 from rig.library import TapeLibrary
 
+from .invariants import check_all_archived, check_nothing_unproven
 from .machine import MIB, Lab, Machine
-from .promises import check_all_archived, check_nothing_unproven
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(900)]
 

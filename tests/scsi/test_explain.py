@@ -9,8 +9,8 @@ import pytest
 
 from rig.library import TapeLibrary
 
+from .invariants import digest_files
 from .machine import Lab, Machine
-from .promises import digest_files
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(600)]
 

@@ -10,8 +10,8 @@ import pytest
 
 from rig.library import TapeLibrary
 
+from .invariants import check_nothing_unproven
 from .machine import Lab, Machine, Ran
-from .promises import check_nothing_unproven
 
 pytestmark = pytest.mark.rig
 
@@ -113,7 +113,7 @@ def shelf(lab: tuple[Lab, Machine]) -> Shelf:
     for element in machine.where():
         kind, number = element.split()
         if kind == "drive":
-            machine.call("handiwork.unlock_door", f"/dev/nst{number}")
+            machine.call("guest_actions.unlock_door", f"/dev/nst{number}")
             machine.mtx("unload", SLOTS, number)
             library.take_out(SLOTS)
     for slot in range(1, SLOTS):
@@ -230,7 +230,7 @@ def test_what_someone_else_has_written_is_not_overwritten(shelf: Shelf, kind: st
 
 def test_a_torn_tape_is_neither_blank_nor_whole(shelf: Shelf) -> None:
     pair = shelf.full_pair()
-    shelf.call(pair.slots[0], "handiwork.tear", 2, 3)
+    shelf.call(pair.slots[0], "guest_actions.tear", 2, 3)
     ran = shelf.refuse(VERIFICATION, pair[:2], "verify", pair.first, pair.second)
     assert f"{pair.first} did not read back as written" in ran.error
     assert "medium or drive error (EIO)" in ran.error
@@ -246,7 +246,7 @@ def test_a_torn_tape_is_neither_blank_nor_whole(shelf: Shelf) -> None:
 def test_a_tape_torn_behind_its_first_block_is_not_blank(shelf: Shelf) -> None:
     pair = shelf.pair()
     shelf.write(pair.slots[1], "dd if=/dev/urandom of=/dev/nst0 bs=64k count=2 status=none")
-    shelf.call(pair.slots[1], "handiwork.tear", 0, 1)
+    shelf.call(pair.slots[1], "guest_actions.tear", 0, 1)
     ran = shelf.refuse(VOLUME, pair[:2])
     assert f"volume {pair.second}: the ledger says that it is blank, but it holds 65536 bytes" in ran.error
 
@@ -284,7 +284,7 @@ def test_a_protected_cartridge_is_not_written_to(shelf: Shelf) -> None:
 
 
 def test_a_drive_that_stays_empty_is_named(shelf: Shelf) -> None:
-    said = shelf.machine.call("handiwork.load_impatiently", 1, "/dev/nst1")
+    said = shelf.machine.call("guest_actions.load_impatiently", 1, "/dev/nst1")
     assert said == f"{DRIVE}: drive 1: volume PAPR1001: loading failed: no cartridge is ready in it"
 
 
@@ -301,10 +301,10 @@ def test_a_door_locked_by_a_process_that_is_gone_is_opened(shelf: Shelf) -> None
 def test_a_door_locked_by_who_goes_past_st_is_left_alone(shelf: Shelf) -> None:
     pair, other = shelf.pair(), shelf.lay("PAPR9999")
     shelf.machine.mtx("load", other, 0)
-    assert shelf.machine.call("handiwork.lock_door", "/dev/nst0") == 0
+    assert shelf.machine.call("guest_actions.lock_door", "/dev/nst0") == 0
     ran = shelf.refuse(DRIVE, [*pair[:2], "PAPR9999"])
     assert "papertape: drive 0: unloading failed" in ran.sentences
     assert "volume PAPR9999 is still in it" in ran.sentences
     assert shelf.machine.volumes()[pair.first] == "blank"
-    assert shelf.machine.call("handiwork.unlock_door", "/dev/nst0") == 0
+    assert shelf.machine.call("guest_actions.unlock_door", "/dev/nst0") == 0
     shelf.succeed(pair)

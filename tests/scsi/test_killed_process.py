@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from .interrupted_dumps import Story, draw_stages, open_story
 from .machine import Machine
-from .misfortune import Story, draw_stages, open_story
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(900)]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from .interrupted_dumps import Story, draw_stages, open_story
+from .invariants import check_nothing_unproven, digest_files, restore_by_hand
 from .machine import Machine
-from .misfortune import Story, draw_stages, open_story
-from .promises import check_nothing_unproven, digest_files, restore_by_hand
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(1800)]
 

@@ -61,10 +61,10 @@ class Bay:
 
     def meet(self, before: list[str], after: list[str]) -> list[str]:
         """Return what was said to each action after the exchange; the new tape is in the drive then."""
-        return self.machine.call("exchange.meet_swap", before, after, OLD, NEW)
+        return self.machine.call("swap.meet_swap", before, after, OLD, NEW)
 
     def find_end(self) -> int:
-        end = self.machine.call("exchange.find_end", 0)
+        end = self.machine.call("swap.find_end", 0)
         self.machine.mtx("unload", NEW, 0)
         return end
 
@@ -83,7 +83,7 @@ def bay(room: Bay) -> Bay:
     """The drive empty and the old tape in its slot, whatever the test before has left."""
     status = room.machine.sh("mtx -f $CHANGER status")
     if "Data Transfer Element 0:Full" in status:
-        room.machine.call("handiwork.unlock_door", "/dev/nst0")
+        room.machine.call("guest_actions.unlock_door", "/dev/nst0")
         room.machine.mtx("unload", NEW, 0)
     if "OLD" not in status.splitlines()[OLD + 2]:
         room.lab.library.put_in(OLD, "OLD")

@@ -7,21 +7,21 @@ import pytest
 
 from papertape.tape.drive import Drive
 
-from .rigs import LibraryRig, drive_at, make_rig, slot
+from .devices import DevicesUnderTest, drive_at, make_devices, slot
 
 
 @pytest.fixture
-def library_rig(tmp_path: Path) -> Iterator[LibraryRig]:
-    rig = make_rig(tmp_path / "library")
-    yield rig
-    rig.close()
+def devices(tmp_path: Path) -> Iterator[DevicesUnderTest]:
+    devices = make_devices(tmp_path / "library")
+    yield devices
+    devices.close()
 
 
 @pytest.fixture
-def drive(library_rig: LibraryRig) -> Iterator[Drive]:
+def drive(devices: DevicesUnderTest) -> Iterator[Drive]:
     """Drive 0 with the blank volume AAA001, ready, at BOT."""
-    library_rig.changer.move(slot(1), drive_at(0))
-    drive = library_rig.drives[0].open("AAA001")
+    devices.changer.move(slot(1), drive_at(0))
+    drive = devices.drives[0].open("AAA001")
     drive.load()
     yield drive
     drive.close()

@@ -7,7 +7,7 @@ import pytest
 from papertape.errors import DriveBusy, DriveError, VolumeFull, WriteProtected
 from papertape.tape.drive import Drive, Mark
 
-from .rigs import KIB, LibraryRig, drive_at, is_blank, read, read_all, slot, write
+from .devices import KIB, DevicesUnderTest, drive_at, is_blank, read, read_all, slot, write
 
 FM, EOD = Mark.FILEMARK, Mark.END_OF_DATA
 
@@ -62,7 +62,7 @@ def test_a_block_longer_than_the_buffer_is_an_error_and_skipped(drive: Drive) ->
 
 
 @pytest.mark.parametrize("leave", ["rewind", "locate", "unload", "close"])
-def test_a_filemark_is_written_behind_what_was_written(library_rig: LibraryRig, drive: Drive, leave: str) -> None:
+def test_a_filemark_is_written_behind_what_was_written(devices: DevicesUnderTest, drive: Drive, leave: str) -> None:
     write(drive, b"data")
     {
         "rewind": drive.rewind,
@@ -71,7 +71,7 @@ def test_a_filemark_is_written_behind_what_was_written(library_rig: LibraryRig, 
         "close": drive.close,
     }[leave]()
     drive.close()
-    with_other = library_rig.drives[0].open()
+    with_other = devices.drives[0].open()
     with_other.load()
     assert read_all(with_other) == [b"data", FM, EOD]
     with_other.close()
@@ -207,8 +207,8 @@ def test_whatever_lay_behind_a_written_filemark_is_gone(drive: Drive) -> None:
     assert read_all(drive) == [b"0", FM, EOD]
 
 
-def test_early_warning_is_a_value_and_the_physical_end_an_error(library_rig: LibraryRig, drive: Drive) -> None:
-    block = memoryview(bytes(library_rig.block))
+def test_early_warning_is_a_value_and_the_physical_end_an_error(devices: DevicesUnderTest, drive: Drive) -> None:
+    block = memoryview(bytes(devices.block))
     warnings = []
     full = None
     while full is None:
@@ -217,21 +217,21 @@ def test_early_warning_is_a_value_and_the_physical_end_an_error(library_rig: Lib
         except VolumeFull as error:
             full = error
     assert (full.volume_tag, full.exit_code) == ("AAA001", 5)
-    assert library_rig.capacity - 2 * len(block) < len(warnings) * len(block) <= library_rig.capacity
+    assert devices.capacity - 2 * len(block) < len(warnings) * len(block) <= devices.capacity
     warned_from = warnings.index(True)
     assert all(warnings[warned_from:])
-    assert library_rig.capacity // 4 < warned_from * len(block) < library_rig.capacity - 2 * len(block)
+    assert devices.capacity // 4 < warned_from * len(block) < devices.capacity - 2 * len(block)
     assert drive.write_filemark(flush=True) is True
     with pytest.raises(VolumeFull):
         drive.write_block(block)
     drive.rewind()
-    assert len(read_all(drive, library_rig.block)) == len(warnings) + 3  # st marks the end of a write that failed, too
+    assert len(read_all(drive, devices.block)) == len(warnings) + 3  # st marks the end of a write that failed, too
     drive.rewind()
     assert drive.write_block(block) is False
 
 
-def test_an_empty_drive_opens_and_is_not_ready(library_rig: LibraryRig) -> None:
-    drive = library_rig.drives[0].open()
+def test_an_empty_drive_opens_and_is_not_ready(devices: DevicesUnderTest) -> None:
+    drive = devices.drives[0].open()
     status = drive.status()
     assert (status.ready, status.at_bot, status.write_protected) == (False, False, False)
     assert (status.file_number, status.block_number) == (None, None)
@@ -242,11 +242,11 @@ def test_an_empty_drive_opens_and_is_not_ready(library_rig: LibraryRig) -> None:
     drive.close()
 
 
-def test_an_unloaded_cartridge_stays_in_the_drive_and_loads_again(library_rig: LibraryRig, drive: Drive) -> None:
+def test_an_unloaded_cartridge_stays_in_the_drive_and_loads_again(devices: DevicesUnderTest, drive: Drive) -> None:
     write(drive, b"data")
     drive.unload()
     assert not drive.status().ready
-    status = library_rig.changer.inventory().at(drive_at(0))
+    status = devices.changer.inventory().at(drive_at(0))
     assert status is not None
     assert (status.full, status.volume_tag) == (True, "AAA001")
     with pytest.raises(DriveError, match="no cartridge is ready"):
@@ -255,28 +255,28 @@ def test_an_unloaded_cartridge_stays_in_the_drive_and_loads_again(library_rig: L
     assert read_all(drive) == [b"data", FM, EOD]
 
 
-def test_a_second_opener_is_told_that_the_drive_is_in_use(library_rig: LibraryRig, drive: Drive) -> None:
+def test_a_second_opener_is_told_that_the_drive_is_in_use(devices: DevicesUnderTest, drive: Drive) -> None:
     with pytest.raises(DriveBusy, match=r"^drive 0: it is in use"):
-        library_rig.drives[0].open()
-    other = library_rig.drives[1].open()
+        devices.drives[0].open()
+    other = devices.drives[1].open()
     other.close()
 
 
-def test_the_tape_stays_where_it_is_when_the_drive_is_closed(library_rig: LibraryRig, drive: Drive) -> None:
+def test_the_tape_stays_where_it_is_when_the_drive_is_closed(devices: DevicesUnderTest, drive: Drive) -> None:
     write(drive, b"0", b"1", b"2")
     drive.locate(1)
     drive.close()
-    again = library_rig.drives[0].open()
+    again = devices.drives[0].open()
     assert again.position() == 1
     assert read(again) == b"1"
     again.close()
     again.close()
 
 
-def test_a_protected_cartridge_reads_and_refuses_to_be_written(library_rig: LibraryRig) -> None:
-    library_rig.protect("AAA002")
-    library_rig.changer.move(slot(2), drive_at(1))
-    drive = library_rig.drives[1].open("AAA002")
+def test_a_protected_cartridge_reads_and_refuses_to_be_written(devices: DevicesUnderTest) -> None:
+    devices.protect("AAA002")
+    devices.changer.move(slot(2), drive_at(1))
+    drive = devices.drives[1].open("AAA002")
     drive.load()
     assert drive.status().write_protected
     with pytest.raises(WriteProtected, match="volume AAA002: it is write-protected") as caught:
@@ -288,8 +288,8 @@ def test_a_protected_cartridge_reads_and_refuses_to_be_written(library_rig: Libr
     drive.close()
 
 
-def test_a_drive_has_a_number_and_a_serial(library_rig: LibraryRig) -> None:
-    drives = [source.open() for source in library_rig.drives]
+def test_a_drive_has_a_number_and_a_serial(devices: DevicesUnderTest) -> None:
+    drives = [source.open() for source in devices.drives]
     assert [drive.number for drive in drives] == [0, 1]
     assert len({drive.serial for drive in drives}) == 2
     for drive in drives:

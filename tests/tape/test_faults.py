@@ -8,19 +8,19 @@ from papertape.errors import ChangerError, DriveError, VolumeFull
 from papertape.tape.drive import Drive, Mark
 from papertape.tape.virtual.faults import Call, Faults
 
-from .rigs import LibraryRig, drive_at, read, slot, write
+from .devices import DevicesUnderTest, drive_at, read, slot, write
 
 
-def loaded(rig: LibraryRig, faults: Faults) -> Drive:
-    faults.changer(rig.changer).move(slot(1), drive_at(0))
-    drive = faults.drive(rig.drives[0]).open()
+def loaded(devices: DevicesUnderTest, faults: Faults) -> Drive:
+    faults.changer(devices.changer).move(slot(1), drive_at(0))
+    drive = faults.drive(devices.drives[0]).open()
     drive.load()
     return drive
 
 
-def test_every_call_is_counted_and_passed_on(library_rig: LibraryRig) -> None:
+def test_every_call_is_counted_and_passed_on(devices: DevicesUnderTest) -> None:
     faults = Faults()
-    drive = loaded(library_rig, faults)
+    drive = loaded(devices, faults)
     write(drive, b"data")
     drive.write_filemark(flush=False)
     drive.space(-1)
@@ -30,15 +30,15 @@ def test_every_call_is_counted_and_passed_on(library_rig: LibraryRig) -> None:
     drive.rewind()
     drive.unload()
     drive.close()
-    faults.changer(library_rig.changer).inventory()
+    faults.changer(devices.changer).inventory()
     assert faults.calls == len(faults.log) == 15
     assert faults.log[:3] == [Call("move", None), Call("open", 0), Call("load", 0)]
     assert faults.fired
 
 
-def test_the_chosen_call_of_all_fails_once(library_rig: LibraryRig) -> None:
+def test_the_chosen_call_of_all_fails_once(devices: DevicesUnderTest) -> None:
     with Faults(fail_at=4) as faults:
-        drive = loaded(library_rig, faults)
+        drive = loaded(devices, faults)
         with pytest.raises(DriveError, match="drive 0: injected fault in write_block, call 4"):
             write(drive, b"data")
         assert faults.fired
@@ -46,19 +46,19 @@ def test_the_chosen_call_of_all_fails_once(library_rig: LibraryRig) -> None:
         drive.close()
 
 
-def test_a_changer_fails_with_its_own_kind_of_error(library_rig: LibraryRig) -> None:
+def test_a_changer_fails_with_its_own_kind_of_error(devices: DevicesUnderTest) -> None:
     with Faults(fail_at=1) as faults, pytest.raises(ChangerError, match="from slot 1 to drive 0: injected"):
-        faults.changer(library_rig.changer).move(slot(1), drive_at(0))
+        faults.changer(devices.changer).move(slot(1), drive_at(0))
     with Faults(fail_at=1) as faults, pytest.raises(ChangerError):
-        faults.changer(library_rig.changer).inventory()
+        faults.changer(devices.changer).inventory()
     with Faults(fail_at=1) as faults, pytest.raises(DriveError):
-        faults.drive(library_rig.drives[1]).open()
+        faults.drive(devices.drives[1]).open()
 
 
-def test_a_method_of_one_drive_fails_with_the_error_asked_for(library_rig: LibraryRig) -> None:
+def test_a_method_of_one_drive_fails_with_the_error_asked_for(devices: DevicesUnderTest) -> None:
     error = VolumeFull("AAA001", "worn")
     with Faults().fail("write_block", at=2, drive=0, error=error) as faults:
-        drive = loaded(library_rig, faults)
+        drive = loaded(devices, faults)
         write(drive, b"1")
         with pytest.raises(VolumeFull, match="worn"):
             write(drive, b"2")
@@ -68,16 +68,16 @@ def test_a_method_of_one_drive_fails_with_the_error_asked_for(library_rig: Libra
         drive.close()
 
 
-def test_a_lasting_fault_stays_with_its_device(library_rig: LibraryRig) -> None:
+def test_a_lasting_fault_stays_with_its_device(devices: DevicesUnderTest) -> None:
     with Faults(fail_at=4, lasting=True) as faults:
-        drive = loaded(library_rig, faults)
+        drive = loaded(devices, faults)
         for _ in range(3):
             with pytest.raises(DriveError):
                 drive.position()
         with pytest.raises(DriveError):
             drive.close()
-        faults.changer(library_rig.changer).inventory()
-    library_rig.drives[0].open().close()  # the failed close closed it
+        faults.changer(devices.changer).inventory()
+    devices.drives[0].open().close()  # the failed close closed it
 
 
 def test_a_fault_that_never_fired_fails_the_test() -> None:

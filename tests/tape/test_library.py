@@ -26,8 +26,8 @@ from papertape.tape.library import Library
 from papertape.tape.virtual.faults import Faults
 from papertape.tape.virtual.library import VirtualLibrary, add_cartridge
 
-from .lab import HOME, Hearing, changer, leave_in_drive, make_library, open_library, where
-from .rigs import edit, mail, read, slot, write
+from .devices import edit, mail, read, slot, write
+from .small_library import HOME, Hearing, changer, leave_in_drive, make_library, open_library, where
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from papertape.tape.drive import Drive
 from papertape.tape.library import DriveSource, Library
 from papertape.tape.virtual.library import VirtualLibrary
 
-from .lab import HOME, Hearing, make_library, open_library, where
-from .rigs import read, write
+from .devices import read, write
+from .small_library import HOME, Hearing, make_library, open_library, where
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from papertape.tape.scsi import mtx
 from papertape.tape.scsi.mtx import Limits, MtxChanger, parse_status
 from papertape.tape.scsi.sense import describe_sense, explain
 
-from .rigs import drive_at, mail, slot
+from .devices import drive_at, mail, slot
 
 QUICK = settings(deadline=None)
 SLOW = settings(max_examples=30, deadline=None)
@@ -38,7 +38,7 @@ Data Transfer Element 1:Empty
       Storage Element 6:Empty
       Storage Element 7 IMPORT/EXPORT:Empty
 """
-"""As the ``LibraryRig``, with one cartridge more, in drive 0."""
+"""As the ``DevicesUnderTest``, with one cartridge more, in drive 0."""
 
 SENSE = """\
 mtx: Request Sense: Long Report=yes

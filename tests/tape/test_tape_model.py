@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from papertape.errors import DriveError
 from papertape.tape.drive import Drive, Mark
 
-from .rigs import drive_at, make_rig, read, slot, write
+from .devices import drive_at, make_devices, read, slot, write
 
 BLOCKS = st.sampled_from([b"a", b"b", b"long" * 128, b"other" * 100, b"x" * 4096])
 
@@ -22,19 +22,19 @@ class Tape(RuleBasedStateMachine):
     @initialize()
     def load(self) -> None:
         self.host = tempfile.TemporaryDirectory()
-        self.rig = make_rig(Path(self.host.name) / "library")
-        self.rig.changer.move(slot(1), drive_at(0))
+        self.devices = make_devices(Path(self.host.name) / "library")
+        self.devices.changer.move(slot(1), drive_at(0))
         self.tape: list[bytes | Mark] = []
         self.place = 0
         self.unmarked = False
         self.in_doubt = False
         self.known: bool | None = False
         """Whether reading at the end tells it; None after an opening, where st remembers what was done before it."""
-        self.drive: Drive = self.rig.drives[0].open()
+        self.drive: Drive = self.devices.drives[0].open()
         self.drive.load()
 
     def teardown(self) -> None:
-        self.rig.close()
+        self.devices.close()
         self.host.cleanup()
 
     def record(self, thing: bytes | Mark) -> None:
@@ -127,7 +127,7 @@ class Tape(RuleBasedStateMachine):
     @rule()
     def open_again(self) -> None:
         self.drive.close()
-        self.drive = self.rig.drives[0].open()
+        self.drive = self.devices.drives[0].open()
         self.end_writing()
         self.in_doubt, self.known = False, None
 

@@ -14,7 +14,7 @@ from papertape.errors import ChangerError, DriveError, PapertapeError, UserError
 from papertape.tape.drive import Mark
 from papertape.tape.virtual.library import VirtualLibrary, add_cartridge, create_library
 
-from .rigs import drive_at, edit, is_blank, mail, open_loaded, read, slot, write
+from .devices import drive_at, edit, is_blank, mail, open_loaded, read, slot, write
 
 FM, EOD = Mark.FILEMARK, Mark.END_OF_DATA
 AS_ROOT = os.geteuid() == 0

@@ -19,7 +19,7 @@ from papertape.tape.drive import Mark
 from papertape.tape.library import Library
 from papertape.tape.virtual.library import VirtualLibrary, create_library
 
-from .rigs import edit, is_blank, open_loaded, read, read_all, write
+from .devices import edit, is_blank, open_loaded, read, read_all, write
 
 FM, EOD = Mark.FILEMARK, Mark.END_OF_DATA
 

@@ -9,8 +9,8 @@ import pytest
 
 from rig.library import TapeLibrary
 
+from .invariants import digest_files
 from .machine import Lab, Machine
-from .promises import digest_files
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(600)]
 
@@ -36,7 +36,7 @@ def restore(machine: Machine, name: str, *words: str) -> tuple[Path, dict[str, i
 
 def tear(machine: Machine, slot: int) -> None:
     machine.mtx("load", slot, 0)
-    machine.call("handiwork.tear", "/dev/nst0", WHOLE, TORN)
+    machine.call("guest_actions.tear", "/dev/nst0", WHOLE, TORN)
     machine.sh("mt -f /dev/nst0 offline")
     machine.mtx("unload", slot, 0)
 

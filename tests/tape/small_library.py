@@ -11,7 +11,7 @@ from papertape.tape.library import Library
 from papertape.tape.virtual.faults import Faults
 from papertape.tape.virtual.library import VirtualLibrary, create_library
 
-from .rigs import drive_at, slot
+from .devices import drive_at, slot
 
 TAGS = ("A1", "A2", "B1", "CLN001")
 HOME = {"A1": "slot 1", "A2": "slot 2", "B1": "slot 3", "CLN001": "slot 4"}

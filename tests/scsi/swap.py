@@ -7,7 +7,13 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from handiwork import ALLOW, BLOCK, IMPATIENT, UNLOAD, send  # beside this file, where inside.py has its modules
+from guest_actions import (  # beside this file, where guest_server.py has its modules
+    ALLOW,
+    BLOCK,
+    IMPATIENT,
+    UNLOAD,
+    send,
+)
 
 from papertape.errors import PapertapeError
 from papertape.events import tell_all

@@ -17,7 +17,7 @@ from pathlib import Path
 GUARD = """
 read -r _
 for try in 1 2 3 4 5 6 7 8 9; do
-    for file in $(grep -alsF "PAPERTAPE_RIG_LAIR=$1" /proc/[0-9]*/environ); do
+    for file in $(grep -alsF "PAPERTAPE_RIG_FOLDER=$1" /proc/[0-9]*/environ); do
         pid=${file#/proc/}
         kill -KILL "${pid%%/*}"
         busy=1
@@ -29,7 +29,7 @@ done
 """
 
 
-class Lair:
+class Processes:
     """A temporary folder and the processes that work in it; ``end`` kills them and removes it.
 
     A guard, a process of its own, does it if this process cannot any more.
@@ -68,7 +68,7 @@ class Lair:
 
     def environment(self, env: Mapping[str, str]) -> dict[str, str]:
         """Return this process's environment with ``env``, and with the mark by which the guard knows children."""
-        return {**os.environ, **env, "PAPERTAPE_RIG_LAIR": str(self.folder)}
+        return {**os.environ, **env, "PAPERTAPE_RIG_FOLDER": str(self.folder)}
 
     def end(self) -> None:
         """Kill what runs and remove the folder; once is enough, twice does no harm."""

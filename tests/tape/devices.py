@@ -34,7 +34,7 @@ def drive_at(number: int) -> Element:
     return Element(ElementKind.DRIVE, number)
 
 
-class LibraryRig(Protocol):
+class DevicesUnderTest(Protocol):
     """Two drives (0 and 1), six slots, one mail slot (7); AAA001 and AAA002 in slots 1 and 2, the rest empty.
 
     Each cartridge holds ``capacity`` bytes, of which the last eighth or so lies behind the early warning.
@@ -54,10 +54,10 @@ class LibraryRig(Protocol):
         """Move the write-protect tab of a cartridge that lies in a slot."""
 
     def close(self) -> None:
-        """End what the rig has open."""
+        """End what they have open."""
 
 
-class VirtualRig:
+class VirtualDevices:
     capacity = 256 * KIB
     block = 4 * KIB
 
@@ -85,7 +85,7 @@ class VirtualRig:
             drive.close()
 
 
-class ScsiRig:
+class ScsiDevices:
     """The kernel's st driver and mtx, where the environment names a library with scratch cartridges.
 
     PAPERTAPE_SCSI_CHANGER and PAPERTAPE_SCSI_DRIVES (two device nodes and a blank between them) are the library;
@@ -163,9 +163,9 @@ class _Remembering:
         return self._opened[-1]
 
 
-def make_rig(folder: Path) -> LibraryRig:
+def make_devices(folder: Path) -> DevicesUnderTest:
     """The library that the environment names, or a virtual one in ``folder``."""
-    return ScsiRig(folder) if SCSI_CHANGER in os.environ else VirtualRig(folder)
+    return ScsiDevices(folder) if SCSI_CHANGER in os.environ else VirtualDevices(folder)
 
 
 def edit(path: Path, **values: object) -> None:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from rig.library import TapeLibrary
 
+from .invariants import check_all_archived, check_nothing_unproven
 from .machine import Job, Lab, Machine
-from .promises import check_all_archived, check_nothing_unproven
 
 FOREIGN = "FOREIGN"
 
