@@ -1,4 +1,4 @@
-"""What `docs/hera-tape.md` names is there: commands, options, settings, places in the code, tests."""
+"""Places that `docs/hera-tape.md` and `docs/design.md` name exist: commands, options, settings, code, tests."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from papertape.config import BridgeConfig, Document
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "hera-tape.md"
+DESIGN = ROOT / "docs" / "design.md"
+CODE = ROOT / "src" / "papertape"
 
 
 def read_rows() -> Iterator[tuple[str, ...]]:
@@ -56,7 +58,7 @@ def test_every_row_has_its_place_and_its_test() -> None:
 
 @pytest.mark.parametrize("place", sorted({place for row in ROWS for place in quoted(row[3])}))
 def test_a_place_in_the_code_is_there(place: str) -> None:
-    assert is_there(ROOT / "src" / "papertape", place)
+    assert is_there(CODE, place)
 
 
 @pytest.mark.parametrize("test", sorted(set(re.findall(r"`(tests/[^`]+)`", PAGE.read_text()))))
@@ -75,3 +77,19 @@ def test_a_setting_is_one() -> None:
     named = {name.strip("[]").rpartition(".")[2] for names in found for name in names if name}
     assert len(named) >= 5
     assert named <= {field.name for kind in (Document, BridgeConfig) for field in msgspec.structs.fields(kind)}
+
+
+@pytest.mark.parametrize("place", sorted(set(re.findall(r"`([\w/]+\.py(?:::[\w.]+)?)`", DESIGN.read_text()))))
+def test_a_place_in_the_design_exists(place: str) -> None:
+    """A table with the name of a wing in its head leaves out that wing."""
+    path, _, name = place.partition("::")
+    found = [*CODE.rglob(path), *(ROOT / "tests").rglob(Path(path).name)]
+    folders = [Path(str(file).removesuffix(path)) for file in found if str(file).endswith(f"/{path}")]
+    assert any(is_there(folder, place) for folder in folders), name
+
+
+def test_the_design_names_every_wing() -> None:
+    wings = {path.name for path in CODE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
+    modules = {path.stem for path in CODE.glob("*.py") if not path.stem.startswith("__")}
+    picture = DESIGN.read_text().split("```")[1]
+    assert not {name for name in wings | modules if not re.search(rf"\b{name}\b", picture)}
