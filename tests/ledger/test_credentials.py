@@ -45,7 +45,7 @@ def postgresql_url(guarded_postgresql: PostgreSQL, tmp_path: Path, monkeypatch: 
 
 def write_option_file(folder: Path, password: str) -> str:
     path = folder / "my.cnf"
-    path.write_text(f"[client]\npassword={password}\n")
+    path.write_text(f'[client]\npassword="{password}"\n')
     return f"&read_default_file={path}"
 
 
@@ -101,12 +101,13 @@ def test_a_database_that_is_not_there_is_said_so(mariadb: MariaDB, postgresql: P
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (None, "cannot be read (No such file or directory)"),
-        ("folder", "cannot be read (Is a directory)"),
-        ("", "has no section [client]"),
-        ("[mysqld]\npassword=x\n", "has no section [client]"),
-        (f"password={SECRET}\n[client]\n", "has not the form of one"),
-        ("[client\npassword=x\n", "has not the form of one"),
+        (None, "no such option file; make it, and write the password in [client]"),
+        ("folder", "is a folder; name an option file"),
+        ("", "is empty; write the password in [client]"),
+        ("[mysqld]\npassword=x\n", "has no group [client]; write it above the password"),
+        (f"password={SECRET}\n[client]\n", "line 1 is in no group; write [client] above it"),
+        ("[client\npassword=x\n", "line 1 is not of the form [client]; correct it"),
+        (f"[client]\npassword='{SECRET}\n", "line 2 has a quote that does not end"),
     ],
 )
 def test_an_option_file_that_is_none_is_said_so(tmp_path: Path, content: str | None, says: str) -> None:

@@ -32,8 +32,8 @@ from ledger.samples import (
 )
 from papertape.errors import HostError, UserError
 from papertape.ledger import Ledger, open_ledger
-from papertape.ledger.database import BUSY_SECONDS
 from papertape.ledger.schema import METADATA
+from papertape.sql.dialect import BUSY_SECONDS
 
 LATER_TABLES = {"0001": ["history", "lab_rows"], "0002": ["history", "lab_rows"], "0003": ["history"]}
 LATER_COLUMNS = {"0001": [("volumes", "location"), ("dumps", "format")], "0002": [], "0003": []}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import ClassVar, NoReturn
+from typing import ClassVar
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, exc, inspect
+from sqlalchemy import URL, Connection, Table, create_engine, exc, inspect
 from sqlalchemy.pool import NullPool
 
 from papertape.errors import HostError, UserError
+from papertape.sql.dialect import Trouble, explain
+from papertape.sql.mysql import MySQL, use_socket
 from papertape.sql.optionfile import OptionFile
-from papertape.sql.rows import connect_socket
 
 CONNECT_SECONDS = 10
 """How long a server that does not answer is waited for."""
@@ -20,18 +20,16 @@ ANSWER_SECONDS = 120
 """How long one statement may take."""
 PACKAGE = "papertape[mysql]"
 
-_REFUSED = {
-    1044: "the user may not use this database; mend `database`, or have it granted",
-    1045: "the user or the password is wrong; mend them",
-    1049: "there is no such database; mend `database`",
-    1698: "the user or the password is wrong; mend them",
-    2003: "no server answers there; mend `host`, or start the server",
-    2005: "there is no such host; mend `host`",
+_IN_CONNECTING = {
+    Trouble.FORBIDDEN: "the user may not use this database; correct `database`, or have it granted",
+    Trouble.REFUSED: "the user or the password is wrong; correct them",
+    Trouble.ABSENT: "there is no such database; correct `database`",
+    Trouble.UNREACHABLE: "no server answers there; correct `host`, or start the server",
+    Trouble.NO_HOST: "there is no such host; correct `host`",
 }
-_FORBIDDEN = {
-    1142: "the user lacks a right that is needed",
-    1143: "the user lacks a right on a column",
-    1146: "a table is not there; `papertape bridge check` says which",
+_IN_STATEMENTS = {
+    Trouble.DENIED: "the user lacks a right that is needed",
+    Trouble.NO_TABLE: "a table is not there; `papertape bridge check` says which",
 }
 
 
@@ -39,35 +37,56 @@ class Server:
     """A database that an option file leads to; every block is one connection of its own, and one transaction."""
 
     def __init__(self, options: OptionFile) -> None:
+        """Connect to nothing yet; raises UserError if the driver is not installed."""
         who = options.credentials
         self._path = options.path
         self.where = f"database {who.database} on {who.socket or who.host}"
-        self._engine = _open(options)
+        self._dialect = MySQL()
+        url = URL.create(
+            "mysql+pymysql",
+            username=who.user,
+            password=who.password,
+            host=who.host,
+            port=who.port,
+            database=who.database,
+            query={"charset": "utf8mb4"},
+        )
+        settings: dict[str, object] = {
+            "connect_timeout": CONNECT_SECONDS,
+            "read_timeout": ANSWER_SECONDS,
+            "write_timeout": ANSWER_SECONDS,
+        }
+        if who.socket:
+            settings["unix_socket"] = who.socket
+        try:
+            # No pool: the lab's server must not keep connections of a job that writes to tape for hours.
+            self._engine = create_engine(
+                url, connect_args=settings, poolclass=NullPool, isolation_level="READ COMMITTED"
+            )
+        except ModuleNotFoundError as error:
+            raise UserError(f"[bridge] needs the Python package {error.name}; run `pip install '{PACKAGE}'`") from error
+        if who.socket:
+            use_socket(self._engine, who.socket, CONNECT_SECONDS)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Give a connection in one transaction: committed whole, or rolled back whole if anything raises.
 
-        Raises UserError where the option file is to be mended, HostError for the database's own troubles.
+        Raises UserError if nobody can connect as the option file says, HostError if a statement fails.
         """
-        connection = self._connect()
+        try:
+            connection = self._engine.connect()
+        except (exc.DBAPIError, OSError, RuntimeError) as error:  # RuntimeError: a package for the login is missing
+            sentence = _IN_CONNECTING.get(self._dialect.find_trouble(error) or Trouble.AWAY)
+            sentence = sentence or f"it cannot be reached ({explain(error)}); look at the server"
+            raise UserError(f"{self._path}: {self.where}: {sentence}") from None
         try:
             with connection, connection.begin():
                 yield connection
         except (exc.DBAPIError, exc.TimeoutError, OSError) as error:
-            self._tell(error)
-
-    def _connect(self) -> Connection:
-        try:
-            return self._engine.connect()
-        except (exc.DBAPIError, OSError, RuntimeError) as error:
-            code, reason = _read(error)
-            sentence = _REFUSED.get(code, f"it cannot be reached ({reason}); see to the server")
-            raise UserError(f"{self._path}: {self.where}: {sentence}") from None
-
-    def _tell(self, error: Exception) -> NoReturn:
-        code, reason = _read(error)
-        raise HostError(self.where, _FORBIDDEN.get(code, reason)) from None
+            trouble = self._dialect.find_trouble(error)
+            reason = _IN_STATEMENTS.get(trouble) if trouble else None
+            raise HostError(self.where, reason or explain(error)) from None
 
     def check(self, table: Table) -> tuple[str, ...]:
         """Return what is not well with ``table``, though it will do; raises UserError if it lacks what is needed."""
@@ -107,33 +126,3 @@ class ServerTable:
     def check(self) -> tuple[str, ...]:
         """Return what is not well with the table; raises UserError if it lacks what is needed."""
         return self._server.check(self.table)
-
-
-def _open(options: OptionFile) -> Engine:
-    who = options.credentials
-    url = URL.create(
-        "mysql+pymysql", who.user, who.password, who.host, who.port, who.database, query={"charset": "utf8mb4"}
-    )
-    settings: dict[str, object] = {
-        "connect_timeout": CONNECT_SECONDS,
-        "read_timeout": ANSWER_SECONDS,
-        "write_timeout": ANSWER_SECONDS,
-    }
-    if who.socket:
-        settings["unix_socket"] = who.socket
-    try:
-        engine = create_engine(url, connect_args=settings, poolclass=NullPool, isolation_level="READ COMMITTED")
-    except ModuleNotFoundError as error:
-        raise UserError(f"[bridge] needs the Python package {error.name}; run `pip install '{PACKAGE}'`") from error
-    if who.socket:
-        event.listen(engine, "do_connect", partial(connect_socket, who.socket, CONNECT_SECONDS))
-    return engine
-
-
-def _read(error: Exception) -> tuple[int, str]:
-    """Return the server's number for an error and its words, which may not hold the statement or its values."""
-    cause = getattr(error, "orig", None) or error
-    arguments = cause.args
-    number = arguments[0] if arguments and isinstance(arguments[0], int) else 0
-    words = arguments[1] if number and len(arguments) > 1 else cause
-    return number, " ".join(str(words).split()) or type(cause).__name__

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, inspect, make_url, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy import URL, Column, Connection, Engine, MetaData, String, Table, exc, inspect, make_url, select
 
-from papertape.errors import HostError, UserError
+from papertape.errors import UserError
 from papertape.ledger.patience import Patience
-from papertape.ledger.server import (
-    BRIEF_SECONDS,
-    BUSY_SECONDS,
-    alone,
-    clear_unfinished,
-    is_unfinished,
-    make_server_engine,
-    name_server,
-    take_turn,
-)
-from papertape.sql.troubles import telling
+from papertape.ledger.schema import METADATA
+from papertape.ledger.troubles import telling
+from papertape.sql.databases import find_dialect
+from papertape.sql.dialect import Dialect
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,24 +26,32 @@ HEAD = "0004"
 """
 
 
+_VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+"""Alembic's own table; every writer locks its one row."""
+
+
 class Database:
     """An engine whose transactions raise nothing but papertape's own errors for the database's troubles.
 
     With ``patience`` a transaction for which the server is away is made again once it is back.
     """
 
-    def __init__(self, engine: Engine, where: str, patience: Patience | None = None) -> None:
+    def __init__(
+        self, engine: Engine, dialect: Dialect, url: URL, where: str, patience: Patience | None = None
+    ) -> None:
+        self.dialect = dialect
         self.where = where
         self._engine = engine
+        self._url = url
         self._patience = patience
-        # What is read hangs together, whatever others write meanwhile; who writes sees all that is committed by then.
-        level = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        # A reader sees one state, whatever others write meanwhile; a writer sees all that is committed by then.
+        level = {"isolation_level": dialect.read_isolation} if dialect.read_isolation else {}
         self._reader = engine.execution_options(**level)
         self._writer = engine.execution_options(writes=True)
 
     def patient(self, patience: Patience | None) -> Database:
         """Return the same database with that patience, or with none."""
-        return Database(self._engine, self.where, patience)
+        return Database(self._engine, self.dialect, self._url, self.where, patience)
 
     def brief(self) -> Database:
         """Return the same database for a transaction that must not wait long for others, nor for a server that is away.
@@ -62,13 +59,12 @@ class Database:
         It has connections of its own, closed after each transaction: waiting too long raises HostError, and nothing
         that another thread does here waits with it.
         """
-        make = _sqlite_engine if self._engine.dialect.name == "sqlite" else make_server_engine
-        return Database(make(self._engine.url, brief=True), self.where)
+        return Database(self.dialect.open(self._url, brief=True), self.dialect, self._url, self.where)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a connection in one read transaction, never made again: a consistent view, and it blocks nobody."""
-        with telling(self.where), self._reader.begin() as connection:
+        with telling(self.where, self.dialect), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
@@ -77,8 +73,8 @@ class Database:
 
         One writes at a time, as with SQLite: what is read in the transaction is true until it is committed.
         """
-        with telling(self.where), self._writer.begin() as connection:
-            take_turn(connection)
+        with telling(self.where, self.dialect), self._writer.begin() as connection:
+            self.dialect.take_turn(connection, select(_VERSION.c.version_num))
             yield connection
 
     def read(self, work: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
@@ -121,14 +117,13 @@ class Database:
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
         """Give a connection in one write transaction on tables that may not be there yet."""
-        with telling(self.where), self._writer.begin() as connection:
+        with telling(self.where, self.dialect), self._writer.begin() as connection:
             yield connection
 
-    def use_write_ahead_log(self) -> None:
-        """Let SQLite's readers and one writer work at the same time; the file remembers it."""
-        if self._engine.dialect.name == "sqlite":
-            with telling(self.where), closing(self._engine.raw_connection()) as connection:
-                connection.cursor().execute("PRAGMA journal_mode=WAL")
+    def prepare(self) -> None:
+        """Set once, before there are tables, what the database itself remembers."""
+        with telling(self.where, self.dialect):
+            self.dialect.prepare(self._engine)
 
     def close(self) -> None:
         """Close every connection."""
@@ -143,16 +138,18 @@ def open_database(url: str) -> Database:
     """
     try:
         parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite":
-            return _open_sqlite(parsed)
-        return _migrated(Database(make_server_engine(parsed), f"ledger {name_server(parsed)}"))
-    except exc.ArgumentError:  # an unknown dialect too; the url itself may hold a password, so it is not repeated
+        dialect = find_dialect(parsed)
+        dialect.make(parsed, lambda new: _open(new, dialect, parsed).close())
+        return _open(parsed, dialect, parsed)
+    except exc.ArgumentError:  # an unknown driver too; the url itself may hold a password, so it is not repeated
         raise UserError("ledger: this is no database url; write `sqlite:////folder/ledger.sqlite`") from None
     except ModuleNotFoundError as error:
         raise UserError(f"ledger: this url needs the Python package {error.name}; install it") from error
 
 
-def _migrated(database: Database) -> Database:
+def _open(url: URL, dialect: Dialect, named: URL) -> Database:
+    """Return the database at ``url`` with its tables up to date; messages call it by the url ``named``."""
+    database = Database(dialect.open(url), dialect, url, f"ledger {dialect.name(named)}")
     try:
         _migrate(database)
     except BaseException:
@@ -161,91 +158,41 @@ def _migrated(database: Database) -> Database:
     return database
 
 
-def _open_sqlite(url: URL) -> Database:
-    path = _checked_path(url.database)
-    where = f"ledger {path}"
-    if not path.exists():
-        _make(url, path, where)
-    return _migrated(Database(_sqlite_engine(url), where))
-
-
-def _make(url: URL, path: Path, where: str) -> None:
-    """Make a new ledger elsewhere and put it in its place whole: another process may be doing the same."""
-    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-        new = Path(folder) / path.name
-        _migrated(Database(_sqlite_engine(url.set(database=str(new))), where)).close()
-        # No link: the other process was faster, or the file system has none, and the ledger is then made in its place.
-        with suppress(OSError):
-            os.link(new, path)
-
-
-def _sqlite_engine(url: URL, *, brief: bool = False) -> Engine:
-    seconds = {"timeout": str(BUSY_SECONDS), **url.query, **({"timeout": str(BRIEF_SECONDS)} if brief else {})}
-    pool: dict[str, Any] = {"poolclass": NullPool} if brief else {"max_overflow": -1}
-    engine = create_engine(url.set(query=seconds), **pool)
-    event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _checked_path(database: str | None) -> Path:
-    if not database or database == ":memory:":
-        raise UserError("ledger: a database in memory remembers nothing; write `sqlite:////folder/ledger.sqlite`")
-    path = Path(database)
-    if path.is_dir():
-        raise UserError(f"ledger {path}: this is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise UserError(f"ledger {path}: the folder {path.parent} does not exist; make it, or run `papertape init`")
-    # SQLite needs the folder too, for the journal beside the file.
-    for place in (path.parent, *([path] if path.exists() else [])):
-        if not os.access(place, os.R_OK | os.W_OK):
-            raise HostError(f"ledger {path}", f"{place} cannot be written; mend its permissions")
-    return path
-
-
-def _set_up_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    """Set what holds for one connection; the driver's own guessing where transactions begin is switched off."""
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        "PRAGMA foreign_keys=ON",
-        "PRAGMA synchronous=FULL",
-        "PRAGMA temp_store=MEMORY",
-        "PRAGMA cache_size=-65536",
-    ):
-        cursor.execute(pragma)
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """Begin; a writer takes the lock at once, for one that reads first and writes later can fail in the middle."""
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
 def _migrate(database: Database) -> None:
     """Bring the tables to this program's form; looks first, so that opening waits for no writer."""
     with database.reading() as connection:
-        found = _revision(connection, database.where)
+        found = _find_revision(connection, database)
     if found == HEAD:
         return
-    database.use_write_ahead_log()
+    database.prepare()
     # Another process may have done it meanwhile: look again, now under the lock.
-    with database.migrating() as connection, alone(connection):
-        if _revision(connection, database.where) != HEAD:
-            clear_unfinished(connection)
+    with database.migrating() as connection, database.dialect.alone(connection):
+        if _find_revision(connection, database) != HEAD:
+            if _is_unfinished(connection, database):
+                METADATA.drop_all(connection)  # nothing is in them
+                _VERSION.drop(connection)
             _upgrade(connection)
 
 
-def _revision(connection: Connection, where: str) -> str | None:
+def _find_revision(connection: Connection, database: Database) -> str | None:
     """Return the revision of the tables, None for an empty database; raises UserError for what is not ours."""
     tables = inspect(connection).get_table_names()
-    found = connection.scalar(text("SELECT version_num FROM alembic_version")) if "alembic_version" in tables else None
-    if found is None and tables and not is_unfinished(connection, tables):
-        raise UserError(f"{where}: this database belongs to something else; name another in the config")
+    found = connection.scalar(select(_VERSION.c.version_num)) if _VERSION.name in tables else None
+    if found is None and tables and not _is_unfinished(connection, database):
+        raise UserError(f"{database.where}: this database belongs to something else; name another in the config")
     if found is not None and found > HEAD:
-        raise UserError(f"{where}: a newer papertape made it (revision {found}); install that version")
+        raise UserError(f"{database.where}: a newer papertape made it (revision {found}); install that version")
     return found
+
+
+def _is_unfinished(connection: Connection, database: Database) -> bool:
+    """Whether all tables are a ledger's, and empty: somebody was cut off who made them one after the other."""
+    tables = inspect(connection).get_table_names()
+    ours = {*METADATA.tables, _VERSION.name}
+    if database.dialect.undoes_tables or _VERSION.name not in tables or not ours.issuperset(tables):
+        return False
+    there = [METADATA.tables[name] for name in tables if name in METADATA.tables]
+    return not any(connection.execute(select(table.c[0]).limit(1)).first() for table in there)
 
 
 def _upgrade(connection: Connection) -> None:

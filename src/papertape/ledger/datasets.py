@@ -34,7 +34,9 @@ from papertape.ledger.database import Database
 from papertape.ledger.records import Registration, Rejected
 from papertape.ledger.schema import DATASETS, Name, source_key
 from papertape.plan import DataSet
-from papertape.sql.rows import CHUNK, MYSQL, stream
+from papertape.sql.databases import find_dialect
+from papertape.sql.dialect import SpanSearch
+from papertape.sql.rows import CHUNK, stream
 from papertape.states import DataSetState
 
 T = TypeVar("T")
@@ -266,12 +268,12 @@ def _above(source: str) -> Iterator[str]:
 def _around_another(connection: Connection, datasets: Sequence[DataSet]) -> tuple[str, str] | None:
     """Find one whose folder holds another: a probe of the index for each, in the way in which the database has it so.
 
-    A server that does not know how many are staged reads all that are registered; SQLite is slow with many spans, and
-    PostgreSQL reads all for them while nobody has told it how many rows there are.
+    ``papertape.sql`` knows for each which way does not read all that are registered.
     """
-    if connection.dialect.name == "sqlite":
+    search = find_dialect(connection).span_search
+    if search is SpanSearch.JOIN:
         return _join_staged(connection, datasets)
-    if connection.dialect.name == "postgresql":
+    if search is SpanSearch.EACH:
         return _name_outer(_probe_each(connection, datasets), datasets)
     for start in range(0, len(datasets), _PROBES):
         some = datasets[start : start + _PROBES]
@@ -343,21 +345,20 @@ def _waiting(host: str) -> list[ColumnElement[bool]]:
 
 
 def _paged(connection: Connection, query: Select[Any], host: str) -> Iterator[Row[Any]]:
-    """Yield the rows of ``query`` page by page; all at once, MySQL would sort all that wait before the first.
+    """Yield the rows of ``query`` page by page; all at once, the server would sort all that wait before the first.
 
     Its index has only the beginnings of sources, so it takes no order from that. But whatever it finds there first
     lies between two sources, and what lies between those is soon sorted.
     """
     source, last = DATASETS.c.source, ""
-    while (end := connection.scalar(_page_end(last, host))) is not None:
+    while (end := connection.scalar(_page_end(connection, last, host))) is not None:
         yield from connection.execute(query.where(source > last, source <= end)).all()
         last = end
 
 
-def _page_end(last: str, host: str) -> Select[Any]:
+def _page_end(connection: Connection, last: str, host: str) -> Select[Any]:
     page = select(DATASETS.c.source).where(*_waiting(host), DATASETS.c.source > last)
-    for dialect in MYSQL:
-        page = page.with_hint(DATASETS, "FORCE INDEX (datasets_state_source)", dialect)
+    page = find_dialect(connection).hint_index(page, DATASETS, "datasets_state_source")
     return select(func.max(page.limit(PAGE).subquery().c.source))
 
 

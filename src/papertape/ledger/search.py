@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select
 from papertape.ledger.database import Database
 from papertape.ledger.records import Deletable, Found, FoundCopy, FoundFile
 from papertape.ledger.schema import COPIES, DATASETS, DUMPS, LAB_ROWS, MEMBERS, VOLUMES
-from papertape.sql.rows import MYSQL, stream
+from papertape.sql.databases import find_dialect
+from papertape.sql.rows import stream
 from papertape.states import DataSetState, DumpState, Format, LabKind, LabState, VolumeState
 
 _GLOB = re.compile(r"[*?\[]")
@@ -84,8 +85,8 @@ def find(connection: Connection, pattern: str) -> Iterator[Found]:
     copies = _copies_by_dump(connection)
     conditions = conditions_on(DATASETS.c.source, glob)
     locations = _Locations(connection, conditions)
-    # MySQL takes "a" and "a " for equal in sorting: what is one source has to come together all the same.
-    apart = [DATASETS.c.source_key] if connection.dialect.name in MYSQL else []
+    # Where "a" and "a " sort as equals, the versions of one source must still follow each other.
+    apart = [DATASETS.c.source_key] if find_dialect(connection).pads_names else []
     query = select(DATASETS).where(*conditions).order_by(DATASETS.c.source, *apart, DATASETS.c.version)
     for row in stream(connection, query):
         if matches(row.source):

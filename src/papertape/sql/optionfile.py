@@ -1,7 +1,11 @@
 """MySQL's option files: who logs in where, kept out of the config.
 
-Their form is that of MySQL's own programs: groups in brackets, ``name = value``, quotes, backslashes, and a ``#`` that
-begins a comment anywhere but within quotes.
+A line is read as MySQL's own clients read it (MySQL Reference Manual, "Using Option Files"; ``mysys/my_default.c`` of
+the server says more). First, a ``#`` outside of quotes ends the line, wherever it is. Then the blanks around the name
+and the value go, and then one pair of quotes around the whole value. In the rest, which may have been in quotes or
+not, ``\\b \\t \\n \\r \\s \\\\`` and a backslash before a quote are escapes; any other backslash is itself. If two
+lines have one name, the last one counts. One difference: a value that begins with a quote and does not end with it is
+refused, where MySQL keeps the quote.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -19,156 +23,163 @@ from papertape.words import enumerate_names
 
 GROUP = "client"
 NEEDED = ("user", "password", "host", "database")
+"""What an option file must have that alone says who logs in where; ``socket`` does for ``host``."""
 LARGEST = 64 * 1024
 """Bytes that an option file has at the most."""
 DEFAULT_PORT = 3306
 
+_BLANKS = " \t\n\v\f\r"
 _HEAD = re.compile(r"\[([^\[\]]+)\]\s*(?:#.*)?")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
-_ESCAPE = re.compile(r"\\(.)")
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "r": "\r", "s": " ", "\\": "\\", '"': '"', "'": "'"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """Who logs in where; the password is never shown. With a ``socket`` the host and port are of no account."""
+    """Who logs in where, "" where the file does not say; the password is never shown.
+
+    With a ``socket`` the host and the port do not count.
+    """
 
     user: str
     password: str = field(repr=False)
     host: str
     database: str
-    port: int = DEFAULT_PORT
-    socket: str = ""
+    port: int
+    socket: str
 
 
-class OptionFile(NamedTuple):
-    """What an option file says; ``warnings`` are sentences on what is not well with it, though it will do."""
+@dataclass(frozen=True)
+class OptionFile:
+    """One group of an option file; ``warnings`` are sentences on what is not well with it, though it will do.
+
+    ``cut`` are those of them that say that a comment cut a value short.
+    """
 
     path: Path
+    options: Mapping[str, str] = field(repr=False)
     credentials: Credentials
     warnings: tuple[str, ...]
+    cut: tuple[str, ...]
 
 
-class _Option(NamedTuple):
-    name: str
-    value: str
-    line: int
-    cut: bool  # a `#` within a word ended the value
+def read_option_file(
+    path: Path, *, needed: Sequence[str] = NEEDED, group: str = GROUP, strict: bool = False
+) -> OptionFile:
+    """Return what the option file at ``path`` says in its ``group``.
 
-
-def read_option_file(path: Path, *, strict: bool = False) -> OptionFile:
-    """Return what the option file at ``path`` says in its group ``[client]``.
-
-    Raises UserError if it cannot be read, is no option file, or lacks what is needed; with ``strict``, too, if others
-    than its owner may read it.
+    Raises UserError if it cannot be read, is no option file, or has not the options that are ``needed``; with
+    ``strict``, also if others than its owner may read it.
     """
-    text, mode = _read(path)
-    options = {option.name: option for option in _parse(path, text)}
-    credentials = _credentials(path, options)
-    warnings = []
+    text, mode = _read(path, f"write {enumerate_names(needed) if needed else 'the password'} in [{group}]")
+    parsed = _parse(path, text, group)
+    options = {name: option.value for name, option in parsed.items()}
+    absent = [name for name in needed if not options.get(name) and not (name == "host" and "socket" in options)]
+    if absent:
+        raise UserError(f"{path}: [{group}] lacks {enumerate_names(absent)}; add it")
+    port = options.get("port", str(DEFAULT_PORT))
+    if not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or not 0 < int(port) < 2**16:
+        raise UserError(f"{path}: line {parsed['port'].line}: the port is no number from 1 to 65535; correct it")
+    cut = tuple(
+        f"{path}: line {option.line}: what follows the `#` does not count; put the {name} in quotes"
+        for name, option in parsed.items()
+        if option.is_cut
+    )
+    exposed = []
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         sentence = f"{path}: others than its owner may read it; run `chmod 600 {path}`"
         if strict:
             raise UserError(sentence)
-        warnings.append(sentence)
-    warnings += [
-        f"{path}: line {option.line}: what is behind the `#` does not count; put the {option.name} in quotes"
-        for option in options.values()
-        if option.cut
-    ]
-    return OptionFile(path, credentials, tuple(warnings))
+        exposed.append(sentence)
+    who = {name: options.get(name, "") for name in (*NEEDED, "socket")}
+    if "host" in needed and not who["host"]:
+        who["host"] = "localhost"
+    return OptionFile(path, options, Credentials(**who, port=int(port)), (*exposed, *cut), cut)
 
 
-def _read(path: Path) -> tuple[str, int]:
+def _read(path: Path, remedy: str) -> tuple[str, int]:
+    """Return the text and the mode of a file; raises UserError."""
     try:
-        # Not a pipe, which would be waited for.
+        # Non-blocking: opening a pipe would wait for somebody to write into it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise UserError(f"{path}: is no file; name an option file with a group [{GROUP}]")
+                raise UserError(f"{path}: is no file; name an option file, and {remedy}")
             content = file.read(LARGEST + 1)
     except IsADirectoryError:
-        raise UserError(f"{path}: is a folder; name an option file with a group [{GROUP}]") from None
+        raise UserError(f"{path}: is a folder; name an option file, and {remedy}") from None
     except FileNotFoundError:
-        raise UserError(f"{path}: no such option file; make it, with {enumerate_names(NEEDED)} in [{GROUP}]") from None
+        raise UserError(f"{path}: no such option file; make it, and {remedy}") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); mend its permissions or its owner") from None
-    return _decode(path, content), status.st_mode
-
-
-def _decode(path: Path, content: bytes) -> str:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); correct its permissions or its owner") from None
     if not content.strip():
-        raise UserError(f"{path}: is empty; write {enumerate_names(NEEDED)} in [{GROUP}]")
+        raise UserError(f"{path}: is empty; {remedy}")
     if len(content) > LARGEST:
         raise UserError(f"{path}: has more than {LARGEST} bytes, which no option file has; name another")
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8-sig"), status.st_mode
     except UnicodeDecodeError:
-        raise UserError(f"{path}: is not text in UTF-8; name another file, or write it anew") from None
+        raise UserError(f"{path}: is not text in UTF-8; name another file, or write it again") from None
 
 
-def _parse(path: Path, text: str) -> Iterator[_Option]:
-    """Yield the options of the group; what other programs have in other groups is passed over."""
-    group = ""
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.strip()
+class _Option(NamedTuple):
+    value: str
+    line: int
+    is_cut: bool  # by a `#` within a word
+
+
+def _parse(path: Path, text: str, group: str) -> dict[str, _Option]:
+    """Return the options of a group; what other programs have in other groups is not looked at. Raises UserError."""
+    options: dict[str, _Option] = {}
+    groups: list[str] = []
+    for number, raw in enumerate(text.split("\n"), 1):
+        line, where = raw.strip(_BLANKS), f"{path}: line {number}"
         if not line or line.startswith(("#", ";")):
             continue
         if line.startswith("["):
-            group = _group(path, number, line)
+            match = _HEAD.fullmatch(line)
+            if match is None:
+                raise UserError(f"{where} is not of the form [{group}]; correct it")
+            groups.append(match[1].strip(_BLANKS))
         elif line.startswith("!"):
-            raise UserError(f"{path}: line {number} includes another file; write the options of [{GROUP}] here")
-        elif not group:
-            raise UserError(f"{path}: line {number} is in no group; write [{GROUP}] above it")
-        elif group == GROUP:
-            yield _option(path, number, line)
+            raise UserError(f"{where} includes another file; write the options of [{group}] here")
+        elif not groups:
+            raise UserError(f"{where} is in no group; write [{group}] above it")
+        elif groups[-1] == group:
+            name, value, is_cut = _read_option(where, line)
+            options[name] = _Option(value, number, is_cut)
+    if group not in groups:
+        raise UserError(f"{path}: has no group [{group}]; write it above the password")
+    return options
 
 
-def _group(path: Path, number: int, line: str) -> str:
-    match = _HEAD.fullmatch(line)
-    if match is None:
-        raise UserError(f"{path}: line {number} is not of the form [{GROUP}]; mend it")
-    return match[1].strip()
+def _read_option(where: str, line: str) -> tuple[str, str, bool]:
+    """Return an option's name and value, and whether a ``#`` within a word ended it; raises UserError.
 
-
-def _option(path: Path, number: int, line: str) -> _Option:
-    """Return an option; the line itself may hold the password, and is never repeated."""
-    name, _, rest = line.partition("=")
-    name = name.partition("#")[0].strip()
+    The line may hold a password, so no message repeats it.
+    """
+    kept, rest = _cut_comment(line)
+    name, _, value = (part.strip(_BLANKS) for part in kept.partition("="))
     if not _NAME.fullmatch(name):
-        raise UserError(f"{path}: line {number} is not of the form `name = value`; mend it")
-    value, cut = _value(path, number, rest.strip())
-    return _Option(name.replace("_", "-"), value, number, cut)
+        raise UserError(f"{where} is not of the form `name = value`; correct it")
+    if value[:1] in {'"', "'"}:
+        if len(value) < 2 or value[-1] != value[0]:
+            raise UserError(f"{where} has a quote that does not end, or something after it; correct it")
+        value, is_cut = value[1:-1], False
+    else:
+        is_cut = bool(rest and value and kept[-1] not in _BLANKS)
+    return name.replace("_", "-"), _ESCAPE.sub(lambda match: _ESCAPED.get(match[1], match[0]), value), is_cut
 
 
-def _value(path: Path, number: int, text: str) -> tuple[str, bool]:
-    if text[:1] not in {'"', "'"}:
-        bare, sign, _ = text.partition("#")
-        return _unescape(bare.rstrip()), bool(sign) and bare == bare.rstrip() and bool(bare)
-    match = re.fullmatch(r"(['\"])((?:\\.|(?!\1).)*)\1\s*(?:#.*)?", text)
-    if match is None:
-        raise UserError(f"{path}: line {number} has a quote that does not end, or something behind it; mend it")
-    return _unescape(match[2]), False
-
-
-def _unescape(text: str) -> str:
-    return _ESCAPE.sub(lambda match: _ESCAPED.get(match[1], match[0]), text)
-
-
-def _credentials(path: Path, options: dict[str, _Option]) -> Credentials:
-    needed = [name for name in NEEDED if name != "host" or "socket" not in options]
-    lacking = [name for name in needed if not (options[name].value if name in options else "")]
-    if lacking:
-        raise UserError(f"{path}: [{GROUP}] lacks {enumerate_names(lacking)}; add it")
-    values = {name: options[name].value for name in (*NEEDED, "socket") if name in options}
-    values.setdefault("host", "localhost")
-    return Credentials(**values, port=_port(path, options.get("port")))
-
-
-def _port(path: Path, option: _Option | None) -> int:
-    if option is None:
-        return DEFAULT_PORT
-    if not re.fullmatch(r"[0-9]{1,5}", option.value, re.ASCII) or not 0 < int(option.value) < 2**16:
-        raise UserError(f"{path}: line {option.line}: the port is no number from 1 to 65535; mend it")
-    return int(option.value)
+def _cut_comment(line: str) -> tuple[str, str]:
+    """Return a line up to a ``#`` outside of quotes, and the rest; within quotes a backslash protects a quote."""
+    quote, escaped = "", False
+    for place, character in enumerate(line):
+        if character in "\"'" and not escaped and quote in {"", character}:
+            quote = "" if quote else character
+        elif character == "#" and not quote:
+            return line[:place], line[place:]
+        escaped = bool(quote) and character == "\\" and not escaped
+    return line, ""
