@@ -18,7 +18,7 @@ from papertape.events import Event, Finished, Moved, Note, Phase, tell_all
 from papertape.jobs import heartbeat as module
 from papertape.jobs.dump import recover
 from papertape.jobs.heartbeat import heartbeat
-from papertape.ledger import database, server
+from papertape.sql import dialect
 from papertape.transfer.stop import Stop
 from stories import BLOCK, Lab, check_all_archived
 
@@ -65,8 +65,7 @@ def locked(url: str) -> Iterator[None]:
 def quick_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     """A heartbeat is nearly always due, and soon has waited for long enough."""
     monkeypatch.setattr(module, "INTERVAL", 0.01)
-    monkeypatch.setattr(database, "BRIEF_SECONDS", 1)
-    monkeypatch.setattr(server, "BRIEF_SECONDS", 1)
+    monkeypatch.setattr(dialect, "BRIEF_SECONDS", 1)
 
 
 @pytest.fixture(params=["sqlite", "mariadb", "postgresql"])

@@ -26,6 +26,7 @@ from papertape.sql.dialect import (
     Dialect,
     SpanSearch,
     Trouble,
+    wait_seconds,
 )
 from papertape.sql.optionfile import GROUP, read_option_file
 from papertape.sql.rows import MYSQL

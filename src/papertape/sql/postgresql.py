@@ -23,13 +23,7 @@ from sqlalchemy import select as select_
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from papertape.sql.dialect import (
-    CONNECT_SECONDS,
-    IDLE_SECONDS,
-    Dialect,
-    SpanSearch,
-    Trouble,
-)
+from papertape.sql.dialect import CONNECT_SECONDS, IDLE_SECONDS, Dialect, SpanSearch, Trouble, wait_seconds
 
 _LOCK = 0x7061706572
 """The advisory lock of those who make or change tables; any number will do that no other program has."""
