@@ -97,6 +97,7 @@ def test_a_database_of_something_else_is_refused(url: str) -> None:
     [
         ("ledger.sqlite", "no database url"),
         ("nosuch:///x", "no database url"),
+        ("oracle+oracledb://host/db", "no database url of SQLite, PostgreSQL, MariaDB or MySQL"),
         ("sqlite://", "in memory"),
         ("sqlite:///:memory:", "in memory"),
         ("sqlite:////nowhere/at/all/ledger.sqlite", "folder /nowhere/at/all does not exist"),
@@ -110,7 +111,7 @@ def test_a_wrong_url_is_the_users(bad: str, says: str) -> None:
 
 def test_a_missing_driver_is_named() -> None:
     with pytest.raises(UserError, match=r"needs the Python package .*; install it") as caught:
-        open_ledger("oracle+oracledb://user:geheim@host/db")
+        open_ledger("mysql+mysqldb://user:geheim@host/db")
     assert "geheim" not in str(caught.value)
 
 

@@ -14,7 +14,7 @@ from papertape.errors import UserError
 from papertape.ledger.patience import Patience
 from papertape.ledger.schema import METADATA
 from papertape.ledger.troubles import telling
-from papertape.sql.databases import find_dialect
+from papertape.sql.databases import UNKNOWN, find_dialect
 from papertape.sql.dialect import Dialect
 
 P = ParamSpec("P")
@@ -142,7 +142,7 @@ def open_database(url: str) -> Database:
         dialect.make(parsed, lambda new: _open(new, dialect, parsed).close())
         return _open(parsed, dialect, parsed)
     except exc.ArgumentError:  # an unknown driver too; the url itself may hold a password, so it is not repeated
-        raise UserError("ledger: this is no database url; write `sqlite:////folder/ledger.sqlite`") from None
+        raise UserError(UNKNOWN) from None
     except ModuleNotFoundError as error:
         raise UserError(f"ledger: this url needs the Python package {error.name}; install it") from error
 
