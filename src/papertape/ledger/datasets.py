@@ -117,8 +117,8 @@ class DataSets:
         columns = [DATASETS.c[name] for name in DataSet._fields]
         query = select(*columns).where(*_waiting(host)).order_by(DATASETS.c.source)
         with self._database.reading() as connection:
-            paged = connection.dialect.name in MYSQL
-            for row in _paged(connection, query, host) if paged else stream(connection, query):
+            ordered = self._database.dialect.orders_by_index
+            for row in stream(connection, query) if ordered else _paged(connection, query, host):
                 yield DataSet(*row)
 
     def of_dump(self, dump: int) -> tuple[tuple[int, int, DataSet], ...]:
