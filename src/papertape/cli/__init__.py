@@ -1,4 +1,4 @@
-"""The command line: one file a command, and each only calls jobs."""
+"""The command line: one file per command. A command parses options, calls a job, and prints what it returns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INTERRUPTED = 130
 
 
 def main() -> NoReturn:
-    """Run the program and leave with the documented exit code, whenever Ctrl-C comes."""
+    """Run the program and leave with the documented exit code, even if Ctrl-C comes while modules are loaded."""
     before = signal.getsignal(signal.SIGINT)
     _hear(_leave, *([signal.SIGINT] if before is signal.default_int_handler else []))  # a shell's background ignores it
     from papertape.cli.commands import run  # noqa: PLC0415  this takes a while, and can be interrupted
@@ -30,7 +30,7 @@ def main() -> NoReturn:
 
 
 def _hear(handler: Callable[[int, FrameType | None], None] | signal.Handlers, *more: signal.Signals) -> None:
-    """Handle what ends a process as Ctrl-C does; under nohup a lost terminal stays of no account."""
+    """Handle SIGTERM, ``more``, and SIGHUP unless it is ignored: under nohup, a lost terminal must change nothing."""
     for number in (signal.SIGTERM, *more):
         signal.signal(number, handler)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -38,7 +38,7 @@ def _hear(handler: Callable[[int, FrameType | None], None] | signal.Handlers, *m
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
-    """End at once while modules are loaded: nothing has begun, and where Python imports, an exception can get lost."""
+    """End at once. While modules are loaded no work has begun, and an exception in an import may be swallowed."""
     os._exit(INTERRUPTED)
 
 

@@ -8,18 +8,18 @@ from pathlib import Path
 import click
 
 from papertape.cli.app import App, command, open_ledger
-from papertape.cli.output import print_json, say, tell_error
+from papertape.cli.output import say, tell_error
 from papertape.config import check_host
 from papertape.errors import SourceError, UserError
 from papertape.jobs.register import Registered, read_md5sums, register
 from papertape.ledger import Registration
 from papertape.words import count, show_size
 
-_WORDS = {
-    Registration.UPDATED: "changed since it was registered: registered as it is now",
-    Registration.CHANGED: "changed since it was archived: waits to be archived again, as a new version",
-    Registration.AGAIN: "was rejected before: waits again",
-    Registration.CLAIMED: "a dump has it just now: left alone",
+_REPORTED = {
+    Registration.UPDATED: "changed since it was registered; registered as it is now",
+    Registration.CHANGED: "changed since it was archived; waits to be archived as a new version",
+    Registration.AGAIN: "was rejected before; waits again",
+    Registration.CLAIMED: "is being dumped now; nothing was changed",
 }
 
 
@@ -33,14 +33,14 @@ papertape add --md5sums md5sums.txt /data/2459000/*
 )
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path())
 @click.option(
-    "--md5sums", type=click.Path(dir_okay=False), metavar="FILE", help="Declared MD5s, as md5sum writes them."
+    "--md5sums", type=click.Path(dir_okay=False), metavar="FILE", help="A file with declared MD5s, as md5sum writes it."
 )
-@click.option("--host", metavar="NAME", help="The host to register the paths under.  [default: the config's]")
+@click.option("--host", metavar="NAME", help="Register the paths under this host name.  [default: the config's]")
 def add(app: App, paths: tuple[str, ...], md5sums: str | None, host: str | None) -> int:
-    """Register data sets: each PATH is one, a file or a directory with all that it holds (a MIRIAD uv data set).
+    """Register data sets. Each PATH is one data set: a file, or a directory with all that is in it (MIRIAD uv data).
 
-    A declared MD5 is that of the file, or of the directory's visdata; what does not have it when it is written to
-    tape is rejected, and does not count as archived.
+    A declared MD5 belongs to a file, or to the visdata file of a directory. A data set whose MD5 differs when it is
+    written to tape is rejected, and does not count as archived.
     """
     config = app.config()
     try:
@@ -52,20 +52,21 @@ def add(app: App, paths: tuple[str, ...], md5sums: str | None, host: str | None)
     with open_ledger(config) as ledger:
         for result in register(ledger, name, map(os.fsencode, paths), md5s):
             results.append(result)
-            if result.error or not app.json:
-                _tell(result)
-    if app.json:
-        print_json([_describe(result) for result in results])
-    else:
-        _sum_up(results, md5s)
+            if result.error:
+                tell_error(result.error)
+            elif result.dataset and result.result in _REPORTED and not app.json:
+                say(f"{result.dataset.source}: {_REPORTED[result.result]}")
+    new = [result.dataset for result in results if result.dataset and result.result is Registration.NEW]
+    known = sum(result.result is Registration.KNOWN for result in results)
+    declared = sum(1 for result in results if result.dataset and result.dataset.md5)
+    with_md5 = f", {declared} of {len(results)} with a declared MD5" if md5s else ""
+    unchanged = f"; {known:,} known and unchanged" if known else ""
+    size = show_size(sum(dataset.size for dataset in new))
+    app.show(
+        [_describe(result) for result in results],
+        f"{count(len(new), 'data set')} registered, {size}{with_md5}{unchanged}",
+    )
     return SourceError.exit_code if any(result.error for result in results) else 0
-
-
-def _tell(result: Registered) -> None:
-    if result.error:
-        tell_error(result.error)
-    elif result.dataset and result.result in _WORDS:
-        say(f"{result.dataset.source}: {_WORDS[result.result]}")
 
 
 def _describe(result: Registered) -> dict[str, object]:
@@ -73,13 +74,3 @@ def _describe(result: Registered) -> dict[str, object]:
         error = result.error
         return {"source": error.path if error else "", "result": "refused", "reason": error.reason if error else ""}
     return {"source": result.dataset.source, "result": str(result.result), "bytes": result.dataset.size}
-
-
-def _sum_up(results: list[Registered], md5s: dict[bytes, str]) -> None:
-    sets = [result.dataset for result in results if result.dataset and result.result is Registration.NEW]
-    known = sum(result.result is Registration.KNOWN for result in results)
-    size = sum(dataset.size for dataset in sets)
-    declared = sum(1 for result in results if result.dataset and result.dataset.md5)
-    with_md5 = f", {declared} of {len(results)} with a declared MD5" if md5s else ""
-    also = f"; {known:,} known and unchanged" if known else ""
-    say(f"{count(len(sets), 'data set')} registered, {show_size(size)}{with_md5}{also}")

@@ -1,4 +1,4 @@
-"""The command group, what every command shares, and the one place where errors become sentences and exit codes."""
+"""The command group, and what all commands share: config, ledger, library, and errors as sentences and exit codes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import click
 
 from papertape import __version__
 from papertape.cli.options import json_option
-from papertape.cli.output import finish, note, tell_error
+from papertape.cli.output import finish, note, print_json, say, tell_error
 from papertape.cli.progress import Tally, open_progress
-from papertape.cli.stopping import DUMPING, MOVING, Wishes, stoppable
+from papertape.cli.stopping import DUMPING, MOVING, Replies, stoppable
 from papertape.config import Config, find_config, read_config
 from papertape.errors import EXIT_CODES, Interrupted, PapertapeError, UserError
 from papertape.events import tell_all
@@ -38,7 +38,7 @@ EPILOG = (
 
 @dataclass
 class App:
-    """What the options before the command said."""
+    """The options before the command."""
 
     config_path: str | None = None
     json: bool = False
@@ -46,6 +46,20 @@ class App:
     def config(self) -> Config:
         """Read the config; raises ConfigError."""
         return read_config(find_config(self.config_path))
+
+    def show(self, value: object, *lines: str) -> None:
+        """Print a result: ``value`` as JSON with --json, else the lines."""
+        if self.json:
+            print_json(value)
+        else:
+            say(*lines)
+
+
+def find_app(context: click.Context, *, as_json: bool) -> App:
+    """Return the App of the running command line; --json counts before and after the command."""
+    app = context.find_object(App) or App()
+    app.json = app.json or as_json
+    return app
 
 
 @click.group(
@@ -58,14 +72,13 @@ class App:
 @json_option
 @click.pass_context
 def papertape(context: click.Context, config_path: str | None, as_json: bool) -> None:
-    """Write every data set to two tapes at once, read both back whole and at the same time, and only then say that the
-    disk copy may go.
+    """Write every data set to two tapes at once, read both back, and only then say that the disk copy may be deleted.
 
     \b
-    The way of a night's data:
+    A night's data:
       papertape init /srv/papertape        once: a library in a folder, and a ledger
       papertape add /data/2459000/*.uvh5   register what is to be archived
-      papertape dump                       write a pair, verify the pair, record it
+      papertape dump                       write a pair of volumes, verify both, record it
       papertape status                     what may be deleted from disk
     """
     context.obj = App(config_path, as_json)
@@ -74,14 +87,12 @@ def papertape(context: click.Context, config_path: str | None, as_json: bool) ->
 def command(
     name: str, *, short: str, examples: str, **settings: Any
 ) -> Callable[[Callable[..., int | None]], click.Command]:
-    """Make a function a command: it gets the App, may return an exit code, and knows ``--json`` behind its name too."""
+    """Make a function a command: it gets the App, accepts ``--json``, and may return an exit code (None is 0)."""
 
     def decorate(function: Callable[..., int | None]) -> click.Command:
         @functools.wraps(function)
         def run(*args: Any, as_json: bool, **options: Any) -> int:
-            app = click.get_current_context().find_object(App) or App()
-            app.json = app.json or as_json
-            return function(app, *args, **options) or 0
+            return function(find_app(click.get_current_context(), as_json=as_json), *args, **options) or 0
 
         epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples.strip().splitlines())
         made: Callable[[Callable[..., int]], click.Command] = click.command(
@@ -94,27 +105,27 @@ def command(
 
 @contextlib.contextmanager
 def open_ledger(config: Config) -> Iterator[Ledger]:
-    """Have the config's ledger open in the block; that it had to be made is said."""
+    """Open the config's ledger for the block; a note on standard error says if it had to be made."""
     missing = find_missing_ledger(config)
     with open_config_ledger(config) as ledger:
         if missing:
-            note(f"papertape: there was no ledger at {missing}: a new, empty one was made there")
+            note(f"papertape: there was no ledger at {missing}; a new, empty one was made there")
         yield ledger
 
 
 @contextlib.contextmanager
 def open_shelf(config: Config) -> Iterator[Library]:
-    """Have the config's library alone in the block, with Ctrl-C under control."""
+    """Open the config's library for the block, without a ledger; Ctrl-C waits until cartridges are home."""
     tally = Tally()
     with stoppable(Stop(), tally, MOVING), open_progress() as progress:
         yield open_library(config, tell_all(tally, progress))
 
 
 @contextlib.contextmanager
-def open_context(config: Config, wishes: Wishes = DUMPING) -> Iterator[Context]:
-    """Have all that a job works with in the block: ledger, library, progress, and Ctrl-C under control."""
+def open_context(config: Config, replies: Replies = DUMPING) -> Iterator[Context]:
+    """Open for the block all that a job works with; ``replies`` says how Ctrl-C stops the job."""
     tally, stop = Tally(), Stop()
-    with stoppable(stop, tally, wishes), open_ledger(config) as ledger, open_progress() as progress:
+    with stoppable(stop, tally, replies), open_ledger(config) as ledger, open_progress() as progress:
         tell = tell_all(tally, progress)
         library = open_library(config, tell)
         lab = open_lab(ledger, config.bridge, tell)
@@ -122,37 +133,25 @@ def open_context(config: Config, wishes: Wishes = DUMPING) -> Iterator[Context]:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code; whatever goes wrong is one sentence on standard error."""
+    """Run one command line and return its exit code; an error is one sentence on standard error."""
     try:
         result = papertape.main(arguments, prog_name="papertape", standalone_mode=False)
         finish()
     except click.ClickException as error:
-        return _tell_usage(error)
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        see = f"; see `{context.command_path} --help`" if context else ""
+        note(f"papertape: {' '.join(error.format_message().split()).rstrip('.')}{see}")
+        return UserError.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _tell(Interrupted("interrupted"))
+        tell_error(Interrupted("interrupted"))
+        return Interrupted.exit_code
     except PapertapeError as error:
-        return _tell(error)
+        tell_error(error)
+        return error.exit_code
     except Exception as error:  # noqa: BLE001  the last resort: a bug must not look like anything else
-        return _tell_unexpected(error)
+        if os.environ.get(DEBUG):
+            traceback.print_exception(error)
+        sentence = f"{type(error).__name__}: {error}".splitlines()[0]
+        note(f"papertape: unexpected: {sentence} (this is a bug; {DEBUG}=1 shows where)")
+        return PapertapeError.exit_code
     return result if isinstance(result, int) else 0
-
-
-def _tell(error: PapertapeError) -> int:
-    tell_error(error)
-    return error.exit_code
-
-
-def _tell_usage(error: click.ClickException) -> int:
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    tried = f"; see `{context.command_path} --help`" if context else ""
-    sentence = " ".join(error.format_message().split()).rstrip(".")
-    note(f"papertape: {sentence}{tried}")
-    return UserError.exit_code
-
-
-def _tell_unexpected(error: Exception) -> int:
-    if os.environ.get(DEBUG):
-        traceback.print_exception(error)
-    sentence = f"{type(error).__name__}: {error}".splitlines()[0]
-    note(f"papertape: unexpected: {sentence} (this is a bug; {DEBUG}=1 shows where)")
-    return PapertapeError.exit_code

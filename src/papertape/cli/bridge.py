@@ -1,24 +1,23 @@
-"""``papertape bridge``: the lab's own databases."""
+"""``papertape bridge``: work from the lab's own databases, and reports to them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from itertools import chain
 
 import click
 import msgspec
 
 from papertape.bridges.bridge import Bridge
-from papertape.cli.app import App, command, open_ledger
+from papertape.cli.app import App, command, find_app, open_ledger
 from papertape.cli.options import json_option
 from papertape.cli.output import note, print_json, say, write
 from papertape.config import Config
 from papertape.errors import ConfigError, HostError, PapertapeError, SourceError
 from papertape.events import tell_all
-from papertape.jobs.lab.databases import LabDatabases, Settled
+from papertape.jobs.lab.databases import LabDatabases
 from papertape.jobs.lab.databases import check as check_bridge
-from papertape.jobs.lab.history import Outcome, Remembered, find_blank, import_history
+from papertape.jobs.lab.history import Outcome, find_blank, import_history
 from papertape.jobs.lab.pull import Pulled, pull_labels
 from papertape.jobs.lab.pull import pull as pull_files
 from papertape.ledger import Ledger, Listing, Registration, Standing
@@ -36,129 +35,107 @@ _ENTERED = (Registration.NEW, Registration.UPDATED, Registration.CHANGED, Regist
 @json_option
 @click.pass_context
 def bridge(context: click.Context, as_json: bool) -> None:
-    """Take work from the lab's databases of files and tapes, and report back to them ([bridge] in the config)."""
-    app = context.find_object(App) or App()
-    app.json = app.json or as_json
+    """Take work from the lab's databases of files and tapes, and report to them ([bridge] in the config)."""
+    find_app(context, as_json=as_json)
 
 
-def _bridge(config: Config) -> Bridge:
+def find_bridge(config: Config) -> Bridge:
+    """Return the config's [bridge]; raises ConfigError if there is none."""
     if config.bridge is None:
         raise ConfigError("the config has no [bridge]; see docs/lab-databases.md for one")
     return config.bridge
 
 
-@command("check", short="See whether the lab's databases will do.", examples="papertape bridge check")
+@command("check", short="Check the lab's databases.", examples="papertape bridge check")
 def check(app: App) -> None:
-    """See whether the option files can be read, the servers answer, and the tables are as expected. Changes nothing."""
+    """Check that the option files can be read, the servers answer, and the tables have the right columns.
+
+    Nothing is changed.
+    """
     warnings: list[str] = []
     try:
-        warnings.extend(check_bridge(_bridge(app.config())))
+        warnings.extend(check_bridge(find_bridge(app.config())))
     except PapertapeError:
-        note(*(f"warning: {warning}" for warning in warnings))  # one of them may be why
+        note(*(f"warning: {warning}" for warning in warnings))  # one of them may be the cause
         raise
-    if app.json:
-        print_json({"ok": True, "warnings": warnings})
-        return
-    for warning in warnings:
-        say(f"warning: {warning}")
-    say("the lab's databases will do")
+    lines = [*(f"warning: {warning}" for warning in warnings), "the lab's databases are as expected"]
+    app.show({"ok": True, "warnings": warnings}, *lines)
 
 
 @command(
     "pull", short="Register what the lab wants on tape.", examples="papertape bridge pull\npapertape bridge pull --json"
 )
 def pull(app: App) -> int:
-    """Register the rows that the lab wants on tape and nobody has as data sets, and its free tapes as volumes.
+    """Register the lab's rows that are marked for tape and not claimed as data sets, and its free tapes as volumes.
 
-    A row that cannot be registered is named, with the reason; the others are registered.
+    A row that cannot be registered is printed with the reason; the others are registered.
     """
     config = app.config()
-    chosen = _bridge(config)
-    told = _Told(app)
+    chosen = find_bridge(config)
+    registered = known = refused = size = troubles = 0
     with open_ledger(config) as ledger:
         labels = pull_labels(ledger, chosen)
         for item in chain(labels.troubles, pull_files(ledger, chosen, config.host)):
-            told.tell(item)
-    told.end(labels.added)
-    return SourceError.exit_code if told.refused else 0
+            if item.trouble:  # printed at once: there may be a million
+                _show_trouble(app, item, is_first=not troubles)
+                troubles += 1
+            refused += item.result is None
+            known += item.result in {Registration.KNOWN, Registration.CLAIMED}
+            if item.result in _ENTERED:
+                registered, size = registered + 1, size + item.size
+    if app.json:
+        sums = {"registered": registered, "known": known, "refused": refused, "bytes": size, "volumes": labels.added}
+        say(("], " if troubles else '{"troubles": [], ') + msgspec.json.encode(sums).decode().removeprefix("{"))
+    else:
+        if labels.added:
+            say(f"{count(len(labels.added), 'volume')} registered")
+        already = f"; {known:,} known already" if known else ""
+        left = f"; {count(refused, 'row')} left out" if refused else ""
+        say(f"{count(registered, 'data set')} registered, {show_size(size)}{already}{left}")
+    return SourceError.exit_code if refused else 0
 
 
-class _Told:
-    """What came of a pull: each trouble is told at once, for there may be a million; the sum comes in the end."""
-
-    def __init__(self, app: App) -> None:
-        self._json = app.json
-        self._troubles = self._registered = self._known = self._size = 0
-        self.refused = 0
-
-    def tell(self, item: Pulled) -> None:
-        """Count one row, and say what is not well with it."""
-        if item.trouble:
-            self._tell_trouble(item)
-        self.refused += item.result is None
-        self._known += item.result in {Registration.KNOWN, Registration.CLAIMED}
-        if item.result in _ENTERED:
-            self._registered, self._size = self._registered + 1, self._size + item.size
-
-    def _tell_trouble(self, item: Pulled) -> None:
-        if self._json:
-            row = {"row": item.name, "trouble": item.trouble, "registered": item.result is not None}
-            write((",\n " if self._troubles else '{"troubles": [') + msgspec.json.encode(row).decode())
-        else:
-            note(f"papertape: {item.name}: {item.trouble}")
-        self._troubles += 1
-
-    def end(self, labels: tuple[str, ...]) -> None:
-        """Print the sum."""
-        if self._json:
-            sums = {"registered": self._registered, "known": self._known, "refused": self.refused, "bytes": self._size}
-            rest = msgspec.json.encode({**sums, "volumes": labels}).decode().removeprefix("{")
-            say(("], " if self._troubles else '{"troubles": [], ') + rest)
-            return
-        if labels:
-            say(f"{count(len(labels), 'volume')} registered")
-        more = f"; {self._known:,} known already" if self._known else ""
-        refused = f"; {count(self.refused, 'row')} left out" if self.refused else ""
-        say(f"{count(self._registered, 'data set')} registered, {show_size(self._size)}{more}{refused}")
+def _show_trouble(app: App, item: Pulled, *, is_first: bool) -> None:
+    if app.json:
+        row = {"row": item.name, "trouble": item.trouble, "registered": item.result is not None}
+        write(('{"troubles": [' if is_first else ",\n ") + msgspec.json.encode(row).decode())
+    else:
+        note(f"papertape: {item.name}: {item.trouble}")
 
 
 @command(
-    "push", short="Report to the lab what is on tape.", examples="papertape bridge push\npapertape bridge push --json"
+    "push",
+    short="Report to the lab what is on tape.",
+    examples="papertape bridge push\npapertape bridge push --json",
 )
 def push(app: App) -> int:
-    """Write into the lab's databases where archived data sets lie, and let go of what no dump has any more.
+    """Write to the lab's databases where archived data sets are, and release rows that no dump claims any more.
 
-    Every dump does so at its end; this is for what could not be done then. A row that somebody else has changed is
-    named, and left alone.
+    Every dump does this at its end; this command does what failed then. A row that somebody else has changed is printed
+    and not changed.
     """
     config = app.config()
     with open_ledger(config) as ledger:
-        done = LabDatabases(ledger, _bridge(config), tell_all()).settle()
-    if app.json:
-        print_json(_describe(done))
-    else:
-        pending = f", {done.pending:,} pending" if done.pending else ""
-        say(f"{count(done.pushed, 'row')} written, {done.released:,} let go{pending}")
-    for name in done.foreign:
-        note(f"papertape: {name}: somebody else has changed this row; it was left alone, so mend it by hand")
-    for trouble in done.troubles:
-        note(f"papertape: {trouble}")
-    return HostError.exit_code if done.foreign or done.troubles else 0
-
-
-def _describe(done: Settled) -> dict[str, object]:
-    return {
+        done = LabDatabases(ledger, find_bridge(config), tell_all()).settle()
+    described = {
         "pushed": done.pushed,
         "released": done.released,
         "pending": done.pending,
         "foreign": list(done.foreign),
         "troubles": list(done.troubles),
     }
+    pending = f", {done.pending:,} pending" if done.pending else ""
+    app.show(described, f"{count(done.pushed, 'row')} written, {done.released:,} released{pending}")
+    for name in done.foreign:
+        note(f"papertape: {name}: somebody else has changed this row; it was not changed, so correct it by hand")
+    for trouble in done.troubles:
+        note(f"papertape: {trouble}")
+    return HostError.exit_code if done.foreign or done.troubles else 0
 
 
 @command(
     "history",
-    short="Remember what the lab says is on tape.",
+    short="Enter the places in the lab's table in the ledger.",
     examples="""
 papertape bridge history --dry-run
 papertape bridge history
@@ -166,71 +143,61 @@ papertape bridge history '*/zen.2457*'
 """,
 )
 @click.argument("pattern", default="*")
-@click.option("--dry-run", is_flag=True, help="Say what would be remembered, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be entered, and do nothing.")
 def history(app: App, pattern: str, dry_run: bool) -> int:
-    """Remember where files lie that went to tape before papertape did: the rows whose tape_index names a place.
+    """Enter in the ledger where files are that went to tape before papertape: rows whose tape_index names a place.
 
-    `papertape find` then knows them, and `papertape restore` reads the volumes that it needs. Nothing of it is proven,
-    nor ever deletable. What the ledger knows from a tape itself stays as it is. A row that cannot be understood, or
-    that a tape contradicts, is named. PATTERN is one of `papertape find`, over the lab's host:/path.
+    `papertape find` then prints these places, and `papertape restore` imports the volumes that it needs. These places
+    are not verified, so nothing there is ever deletable. Entries that the ledger has from a tape are not changed. A row
+    that cannot be understood, or that contradicts a tape, is printed. PATTERN matches the lab's host:/path, as in
+    `papertape find`.
     """
     config = app.config()
-    chosen = _bridge(config)
+    chosen = find_bridge(config)
     results: Counter[str] = Counter()
-    troubles: list[Remembered] = []
+    troubles: list[dict[str, object]] = []
     labels: set[str] = set()
     with open_ledger(config) as ledger:
         for row in import_history(ledger, chosen, pattern, dry_run=dry_run):
             results[row.result] += 1
             labels.update(row.labels)
             if row.trouble and app.json:
-                troubles.append(row)
+                troubles.append({"row": row.name, "trouble": row.trouble, "remembered": not row.is_refused})
             elif row.trouble:
                 note(f"papertape: {row.name}: {row.trouble}")
         blank = find_blank(ledger, labels)
-    _tell_history(app, results, troubles, blank, dry_run)
-    return SourceError.exit_code if results[Outcome.REFUSED] or results[Listing.DISPUTED] else 0
-
-
-def _tell_history(
-    app: App, results: Counter[str], troubles: list[Remembered], blank: Sequence[str], dry_run: bool
-) -> None:
     entered = results[Listing.NEW] + results[Listing.MOVED]
     refused = results[Outcome.REFUSED] + results[Listing.DISPUTED]
     if app.json:
-        rows = [{"row": item.name, "trouble": item.trouble, "remembered": not item.is_refused} for item in troubles]
         counts = {kind.replace(" ", "_"): results[kind] for kind in (*Listing, *Outcome)}
-        print_json({"dry_run": dry_run, "remembered": entered, **counts, "blank": blank, "troubles": rows})
-        return
-    more = [
-        f"; {number:,} {what}"
-        for number, what in (
-            (results[Listing.KNOWN], "known already"),
-            (results[Listing.ON_TAPE], "known from the tapes themselves"),
-            (results[Outcome.CLAIMED], "claimed by a dump"),
-        )
-        if number
-    ]
-    left = f"; {count(refused, 'row')} left out" if refused else ""
-    verb = "would be remembered" if dry_run else "remembered"
-    say(f"{count(entered, 'place')} {verb}{''.join(more)}{left}")
-    for tag in blank:
-        what = "blank in the ledger, and the lab's table has data on it"
-        note(f"papertape: {tag}: {what}; `papertape volumes import {tag}` looks which is right")
+        print_json({"dry_run": dry_run, "remembered": entered, **counts, "blank": blank, "troubles": troubles})
+    else:
+        others = {
+            "known already": results[Listing.KNOWN],
+            "known from the tapes": results[Listing.ON_TAPE],
+            "claimed by a dump": results[Outcome.CLAIMED],
+        }
+        more = "".join(f"; {number:,} {what}" for what, number in others.items() if number)
+        left = f"; {count(refused, 'row')} left out" if refused else ""
+        say(f"{count(entered, 'place')} {'would be entered' if dry_run else 'entered'}{more}{left}")
+        for tag in blank:
+            found = "blank in the ledger, but the lab's table has data on it"
+            note(f"papertape: {tag}: {found}; run `papertape volumes import {tag}` to see which is right")
+    return SourceError.exit_code if refused else 0
 
 
 @command(
     "status",
-    short="Print what the lab's databases are owed.",
+    short="Print what is still to write to the lab's databases.",
     examples="papertape bridge status\npapertape bridge status --json",
 )
 def status(app: App) -> None:
-    """Say how many of the lab's rows are known, claimed and written back, what is pending, and which others changed.
+    """Print how many of the lab's rows are known, claimed, written back and pending, and which ones others changed.
 
-    Asks the ledger alone.
+    Only the ledger is read.
     """
     config = app.config()
-    _bridge(config)
+    find_bridge(config)
     with open_ledger(config) as ledger:
         counts, foreign = ledger.lab.count(), ledger.lab.foreign()
         pending, listed = count_pending(ledger), ledger.history.count()
@@ -241,19 +208,19 @@ def status(app: App) -> None:
         print_json({**by_kind, "pending": pending, "foreign": rows, "history": history})
         return
     for kind in LabKind:
-        said = ", ".join(f"{counts[kind, state]:,} {state}" for state in LabState if (kind, state) in counts)
-        say(f"{kind}s: {said or 'none'}")
+        states = ", ".join(f"{counts[kind, state]:,} {state}" for state in LabState if (kind, state) in counts)
+        say(f"{kind}s: {states or 'none'}")
     if listed[0]:
         where = count(len(listed[1]), "volume")
-        say(f"history: {count(listed[0], 'data set')} known from the lab's table alone, on {where}")
+        say(f"history: {count(listed[0], 'data set')} known only from the lab's table, on {where}")
     if pending:
-        say(f"pending: {count(pending, 'row')}; `papertape bridge push` sees to it")
+        say(f"pending: {count(pending, 'row')}; run `papertape bridge push`")
     for item in foreign:
         say(f"  {item.name}: {item.reason}")
 
 
 def count_pending(ledger: Ledger) -> int:
-    """Return how many of the lab's rows are to be written, or let go, and have not been yet."""
+    """Return how many of the lab's rows must still be written or released."""
     return sum(item.standing is not Standing.HELD for item in ledger.lab.marked())
 
 

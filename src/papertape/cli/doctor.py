@@ -1,4 +1,4 @@
-"""``papertape doctor``: proves that a set-up works, before the first night."""
+"""``papertape doctor``: checks that a set-up works, before the first night."""
 
 from __future__ import annotations
 
@@ -12,27 +12,25 @@ from papertape.cli.app import App, command
 from papertape.cli.options import SIZE
 from papertape.cli.output import print_json, say
 from papertape.cli.progress import Tally, open_progress
-from papertape.cli.stopping import Wishes as Words
-from papertape.cli.stopping import stoppable
-from papertape.config import Config, find_config, read_config
+from papertape.cli.stopping import Replies, stoppable
+from papertape.config import find_config, read_config
 from papertape.doctor.checkup import Wishes, examine
 from papertape.doctor.findings import SetUp, exit_code, fault
 from papertape.errors import ConfigError, PapertapeError
 from papertape.events import tell_all
 from papertape.ids import VolumeTag
 from papertape.jobs.opening import find_missing_ledger, open_config_ledger
-from papertape.ledger import Ledger
 from papertape.tape.checks import Check, Verdict, ok, warning
 from papertape.transfer.stop import Stop
 from papertape.words import count
 
 WORDS = {Verdict.OK: "ok", Verdict.WARNING: "look", Verdict.PROBLEM: "WRONG", Verdict.SKIPPED: "-"}
-STOPPING = Words(b"the check-up ends here; cartridges are brought home first", b"cartridges are brought home first")
+STOPPING = Replies(*[b"stopping after the cartridges are back in their slots"] * 2)
 
 
 @command(
     "doctor",
-    short="Prove that the set-up works.",
+    short="Check that the set-up works.",
     examples="""
 papertape doctor
 papertape doctor --load PAPR1001 --source /data/2459000
@@ -40,41 +38,62 @@ papertape doctor --scratch SCR001 --scratch-size 10GB
 papertape doctor --json
 """,
 )
-@click.option("--load", metavar="VOLUME", help="Load it into each drive, to see which drive is which.")
-@click.option("--scratch", metavar="VOLUME", help="Write to this one too, which must be blank and not registered.")
+@click.option("--load", metavar="VOLUME", help="Load this volume into each drive, to see which drive is which.")
 @click.option(
-    "--scratch-size", type=SIZE, default="2GB", show_default=True, metavar="SIZE", help="How much is written."
+    "--scratch", metavar="VOLUME", help="Also write to this volume, which must be blank and must not be registered."
 )
-@click.option("--source", metavar="DIR", help="Read here for the source's speed.  [default: what waits to be dumped]")
+@click.option(
+    "--scratch-size", type=SIZE, default="2GB", show_default=True, metavar="SIZE", help="How much --scratch writes."
+)
+@click.option(
+    "--source", metavar="DIR", help="Measure the reading speed of this folder.  [default: of the waiting data sets]"
+)
 def doctor(app: App, load: VolumeTag | None, scratch: VolumeTag | None, scratch_size: int, source: str | None) -> int:
-    """Look at everything that papertape takes for granted, and say of each thing whether it is right, and if not, what
-    to change: config, programs, memory, spool, ledger, the source's speed, changer, volumes, each drive with its
-    rights, driver options and block size, and, with --load or --scratch, which drive is which.
+    """Check that everything is set up right, and say what to change if it is not.
 
-    No tape is written to but --scratch's: its volume is filled with noise in each drive, read back, and made blank
-    again if the drive can do that. A volume that is registered, or that holds anything, is refused.
+    Checked are the config, programs, memory, spool, ledger, the reading speed of the source, the changer, the volumes,
+    and each drive: its permissions, driver options and block size. With --load or --scratch, doctor also checks which
+    drive is which.
 
-    Each line begins with ok, look (it works, but), WRONG, or - (not looked at). Exit code 0: nothing is wrong. Else
-    that of the worst, in this order: 2 the set-up (config, programs, rights, swapped drives, block size), 7 the
-    changer, 6 a drive, 5 a volume, 1 the host or the ledger.
+    Only --scratch writes to a tape: it fills its volume with random bytes in each drive, reads them back, and makes the
+    volume blank again if the drive can do that. It refuses a volume that is registered or not blank.
+
+    Each line begins with ok, look (it works, but ...), WRONG, or - (not checked). The exit code is 0 if nothing is
+    wrong. Otherwise it is the first of these that applies: 2 the set-up (config, programs, permissions, swapped drives,
+    block size), 7 the changer, 6 a drive, 5 a volume, 1 the host or the ledger.
     """
     found: list[Check] = []
     wishes = Wishes(load, scratch, scratch_size, Path(source) if source else None)
     try:
         for check in _examine(app, wishes):
             found.append(check)
+            remedy = f": {check.remedy}" if check.remedy else ""
             if not app.json:
-                say(_show(check))
-    finally:
+                say(f"{WORDS[check.verdict]:<5}  {check.name}: {check.sentence}{remedy}")
+    finally:  # what was found is printed even if the check-up is interrupted
         if app.json:
-            print_json([_describe(check) for check in found])
+            print_json(
+                [
+                    {
+                        "name": check.name,
+                        "verdict": check.verdict.value,
+                        "sentence": check.sentence,
+                        "remedy": check.remedy,
+                        "exit_code": check.code,
+                    }
+                    for check in found
+                ]
+            )
     if not app.json:
-        say(_sum_up(found))
+        problems = sum(check.verdict is Verdict.PROBLEM for check in found)
+        warnings = sum(check.verdict is Verdict.WARNING for check in found)
+        look = f"; {count(warnings, 'thing')} to look at" if warnings else ""
+        say(f"{count(problems, 'problem')}{look}" if problems else f"nothing is wrong{look}")
     return exit_code(found)
 
 
 def _examine(app: App, wishes: Wishes) -> Iterator[Check]:
-    """Yield what is found; without a config that can be read there is nothing else to look at."""
+    """Yield all checks; without a readable config there is only one."""
     try:
         path = find_config(app.config_path)
         config = read_config(path)
@@ -88,19 +107,24 @@ def _examine(app: App, wishes: Wishes) -> Iterator[Check]:
         tell = tell_all(tally, held.enter_context(open_progress()))
         ledger, devices = None, None
         troubles: list[Check] = []
-        with _told("ledger", troubles):
-            ledger = _open_ledger(config, held, troubles)
-        with _told("library", troubles):
+        with _collecting("ledger", troubles):
+            missing = find_missing_ledger(config)
+            if missing is None:
+                ledger = held.enter_context(open_config_ledger(config))
+            else:  # and it is not made: a wrong path in the config would look right from then on
+                remedy = "if there was one, correct `ledger` in the config: the next command makes a new, empty one"
+                troubles.append(warning("ledger", f"there is no ledger at {missing}", remedy))
+        with _collecting("library", troubles):
             devices = config.library.open(tell, patient=False)  # doctor looks again and again by itself
         yield from troubles
-        file = _ledger_file(config)
+        scheme, _, name = config.ledger.partition("///")
         setup = SetUp(
             kind=config.library,
             settings=config.settings,
             prefixes=config.prefixes,
             devices=devices,
             ledger=ledger,
-            ledger_file=file,
+            ledger_file=Path(name.partition("?")[0]) if scheme.startswith("sqlite") and name else None,
             tell=tell,
             stop=stop,
         )
@@ -108,46 +132,9 @@ def _examine(app: App, wishes: Wishes) -> Iterator[Check]:
 
 
 @contextmanager
-def _told(name: str, troubles: list[Check]) -> Iterator[None]:
-    """Add an error in the block to ``troubles``."""
+def _collecting(name: str, troubles: list[Check]) -> Iterator[None]:
+    """Turn an error in the block into one more of ``troubles``."""
     try:
         yield
     except PapertapeError as error:
         troubles.append(fault(name, error))
-
-
-def _open_ledger(config: Config, held: ExitStack, troubles: list[Check]) -> Ledger | None:
-    """Return the ledger, open as long as ``held``; one that is not there is not made."""
-    missing = find_missing_ledger(config)
-    if missing is not None:
-        remedy = "if there was one, mend `ledger` in the config: the next command makes a new one, empty"
-        troubles.append(warning("ledger", f"there is no ledger at {missing}", remedy))
-        return None
-    return held.enter_context(open_config_ledger(config))
-
-
-def _ledger_file(config: Config) -> Path | None:
-    scheme, _, name = config.ledger.partition("///")
-    return Path(name.partition("?")[0]) if scheme.startswith("sqlite") and name else None
-
-
-def _show(check: Check) -> str:
-    remedy = f": {check.remedy}" if check.remedy else ""
-    return f"{WORDS[check.verdict]:<5}  {check.name}: {check.sentence}{remedy}"
-
-
-def _describe(check: Check) -> dict[str, object]:
-    return {
-        "name": check.name,
-        "verdict": check.verdict.value,
-        "sentence": check.sentence,
-        "remedy": check.remedy,
-        "exit_code": check.code,
-    }
-
-
-def _sum_up(found: list[Check]) -> str:
-    problems = sum(check.verdict is Verdict.PROBLEM for check in found)
-    warnings = sum(check.verdict is Verdict.WARNING for check in found)
-    looked = f"; {count(warnings, 'thing')} to look at" if warnings else ""
-    return f"{count(problems, 'problem')}{looked}" if problems else f"nothing is wrong{looked}"

@@ -1,9 +1,8 @@
-"""``papertape plan``, ``dump`` and ``recover``: the main job, what it would do, and what is left of it."""
+"""``papertape plan``, ``dump`` and ``recover``: the main job, what it would do, and what it left after a crash."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 import click
 import msgspec
@@ -19,7 +18,6 @@ from papertape.jobs import dump as job
 from papertape.jobs.context import Context, Outcome
 from papertape.jobs.dump import plan_next
 from papertape.jobs.opening import open_library
-from papertape.plan import Batch
 from papertape.settings import MOUNTS
 from papertape.states import DumpState
 from papertape.words import count, enumerate_names, show_size
@@ -29,59 +27,57 @@ from papertape.words import count, enumerate_names, show_size
     "plan", short="Print what the next dump would do.", examples="papertape plan\npapertape plan --json | jq .archives"
 )
 def plan(app: App) -> None:
-    """Print what the next dump would do: which data sets, in which archives, onto which volumes. Changes nothing."""
+    """Print what the next dump would write: which data sets, in which archives, onto which volumes.
+
+    Nothing is changed.
+    """
     _show_plan(app, app.config())
 
 
 def _show_plan(app: App, config: Config) -> None:
     with open_ledger(config) as ledger:
         batch, resumed = plan_next(ledger, open_library(config, tell_all()), config.settings)
-    if app.json:
-        print_json(_describe_plan(batch))
-        return
+    archives = []
     again = " (again: it was interrupted while it was written)" if resumed else ""
     names = enumerate_names(volume.tag for volume in batch.volumes)
-    sets = sum(len(archive) for archive in batch.archives)
-    archives = count(len(batch.archives), "archive")
-    say(f"dump onto {names}{again}: {count(sets, 'data set')} in {archives}, {show_size(batch.tape_bytes)} a volume")
-    for number, archive in enumerate(batch.archives, 2):
-        size = show_size(sum(dataset.size for dataset in archive))
+    sets = count(sum(len(archive) for archive in batch.archives), "data set")
+    held = f"{sets} in {count(len(batch.archives), 'archive')}, {show_size(batch.tape_bytes)} per volume"
+    lines = [f"dump onto {names}{again}: {held}"]
+    for number, archive in enumerate(batch.archives, 2):  # tape file 0 is the label, 1 the plan
+        items = [{"source": item.source, "files": item.files, "bytes": item.size} for item in archive]
+        archives.append({"tape_file": number, "datasets": items})
+        size = show_size(sum(item.size for item in archive))
         span = f"{archive[0].source} ... {archive[-1].source}" if len(archive) > 1 else archive[0].source
-        say(f"  tape file {number}: {count(len(archive), 'data set')}, {size}: {span}")
-    for dataset, reason in batch.refused:
-        say(f"  refused: {dataset.source}: {reason}")
-
-
-def _describe_plan(batch: Batch) -> dict[str, object]:
-    return {
+        lines.append(f"  tape file {number}: {count(len(archive), 'data set')}, {size}: {span}")
+    lines += [f"  refused: {dataset.source}: {reason}" for dataset, reason in batch.refused]
+    described = {
         "dump": batch.dump,
         "volumes": [volume.tag for volume in batch.volumes],
         "tape_bytes": batch.tape_bytes,
-        "archives": [
-            {
-                "tape_file": number,
-                "datasets": [{"source": item.source, "files": item.files, "bytes": item.size} for item in archive],
-            }
-            for number, archive in enumerate(batch.archives, 2)
-        ],
+        "archives": archives,
         "refused": [{"source": dataset.source, "reason": reason} for dataset, reason in batch.refused],
     }
+    app.show(described, *lines)
 
 
 @command(
     "dump",
-    short="Write a pair, verify the pair, record it.",
+    short="Write a pair of volumes, verify both, record it.",
     examples="papertape dump\npapertape dump --until-done --mount reload\npapertape dump --json",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan, and change nothing.")
-@click.option("--mount", type=click.Choice(MOUNTS), help="How the verifying mount is made.  [default: the config's]")
-@click.option("--until-done", is_flag=True, help="Dump after dump, until no data set waits.")
+@click.option(
+    "--mount", type=click.Choice(MOUNTS), help="How volumes are mounted to be verified.  [default: the config's]"
+)
+@click.option("--until-done", is_flag=True, help="Repeat until no data set waits.")
 def dump(app: App, dry_run: bool, mount: str | None, until_done: bool) -> int:
-    """Fill a pair of volumes with what waits, from one read of the disk; unload them; read both back whole, each on
-    the other drive, at the same time; and if every byte is right, record that the data sets are archived.
+    """Write the waiting data sets to a pair of blank volumes, reading the disk once, and unload both. Then verify both
+    at the same time, each on the other drive. If every byte is right, record that the data sets are archived.
 
-    What a dead process left over is seen to first, as by `papertape recover`. Ctrl-C once: the dump ends at the next
-    archive, and what is on tape by then is verified and recorded. Twice: at once.
+    Before that, dumps of dead processes are finished or undone, as by `papertape recover`.
+
+    Press Ctrl-C once to stop after the current archive: all that is on tape then is verified and recorded. Press it
+    twice to stop at once.
     """
     config = app.config()
     if mount:
@@ -89,42 +85,36 @@ def dump(app: App, dry_run: bool, mount: str | None, until_done: bool) -> int:
     if dry_run:
         _show_plan(app, config)
         return 0
-    code = 0
+    code, is_first = 0, True
     with open_context(config) as context:
-        for outcome in _run_all(context, until_done=until_done):
-            tell(outcome, as_json=app.json)
-            code = _worse(code, outcome)
-        return _stopped(context, code)
+        while not context.stop.soon:
+            try:
+                outcomes = job.dump(context)
+            except NothingToDo:
+                if is_first:
+                    raise
+                break
+            is_first = False
+            for outcome in outcomes:
+                tell(outcome, as_json=app.json)
+                code = _choose_code(code, exit_code(outcome))
+            if outcomes[-1].error or not until_done:
+                break
+        return _stopped_code(context, code)
 
 
-def _run_all(context: Context, *, until_done: bool) -> Iterator[Outcome]:
-    """Dump once, or until nothing waits; raises NothingToDo if there was nothing to do at all."""
-    done = False
-    while not context.stop.soon:
-        try:
-            outcomes = job.dump(context)
-        except NothingToDo:
-            if done:
-                return
-            raise
-        yield from outcomes
-        done = True
-        if outcomes[-1].error or not until_done:
-            return
+def _choose_code(code: int, other: int) -> int:
+    """Return the exit code for two outcomes: the first error, else that of rejected sources, else 0."""
+    return code if code not in {0, SourceError.exit_code} else other or code
 
 
-def _worse(code: int, outcome: Outcome) -> int:
-    """Return the exit code after one more outcome: an error's before that of rejected sources before none."""
-    return code if code not in {0, SourceError.exit_code} else exit_code(outcome) or code
-
-
-def _stopped(context: Context, code: int) -> int:
-    """Return the exit code of a run that the operator may have cut short; what is sick comes before that."""
+def _stopped_code(context: Context, code: int) -> int:
+    """Return the exit code of a run that the operator may have stopped; an error is more important than that."""
     return Interrupted.exit_code if context.stop.soon and code in {0, SourceError.exit_code} else code
 
 
 def exit_code(outcome: Outcome) -> int:
-    """Return the exit code that says what became of a dump."""
+    """Return the exit code for one dump."""
     if outcome.error:
         return outcome.error.exit_code
     return SourceError.exit_code if outcome.rejected else 0
@@ -133,31 +123,33 @@ def exit_code(outcome: Outcome) -> int:
 @command(
     "recover", short="Finish or undo what dead processes left.", examples="papertape recover\npapertape recover --undo"
 )
-@click.option("--undo", is_flag=True, help="Give up what was written and not verified; its volumes are set aside.")
+@click.option(
+    "--undo", is_flag=True, help="Undo dumps that are written and not verified, too; their volumes are set aside."
+)
 def recover(app: App, undo: bool) -> int:
-    """Finish or undo what dead processes left: a dump that was written is verified and recorded; one that was still
-    being written is undone, and the next dump begins it anew on the same volumes. What they left in drives is brought
-    home.
+    """Finish or undo the dumps of dead processes.
+
+    A dump that was written is verified and recorded. A dump that was still being written is undone; the next dump
+    starts it again on the same volumes. Cartridges that a dead process left in drives are returned to their slots.
     """
     code = 0
     with open_context(app.config()) as context:
         outcomes = job.recover(context, undo=undo)
     for outcome in outcomes:
-        code = _worse(code, outcome)
+        code = _choose_code(code, exit_code(outcome))
         if not app.json:
             tell(outcome, as_json=False)
         elif outcome.error:
             tell_error(outcome.error)
-    code = _stopped(context, code)
     if app.json:
         print_json([describe(outcome) for outcome in outcomes])
     if not outcomes:
-        raise NothingToDo("no process has died and left anything behind")
-    return code
+        raise NothingToDo("no dead process has left anything to recover")
+    return _stopped_code(context, code)
 
 
 def describe(outcome: Outcome) -> dict[str, object]:
-    """Return what became of a dump in the form of ``dump --json``."""
+    """Return what became of a dump, as ``dump --json`` prints it."""
     return {
         "dump": outcome.dump,
         "state": outcome.state,
@@ -172,43 +164,37 @@ def describe(outcome: Outcome) -> dict[str, object]:
 
 
 def tell(outcome: Outcome, *, as_json: bool) -> None:
-    """Print what became of a dump, its error on standard error."""
+    """Print what became of a dump, and its error on standard error."""
     if as_json:
         print_json(describe(outcome))
     else:
-        _show(outcome)
+        for verification in outcome.verifications:
+            show_verification(verification)
+        if outcome.dump:
+            say(_say_state(outcome))
+        if outcome.rejected:
+            sets = count(len(outcome.rejected), "data set")
+            say(f"{sets} rejected; correct the cause and run `papertape add` for them again:")
+            say(*(f"  {source}: {reason}" for source, reason in outcome.rejected))
     if outcome.error:
         tell_error(outcome.error)
 
 
-def _show(outcome: Outcome) -> None:
-    for verification in outcome.verifications:
-        show_verification(verification)
-    names = enumerate_names(outcome.volumes)
-    what = f"{count(outcome.datasets, 'data set')}, {count(outcome.files, 'file')}, {show_size(outcome.size)}"
-    if outcome.state == DumpState.ARCHIVED:
-        say(f"dump {outcome.dump} is archived on {names}: {what}")
-    elif outcome.state == DumpState.PLANNED:
-        say(f"dump {outcome.dump} is not archived; the next dump begins it anew on {names}")
-    elif outcome.lacking:
-        _show_lacking(outcome)
-    elif outcome.state in {DumpState.WRITTEN, DumpState.VERIFYING}:
-        say(f"dump {outcome.dump} is written to {names} and not verified yet: `papertape recover` goes on with it")
-    elif outcome.dump:
-        word = "was abandoned" if outcome.state == DumpState.ABANDONED else outcome.state
-        say(f"dump {outcome.dump} {word}: nothing of it is archived, its data sets wait again")
-    _show_rejected(outcome)
-
-
-def _show_lacking(outcome: Outcome) -> None:
-    bad = enumerate_names(outcome.lacking)
-    good = enumerate_names(volume for volume in outcome.volumes if volume not in outcome.lacking) or "no volume"
-    remedy = f"`papertape recopy {outcome.lacking[0]}` makes that copy again"
-    say(f"dump {outcome.dump} is not archived: it is good on {good} and not on {bad}; {remedy}")
-
-
-def _show_rejected(outcome: Outcome) -> None:
-    if outcome.rejected:
-        say(f"{count(len(outcome.rejected), 'data set')} rejected; mend what is wrong and `papertape add` again:")
-        for source, reason in outcome.rejected:
-            say(f"  {source}: {reason}")
+def _say_state(outcome: Outcome) -> str:
+    """Return a sentence on the state that a dump is in now, with the command to run."""
+    dump, names = f"dump {outcome.dump}", enumerate_names(outcome.volumes)
+    match outcome.state:
+        case DumpState.ARCHIVED:
+            sizes = f"{count(outcome.datasets, 'data set')}, {count(outcome.files, 'file')}, {show_size(outcome.size)}"
+            return f"{dump} is archived on {names}: {sizes}"
+        case DumpState.PLANNED:
+            return f"{dump} is not archived; the next dump starts it again on {names}"
+    if outcome.lacking:
+        bad = enumerate_names(outcome.lacking)
+        good = enumerate_names(volume for volume in outcome.volumes if volume not in outcome.lacking) or "no volume"
+        remedy = f"run `papertape recopy {outcome.lacking[0]}`"
+        return f"{dump} is not archived: it is good on {good} and not good on {bad}; {remedy}"
+    if outcome.state in {DumpState.WRITTEN, DumpState.VERIFYING}:
+        return f"{dump} is written to {names} and not verified yet: run `papertape recover`"
+    word = "was abandoned" if outcome.state == DumpState.ABANDONED else outcome.state
+    return f"{dump} {word}: nothing of it is archived, and its data sets wait again"

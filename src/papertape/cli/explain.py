@@ -1,4 +1,4 @@
-"""``papertape explain``: how data come back by hand."""
+"""``papertape explain``: how to get data back by hand."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ papertape explain PAPR1001 zen.2459000.4 | sh
 @click.argument("volume")
 @click.argument("pattern", required=False)
 def explain(app: App, volume: VolumeTag, pattern: str | None) -> None:
-    """Print a shell script that gets data back from a volume without papertape, with mt, dd, tar and sha256sum.
+    """Print a shell script that gets data back from VOLUME without papertape, with mt, dd, tar and sha256sum.
 
-    It gets back everything, or the data sets that match PATTERN (as in `papertape find`), checks every digest, and
-    ends at the first thing that is wrong. Run it in an empty folder.
+    The script extracts all data sets, or those that match PATTERN (as in `papertape find`), and checks every digest. It
+    stops at the first error. Run it in an empty folder.
     """
     config = app.config()
     with open_ledger(config) as ledger:
@@ -34,4 +34,4 @@ def explain(app: App, volume: VolumeTag, pattern: str | None) -> None:
     if app.json:
         print_json({"volume": volume, "script": script})
     else:
-        write(script)
+        write(script)  # unescaped: a shell reads it

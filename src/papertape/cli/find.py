@@ -1,4 +1,4 @@
-"""``papertape find``: where a data set lies."""
+"""``papertape find``: where data sets lie."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from papertape.ledger import Found, Ledger, Listed
 from papertape.words import show_size
 
 LISTED = "listed"
-"""The state of what is known by the word of the lab's table alone."""
+"""The state of a data set that is known only from the lab's table."""
 
 
 @command(
@@ -28,11 +28,11 @@ papertape find '*/zen.*.uvh5' --json
 )
 @click.argument("pattern")
 def find(app: App, pattern: str) -> None:
-    """Say where data sets lie: state, volumes, tape file, offset in it, and the digest of each file.
+    """Print where data sets lie: their state, volumes, tape file, offset in it, and the digest of each file.
 
-    PATTERN is a part of host:/path, or, with * ? or [ in it, a glob over all of it (over the path, if it begins
-    with a slash). What is known by the word of the lab's table alone (`papertape bridge history`) is `listed`, and
-    comes last.
+    PATTERN is a part of host:/path. With * ? or [ in it, it is a glob for the whole of host:/path, or for the path if
+    it begins with a slash. Data sets that are known only from the lab's table (`papertape bridge history`) have the
+    state `listed`, and are printed last.
     """
     found = 0
     with open_ledger(app.config()) as ledger:
@@ -40,21 +40,21 @@ def find(app: App, pattern: str) -> None:
         items: Iterator[Found | Listed] = chain(ledger.search.find(pattern), ledger.history.find(pattern))
         for item in items:
             found += 1
-            if app.json:
-                known = describe(ledger, item) if isinstance(item, Found) else _describe_listed(item)
-                write(("[" if found == 1 else ",\n ") + msgspec.json.encode(known).decode())
+            if app.json:  # row by row: there may be a million
+                row = describe(ledger, item) if isinstance(item, Found) else describe_listed(item)
+                write(("[" if found == 1 else ",\n ") + msgspec.json.encode(row).decode())
             elif isinstance(item, Found):
-                _show(ledger, item)
+                show(ledger, item)
             else:
-                _show_listed(item, seen)
+                show_listed(item, seen)
     if app.json:
         say("]" if found else "[]")
     if not found:
-        raise NothingToDo(f"no data set matches '{pattern}'; what is registered, `papertape find '*'` lists")
+        raise NothingToDo(f"no data set matches '{pattern}'; `papertape find '*'` lists all that are registered")
 
 
 def describe(ledger: Ledger, item: Found) -> dict[str, object]:
-    """Return a data set in the form of ``find --json``."""
+    """Return a data set as ``find --json`` prints it."""
     copies = [
         {"volume": copy.volume, "tape_file": item.tape_file, "offset": item.offset, "verified": copy.verified}
         for copy in item.copies
@@ -64,29 +64,32 @@ def describe(ledger: Ledger, item: Found) -> dict[str, object]:
     return {**known, "location": item.location} if item.location else known
 
 
-def _describe_listed(item: Listed) -> dict[str, object]:
+def describe_listed(item: Listed) -> dict[str, object]:
+    """Return a data set of the lab's table as ``find --json`` prints it."""
     where = {"tape_file": item.tape_file, "offset": None, "verified": False}
     copies = [{"volume": label, **where} for label in item.labels]
     known = {"source": item.source, "state": LISTED, "bytes": item.size, "copies": copies, "files": []}
     return {**known, "md5": item.md5, "location": item.location}
 
 
-def _show_listed(item: Listed, seen: frozenset[str]) -> None:
+def show_listed(item: Listed, seen: frozenset[str]) -> None:
+    """Print a data set of the lab's table; ``seen`` are the volumes whose contents the ledger knows from the tape."""
     size = "" if item.size is None else f", {show_size(item.size)}"
-    say(f"{item.source}  {LISTED}{size}: known from the lab's table alone, and proven by nothing")
-    say(f"  {item.location}, as the lab's table has it")
+    say(f"{item.source}  {LISTED}{size}: known only from the lab's table, not from a tape")
+    say(f"  {item.location} in the lab's table")
     for label in item.labels:
-        state = "in the ledger, and this is not there" if label in seen else "not read by papertape yet"
+        state = "the ledger knows this volume, and the data set is not on it" if label in seen else "not imported yet"
         say(f"  on {label}, tape file {item.tape_file}: {state}")
 
 
-def _show(ledger: Ledger, item: Found) -> None:
+def show(ledger: Ledger, item: Found) -> None:
+    """Print a data set with its copies and the digests of its files."""
     version = f", version {item.version}" if item.version > 1 else ""
     reason = f": {item.reason}" if item.reason else ""
     size = "" if item.location else f", {show_size(item.size)}"
     say(f"{item.source}  {item.state}{version}{size}{reason}")
     if item.location:
-        say(f"  {item.location}, as the predecessor has it; its archive tells how large it is")
+        say(f"  {item.location} in the predecessor's catalog, which does not say how large it is")
     for copy in item.copies:
         verified = "verified" if copy.verified else "NOT verified"
         say(f"  on {copy.volume}, tape file {item.tape_file}, offset {item.offset}, {verified}")

@@ -1,4 +1,4 @@
-"""What commands print: results on standard output, everything else on standard error, nothing raw on a terminal."""
+"""Printing: results on standard output, all else on standard error; control characters are escaped in both."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from papertape.words import show_text
 
 
 def say(*lines: str) -> None:
-    """Print lines of a result. Raises HostError if they cannot be written; a reader who left is no error."""
+    """Print lines of a result. A closed pipe is no error; raises HostError if the lines cannot be written otherwise."""
     for line in lines:
         write(show_text(line) + "\n")
 
 
 def write(text: str) -> None:
-    """Write ``text`` on standard output as it is. Raises like ``say``."""
+    """Write ``text`` to standard output, unescaped. Raises like ``say``."""
     try:
         click.echo(text, nl=False)
     except BrokenPipeError:
@@ -29,12 +29,12 @@ def write(text: str) -> None:
     except OSError as error:
         discard(sys.stdout)
         raise HostError(
-            "standard output", f"cannot be written ({error.strerror}): give the result another way"
+            "standard output", f"cannot be written ({error.strerror}); redirect it to another place"
         ) from error
 
 
 def note(*lines: str) -> None:
-    """Print lines on standard error, if anybody can read them."""
+    """Print lines on standard error; if it is closed, they are lost."""
     for line in lines:
         try:
             click.echo(show_text(line), err=True)
@@ -43,7 +43,7 @@ def note(*lines: str) -> None:
 
 
 def tell_error(error: PapertapeError) -> None:
-    """Print the error's sentence, and what went wrong in cleaning up behind it, on standard error."""
+    """Print the error's sentence on standard error, and its notes: what went wrong in cleaning up after it."""
     note(*(f"papertape: {line}" for line in (str(error), *getattr(error, "__notes__", ()))))
 
 
@@ -53,11 +53,11 @@ def print_json(value: object) -> None:
 
 
 def finish() -> None:
-    """Bring out what is still in a buffer. Raises like ``say``."""
+    """Flush standard output. Raises like ``say``."""
     write("")
 
 
 def discard(stream: IO[str]) -> None:
-    """Let whatever comes later go nowhere: the command itself goes on, and its exit code is what counts."""
+    """Send all later output of ``stream`` to /dev/null: the job continues, and Python does not complain at exit."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,4 +1,4 @@
-"""``papertape recopy``: make a copy again that failed, was lost or sits aside."""
+"""``papertape recopy``: write a copy again that failed, was lost or is set aside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from papertape.jobs import recopy as job
 
 @command(
     "recopy",
-    short="Make a copy again that failed, was lost or sits aside.",
+    short="Write a copy again that failed, was lost or is set aside.",
     examples="""
 papertape recopy PAPR2003
 papertape recopy PAPR2003 --from-disk

@@ -1,4 +1,4 @@
-"""``papertape status``: how things stand, and what may be deleted."""
+"""``papertape status``: the state of data sets, volumes and dumps, and what may be deleted."""
 
 from __future__ import annotations
 
@@ -11,82 +11,77 @@ from papertape.cli.bridge import count_pending
 from papertape.cli.output import print_json, say
 from papertape.jobs.context import find_lacking
 from papertape.jobs.deletable import Candidate, OnDisk, find_deletable
-from papertape.ledger import Ledger, VolumeStatus, is_alive
+from papertape.ledger import Ledger, is_alive
 from papertape.states import VolumeState
 from papertape.words import count, enumerate_names, show_size, show_table
 
 SHOWN = 10
+"""How many entries of a list are printed."""
 
 
 @command(
     "status",
-    short="Print how things stand, and what may be deleted.",
+    short="Print the state of everything, and what may be deleted.",
     examples="papertape status\npapertape status --deletable\npapertape status --json",
 )
-@click.option("--deletable", is_flag=True, help="Print the paths of disk copies that may be deleted, one a line.")
+@click.option("--deletable", is_flag=True, help="Print the paths of the disk copies that may be deleted, one per line.")
 def status(app: App, deletable: bool) -> None:
-    """Say how many data sets, volumes and dumps are in which state, what was rejected, and what may be deleted.
+    """Print how many data sets, volumes and dumps are in which state, what was rejected, and what may be deleted.
 
-    What may be deleted is archived, in doubt on no volume, and on disk still what was archived: that is looked up now.
+    A disk copy may be deleted if its data set is archived, all its volumes are good, and the copy on disk has not
+    changed since. papertape checks the disk copies now, and deletes nothing.
     """
     config = app.config()
     with open_ledger(config) as ledger:
         if deletable:
-            _list_deletable(app, find_deletable(ledger, config.host))
+            rows = [item for item in find_deletable(ledger, config.host) if item.on_disk is OnDisk.SAME]
+            described = [{"source": item.source, "bytes": item.size} for item in rows]
+            app.show(described, *(item.source.partition(":")[2] for item in rows))
         elif app.json:
             known = ledger.status()
             print_json({"datasets": known.datasets, "volumes": known.volumes, "dumps": known.dumps})
         else:
-            _show(ledger)
+            _show_states(ledger)
+            _show_work(ledger)
             show_deletable(find_deletable(ledger, config.host))
 
 
-def _list_deletable(app: App, candidates: Iterator[Candidate]) -> None:
-    rows = [item for item in candidates if item.on_disk is OnDisk.SAME]
-    if app.json:
-        print_json([{"source": item.source, "bytes": item.size} for item in rows])
-        return
-    for item in rows:
-        say(item.source.partition(":")[2])
-
-
-def _show(ledger: Ledger) -> None:
+def _show_states(ledger: Ledger) -> None:
     known = ledger.status()
-    rows = [
-        ("data sets", "", "bytes"),
-        *((state, number, show_size(known.bytes[state])) for state, number in known.datasets.items()),
-    ]
-    say(*show_table(rows))
+    rows = [(state, number, show_size(known.bytes[state])) for state, number in known.datasets.items()]
+    say(*show_table([("data sets", "", "bytes"), *rows]))
     for name, counts in (("volumes", known.volumes), ("dumps", known.dumps)):
-        said = ", ".join(f"{number} {state}" for state, number in counts.items() if number) or "none"
-        say(f"{name}: {said}")
+        states = ", ".join(f"{number} {state}" for state, number in counts.items() if number) or "none"
+        say(f"{name}: {states}")
+
+
+def _show_work(ledger: Ledger) -> None:
+    """Print what the operator must look at, each with the command to run."""
     for orphan in ledger.dumps.orphans(is_alive):
-        say(f"dump {orphan.id} was left {orphan.state} by a dead process: `papertape recover` sees to it")
+        say(f"dump {orphan.id} is {orphan.state}, and its process is dead: run `papertape recover`")
     for held in ledger.dumps.held():
         names = enumerate_names(volume.tag for volume in held.volumes)
-        say(f"dump {held.dump} was interrupted while it was written; the next dump begins it anew on {names}")
+        say(f"dump {held.dump} was interrupted while it was written; the next dump starts it again on {names}")
     for dump in ledger.dumps.incomplete():
         bad = find_lacking(ledger, dump)
-        remedy = f"; `papertape recopy {bad[0]}` makes it again" if bad else ""
-        say(f"dump {dump.id} is not archived, for want of a good copy on {enumerate_names(bad)}{remedy}")
+        remedy = f"; run `papertape recopy {bad[0]}`" if bad else ""
+        say(f"dump {dump.id} is not archived: no good copy on {enumerate_names(bad)}{remedy}")
     pending = count_pending(ledger)
     if pending:
-        say(f"{count(pending, 'row')} of the lab's databases pending: `papertape bridge push` sees to it")
-    _show_first("changed by others in the lab's databases", [f"{item.name}" for item in ledger.lab.foreign()])
+        say(f"{count(pending, 'row')} to write to the lab's databases: run `papertape bridge push`")
+    _show_first("changed by others in the lab's databases", [item.name for item in ledger.lab.foreign()])
     _show_first("rejected", [f"{item.source}: {item.reason}" for item in ledger.datasets.rejected()])
-    _show_first("set aside", [_tell_aside(item) for item in ledger.volumes.all() if item.state == VolumeState.ASIDE])
-
-
-def _tell_aside(item: VolumeStatus) -> str:
-    remedy = f" (`papertape recopy {item.tag}` makes that copy again)" if item.dump else ""
-    return f"{item.tag}: {item.reason}{remedy}"
+    aside = []
+    for item in ledger.volumes.all():
+        if item.state == VolumeState.ASIDE:
+            remedy = f" (`papertape recopy {item.tag}` writes that copy again)" if item.dump else ""
+            aside.append(f"{item.tag}: {item.reason}{remedy}")
+    _show_first("set aside", aside)
 
 
 def _show_first(title: str, lines: list[str]) -> None:
     if lines:
-        say(f"{title}:")
-    for line in lines[:SHOWN]:
-        say(f"  {line}")
+        say(f"{title}:", *(f"  {line}" for line in lines[:SHOWN]))
     if len(lines) > SHOWN:
         say(f"  and {len(lines) - SHOWN} more")
 
@@ -96,16 +91,14 @@ def show_deletable(candidates: Iterator[Candidate]) -> None:
     may = size = 0
     changed: list[str] = []
     names: list[str] = []
-    for item in candidates:
+    for item in candidates:  # there may be a million: only what is printed is kept
         if item.on_disk is OnDisk.SAME:
             may, size = may + 1, size + item.size
             if len(names) < SHOWN:
                 names.append(item.source)
         elif item.on_disk is OnDisk.CHANGED:
-            changed.append(f"{item.source}: `papertape add` it again")
-    say(f"may be deleted from disk: {count(may, 'data set')}, {show_size(size)}")
-    for name in names:
-        say(f"  {name}")
+            changed.append(f"{item.source}: run `papertape add` for it again")
+    say(f"may be deleted from disk: {count(may, 'data set')}, {show_size(size)}", *(f"  {name}" for name in names))
     if may > len(names):
-        say(f"  and {may - len(names)} more: `papertape status --deletable` lists them all")
-    _show_first("changed since they were archived, and so not to be deleted", changed)
+        say(f"  and {may - len(names)} more; `papertape status --deletable` lists them all")
+    _show_first("changed since they were archived, so they must not be deleted", changed)

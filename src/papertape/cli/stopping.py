@@ -14,8 +14,8 @@ from papertape.errors import Interrupted
 from papertape.transfer.stop import Stop
 
 
-class Wishes(NamedTuple):
-    """The answers to a wish to stop, for people: to the first one, and to one that stops at once.
+class Replies(NamedTuple):
+    """What the operator reads after asking to stop: for the first time, and when the job stops at once.
 
     They are bytes, since a signal handler writes them.
     """
@@ -24,26 +24,26 @@ class Wishes(NamedTuple):
     at_once: bytes
 
 
-DUMPING = Wishes(
+DUMPING = Replies(
     b"stopping in good order: the current archive is finished, and all that is on tape by then is verified and "
     b"recorded; Ctrl-C again stops at once",
     b"stopping at once; `papertape recover` finishes or undoes the rest",
 )
-VERIFYING = Wishes(
+VERIFYING = Replies(
     b"stopping after the volumes in the drives are read; Ctrl-C again stops at once", b"stopping at once"
 )
-RESTORING = Wishes(
+RESTORING = Replies(
     b"stopping after the current data set; the same command continues later; Ctrl-C again stops at once",
     b"stopping at once; the same command continues later",
 )
-MOVING = Wishes(
+MOVING = Replies(
     b"stopping after the cartridges are where they belong", b"stopping after the cartridges are where they belong"
 )
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
-def stoppable(stop: Stop, tally: Tally, wishes: Wishes) -> Iterator[None]:
+def stoppable(stop: Stop, tally: Tally, replies: Replies) -> Iterator[None]:
     """Turn signals into a wish to stop in the block; the former handlers are back after it.
 
     SIGINT and SIGHUP ask ``stop`` gently, and a second one at once; SIGTERM asks at once. While the job waits for
@@ -58,7 +58,7 @@ def stoppable(stop: Stop, tally: Tally, wishes: Wishes) -> Iterator[None]:
         if tally.waits:
             raise Interrupted("interrupted while it was waiting for a drive; nothing was written")
         with contextlib.suppress(OSError):
-            os.write(2, b"\npapertape: " + (wishes.at_once if stop.now else wishes.gently) + b"\n")
+            os.write(2, b"\npapertape: " + (replies.at_once if stop.now else replies.gently) + b"\n")
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     heard = [number for number in SIGNALS if number != signal.SIGHUP or before[number] is not signal.SIG_IGN]

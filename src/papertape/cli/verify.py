@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import click
 
 from papertape.cli.app import App, command, open_context
-from papertape.cli.output import print_json, say, tell_error
+from papertape.cli.output import print_json, say
 from papertape.cli.stopping import VERIFYING
-from papertape.errors import Interrupted, PapertapeError, VerificationFailed
+from papertape.errors import Interrupted, VerificationFailed
 from papertape.evidence import Verification
 from papertape.ids import VolumeTag
 from papertape.jobs.verify import verify as verify_volumes
-from papertape.words import count, show_seconds, show_size
+from papertape.words import count, show_rate, show_seconds, show_size
+
+SHOWN = 20
 
 
 @command("verify", short="Read volumes back whole.", examples="papertape verify PAPR1001 PAPR2001")
 @click.argument("volumes", nargs=-1, required=True, metavar="VOLUME...")
-def verify(app: App, volumes: tuple[VolumeTag, ...]) -> int:
-    """Read volumes back whole, as many at once as there are drives, and hold every byte against what was written.
+def verify(app: App, volumes: tuple[VolumeTag, ...]) -> None:
+    """Read volumes back whole, as many at once as there are drives, and compare every byte with what was written.
 
-    A volume that is not good is set aside, and what lies on it may not be deleted from disk any more.
+    A volume that is not good is set aside, and data sets on it may no longer be deleted from disk.
     """
     with open_context(app.config(), VERIFYING) as context:
         results = list(verify_volumes(context, volumes))
@@ -30,23 +30,15 @@ def verify(app: App, volumes: tuple[VolumeTag, ...]) -> int:
     else:
         for result in results:
             show(result)
-    error = _judge(results, len(set(volumes)))
-    if error is None:
-        return 0
-    tell_error(error)
-    return error.exit_code
-
-
-def _judge(results: Sequence[Verification], wanted: int) -> PapertapeError | None:
     if not all(result.ok for result in results):
-        return VerificationFailed(results)
+        raise VerificationFailed(results)
+    wanted = len(set(volumes))
     if len(results) < wanted:
-        return Interrupted(f"interrupted: {len(results)} of {wanted} volumes were read")
-    return None
+        raise Interrupted(f"interrupted: {len(results)} of {wanted} volumes were read")
 
 
 def describe(item: Verification) -> dict[str, object]:
-    """Return a verification in the form of ``--json``."""
+    """Return a verification as ``--json`` prints it."""
     return {
         "volume": item.volume,
         "drive": item.drive,
@@ -70,12 +62,12 @@ def describe(item: Verification) -> dict[str, object]:
 
 
 def show(item: Verification) -> None:
-    """Print a verification for people."""
-    rate = show_size(item.bytes / max(item.seconds, 1e-3))
-    what = f"{count(item.files, 'file')}, {show_size(item.bytes)} in {show_seconds(item.seconds)}, {rate}/s"
+    """Print a verification, with its first ``SHOWN`` findings."""
+    rate = show_rate(item.bytes / max(item.seconds, 1e-3))
+    what = f"{count(item.files, 'file')}, {show_size(item.bytes)} in {show_seconds(item.seconds)}, {rate}"
     word = "verified" if item.ok else f"NOT GOOD, {count(len(item.findings), 'finding')}"
     say(f"{item.volume}  {word} on drive {item.drive}: {what}")
-    for finding in item.findings[:20]:
+    for finding in item.findings[:SHOWN]:
         say(f"  {finding.kind}: {finding.sentence()}")
-    if len(item.findings) > 20:
-        say(f"  and {len(item.findings) - 20} more: --json lists them all")
+    if len(item.findings) > SHOWN:
+        say(f"  and {len(item.findings) - SHOWN} more; --json lists them all")

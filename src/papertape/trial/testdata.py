@@ -19,7 +19,7 @@ import hashlib
 import os
 import random
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from itertools import count
 from pathlib import Path
@@ -55,6 +55,9 @@ ODD_NAMES = (
     b"quote ' and \" and $HOME",
 )
 """Every one is a legal name on Linux; a file system that refuses one gets on without it."""
+
+LINK_TARGETS = (b"log-000001.txt", b"../logs-0001", b"/nowhere/at all", b"n\xf6where")
+"""Symbolic links lead to a file, upwards, to nothing, and to a name that is not UTF-8."""
 
 _REFUSED_NAME = {errno.EILSEQ, errno.EINVAL, errno.ENAMETOOLONG}
 
@@ -124,49 +127,38 @@ class _DataSet(NamedTuple):
 
 
 def build_testdata(folder: Path, sizes: Sizes, seed: int, tell: Tell) -> list[Built]:
-    """Build the test data that ``seed`` and ``sizes`` stand for in ``folder``, which is empty or not there yet.
+    """Build the test data for ``seed`` and ``sizes`` in ``folder``, which must be empty or must not exist yet.
 
     Returns the data sets in the order in which they were built. Raises UserError if the folder is in use or the disk
-    has no room for all of it (then nothing was built), HostError if the disk refuses on the way.
+    has no room for all of it (then nothing was built), HostError if the disk fails later.
     """
     sizes.check()
-    _check_empty(folder)
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise UserError(f"{folder}: not empty; build test data in a folder of its own")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be used for test data ({error.strerror})") from error
     needed = _bytes_needed(sizes)
-    _check_room(folder, needed)
+    free = shutil.disk_usage(next(place for place in (folder, *folder.absolute().parents) if place.exists())).free
+    if free < needed:
+        amounts = f"{show_size(needed)}, and {show_size(free)} are free"
+        raise UserError(f"{folder}: the test data needs {amounts}; make room, or build less")
     tell(Phase(name="building test data", total=needed))
     try:
         (folder / DATA).mkdir(parents=True)
-        built = list(_build_all(folder, sizes, seed))
-        _write_md5sums(folder / MD5SUMS, built)
+        every = (_build(folder / DATA / os.fsdecode(dataset.name), dataset, seed) for dataset in _plan(sizes, seed))
+        built = [dataset for dataset in every if dataset]
+        # The MD5 of a directory stands under the directory's own path, as in the lab's database.
+        sums = [sums_line(item.md5, os.fsencode(item.path.absolute())) for item in built if item.md5]
+        (folder / MD5SUMS).write_bytes(b"".join(sums))
     except OSError as error:
-        what = f"the test data cannot be built ({error.strerror})"
-        raise HostError(str(folder), f"{what}: make room or take another folder, and delete what is there") from error
+        reason = f"the test data cannot be built ({error.strerror})"
+        raise HostError(str(folder), f"{reason}: make room or use another folder, and delete the rest") from error
     return built
 
 
-def _check_empty(folder: Path) -> None:
-    try:
-        used = any(folder.iterdir())
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be used for test data ({error.strerror})") from error
-    if used:
-        raise UserError(f"{folder}: not empty; test data is built in a folder of its own")
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if free < needed:
-        amounts = f"needs {show_size(needed)}, and {show_size(free)} are free"
-        raise UserError(f"{folder}: the test data {amounts}; make room, or build less")
-
-
 def _bytes_needed(sizes: Sizes) -> int:
-    """Return the room for all of it and a tenth more; counted from the sizes alone, which may be absurd."""
+    """Return the bytes that all of it takes on disk, and a tenth more, from the sizes alone: it may be far too much."""
     kinds = (
         (sizes.large, sizes.large_bytes),
         (sizes.small, sizes.small_bytes),
@@ -177,28 +169,19 @@ def _bytes_needed(sizes: Sizes) -> int:
     return sum(number * (size + DISK_BLOCK) for number, size in kinds) * 11 // 10
 
 
-def _build_all(folder: Path, sizes: Sizes, seed: int) -> Iterator[Built]:
-    for dataset in _plan(sizes, seed):
-        built = _build(folder / DATA / os.fsdecode(dataset.name), dataset, seed)
-        if built:
-            yield built
-
-
 def _plan(sizes: Sizes, seed: int) -> Iterator[_DataSet]:
     """Yield the data sets of the night, in the order in which they are built."""
-    clock = _times()
-    yield from _large(sizes, clock)
-    yield from _miriad(sizes, seed)
-    yield from _uvh5(sizes)
-    yield from _logs(sizes, seed, clock)
-    yield from _odd(sizes, clock)
+    clock = count(_unix_time(FIRST_NIGHT, FIRST_FRACTION), 60)  # one time per minute, in seconds since 1970
+    for number in range(1, sizes.large + 1):
+        yield _DataSet(b"correlator-%04d.bin" % number, (_Item(b"", sizes.large_bytes, next(clock)),))
+    yield from _plan_miriad(sizes, seed)
+    for stem, time in _observations(sizes.uvh5):
+        yield _DataSet(stem + b"uvh5", (_Item(b"", sizes.uvh5_bytes, time),))
+    yield from _plan_logs(sizes, seed, clock)
+    for name in ODD_NAMES[: sizes.odd]:
+        yield _DataSet(name, (_text(b"", next(clock), b"The name of this file is %a.\n" % name),))
     for number in range(1, sizes.empty + 1):
         yield _DataSet(b"empty-%04d" % number, (_Item(b"", 0, next(clock)),))
-
-
-def _times() -> Iterator[int]:
-    """Yield times a minute apart, in seconds since 1970."""
-    return count(_unix_time(FIRST_NIGHT, FIRST_FRACTION), 60)
 
 
 def _unix_time(day: int, fraction: int) -> int:
@@ -212,12 +195,8 @@ def _observations(number: int) -> Iterator[tuple[bytes, int]]:
         yield b"zen.%d.%05d.xx.HH." % (day, fraction), _unix_time(day, fraction)
 
 
-def _large(sizes: Sizes, clock: Iterator[int]) -> Iterator[_DataSet]:
-    for number in range(1, sizes.large + 1):
-        yield _DataSet(b"correlator-%04d.bin" % number, (_Item(b"", sizes.large_bytes, next(clock)),))
-
-
-def _miriad(sizes: Sizes, seed: int) -> Iterator[_DataSet]:
+def _plan_miriad(sizes: Sizes, seed: int) -> Iterator[_DataSet]:
+    """Yield MIRIAD directories: the items of a real one, with as many bytes, whose content nobody reads."""
     for stem, time in _observations(sizes.uv):
         history = b"CORR-DACQ: created file.\ntest data, seed %d: %buvcA\n" % (seed, stem)
         items = (
@@ -239,12 +218,7 @@ def _header_item(name: bytes, value: int) -> bytes:
     return name.ljust(15, b"\0") + b"\x10" + b"\0\0\0\x08\0\0\0\x10" + value.to_bytes(8, "big")
 
 
-def _uvh5(sizes: Sizes) -> Iterator[_DataSet]:
-    for stem, time in _observations(sizes.uvh5):
-        yield _DataSet(stem + b"uvh5", (_Item(b"", sizes.uvh5_bytes, time),))
-
-
-def _logs(sizes: Sizes, seed: int, clock: Iterator[int]) -> Iterator[_DataSet]:
+def _plan_logs(sizes: Sizes, seed: int, clock: Iterator[int]) -> Iterator[_DataSet]:
     """Yield directories of small files; the links are spread over them."""
     folders = max(-(-sizes.small // LOGS_IN_A_FOLDER), min(sizes.links, 1))
     draw = random.Random(f"{seed} small")  # noqa: S311  # it must come out the same every time
@@ -255,44 +229,32 @@ def _logs(sizes: Sizes, seed: int, clock: Iterator[int]) -> Iterator[_DataSet]:
             _Item(b"log-%06d.txt" % log, draw.randint(smallest, sizes.small_bytes), next(clock), compressible=True)
             for log in own
         ]
-        links = [_link(link, next(clock)) for link in range(number, sizes.links, folders)]
+        links = [
+            _Item(b"link-%04d" % (link + 1), 0, next(clock), target=LINK_TARGETS[link % len(LINK_TARGETS)])
+            for link in range(number, sizes.links, folders)
+        ]
         yield _DataSet(b"logs-%04d" % (number + 1), (*files, *links))
 
 
-def _link(number: int, time: int) -> _Item:
-    """Return one of four kinds of link: to a file, upwards, to nothing, to a name that is not UTF-8."""
-    targets = (b"log-000001.txt", b"../logs-0001", b"/nowhere/at all", b"n\xf6where")
-    return _Item(b"link-%04d" % (number + 1), 0, time, target=targets[number % len(targets)])
-
-
-def _odd(sizes: Sizes, clock: Iterator[int]) -> Iterator[_DataSet]:
-    for name in ODD_NAMES[: sizes.odd]:
-        content = b"The name of this file is %a.\n" % name
-        yield _DataSet(name, (_text(b"", next(clock), content),))
-
-
 def _build(path: Path, dataset: _DataSet, seed: int) -> Built | None:
-    """Build one data set; None where the file system does not take its name."""
+    """Build one data set; return None if its name is odd and the file system refuses it."""
+    is_directory = bool(dataset.items[0].name)
+    md5 = None
     try:
-        return _build_whole(path, dataset, seed)
+        if is_directory:
+            path.mkdir()
+        for item in dataset.items:
+            place = path / os.fsdecode(item.name) if is_directory else path
+            digest = _make(place, item, (seed, dataset.name + item.name))
+            if item.name in {b"", VISDATA}:
+                md5 = digest
     except OSError as error:
         if dataset.name in ODD_NAMES and error.errno in _REFUSED_NAME:
             return None
         raise
-
-
-def _build_whole(path: Path, dataset: _DataSet, seed: int) -> Built:
-    is_directory = bool(dataset.items[0].name)
-    if is_directory:
-        path.mkdir()
-    md5 = None
-    for item in dataset.items:
-        place = path / os.fsdecode(item.name) if is_directory else path
-        digest = _make(place, item, (seed, dataset.name + item.name))
-        if item.name in {b"", VISDATA}:
-            md5 = digest
-    if is_directory:
-        _set_time(path, dataset.items[-1].time)
+    if is_directory:  # last: each new entry has changed the directory's time
+        time = dataset.items[-1].time
+        os.utime(path, (time, time))
     sizes = [item.size for item in dataset.items if item.target is None]
     return Built(path, sum(sizes), len(sizes), md5)
 
@@ -307,15 +269,12 @@ def _make(path: Path, item: _Item, seed: Seed) -> str:
             for piece in _pieces(item, seed):
                 digest.update(piece)
                 file.write(piece)
-    _set_time(path, item.time)
+    os.utime(path, (item.time, item.time), follow_symlinks=False)
     return digest.hexdigest()
 
 
-def _set_time(path: Path, time: int) -> None:
-    os.utime(path, (time, time), follow_symlinks=False)
-
-
 def _pieces(item: _Item, seed: Seed) -> Iterable[bytes]:
+    """Return the bytes of a file, in pieces."""
     if item.content is not None:
         return (item.content,)
     if item.compressible:
@@ -351,11 +310,3 @@ def _log_lines(seed: Seed) -> Iterator[bytes]:
     line = b"%08d antenna %03d: 19 correlations, %3d K, no error\n"
     for number in count(0, LINES):
         yield b"".join(line % (number + more, draw.getrandbits(8), draw.getrandbits(8)) for more in range(LINES))
-
-
-def _write_md5sums(path: Path, built: Sequence[Built]) -> None:
-    """Write the declared digests, of a directory under the directory's own path, as the lab's database has them."""
-    with path.open("wb") as file:
-        for dataset in built:
-            if dataset.md5:
-                file.write(sums_line(dataset.md5, os.fsencode(dataset.path.absolute())))

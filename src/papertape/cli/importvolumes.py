@@ -1,4 +1,4 @@
-"""``papertape volumes import``: the ledger, from what the tapes say."""
+"""``papertape volumes import``: the ledger from the tapes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from papertape.words import count, show_size
 
 @command(
     "import",
-    short="Enter volumes in the ledger from what they say.",
+    short="Enter volumes in the ledger from their catalogs.",
     examples="papertape volumes import --all\npapertape volumes import H0C10001 H0C20001",
 )
 @click.argument("tags", nargs=-1, metavar="VOLUME...")
-@click.option("--all", "every", is_flag=True, help="All in the library of which the ledger knows nothing.")
+@click.option("--all", "every", is_flag=True, help="Import all volumes in the library that the ledger does not know.")
 @capacity_option
 def import_(app: App, tags: tuple[VolumeTag, ...], every: bool, capacity: int) -> int:
-    """Enter volumes in the ledger from their labels and catalogs: a few blocks of each are read, on all drives at once.
+    """Enter volumes in the ledger from their labels and catalogs. A few blocks of each are read, on all drives at once.
 
-    When all twins of a dump were seen, it is archived as it was, but nobody has read them back: nothing on them may be
-    deleted from disk before `papertape verify` has. The predecessor's volumes are entered too. Blank ones are not.
+    A dump is archived when all its twins were imported. Nothing on them may be deleted from disk before
+    `papertape verify` has read them. Volumes of the predecessor are entered too; blank volumes are not.
     """
     if every == bool(tags):
-        raise UserError("name the volumes to import, or --all for every one that the ledger does not know")
+        raise UserError("name the volumes to import, or use --all for all that the ledger does not know")
     config = app.config()
     results = []
     with open_context(config, VERIFYING) as context:
@@ -39,25 +39,22 @@ def import_(app: App, tags: tuple[VolumeTag, ...], every: bool, capacity: int) -
             results.append(result)
             if result.error:
                 tell_error(result.error)
-            if not app.json:
-                _show(context.ledger, result)
+            if result.kind and not app.json:
+                found = _say_found(context.ledger, result)
+                say(f"{result.volume}  {found} ({show_size(result.bytes)} read)")
     if app.json:
         print_json([_describe(result) for result in results])
     elif any(result.imported and result.imported.changed for result in results):
-        say("Nothing on these may be deleted from disk before `papertape verify VOLUME...` has read every copy back.")
+        say("Nothing on these may be deleted from disk before `papertape verify VOLUME...` has read every copy.")
     codes = [result.error.exit_code for result in results if result.error]
     if len(results) < len(wanted) and not codes:
-        tell_error(Interrupted(f"interrupted: {len(results)} of {len(wanted)} volumes were looked at"))
+        tell_error(Interrupted(f"interrupted: {len(results)} of {len(wanted)} volumes were read"))
         return Interrupted.exit_code
     return max(codes, default=0)
 
 
-def _show(ledger: Ledger, result: Result) -> None:
-    if result.kind:
-        say(f"{result.volume}  {_say_what(ledger, result)} ({show_size(result.bytes)} read)")
-
-
-def _say_what(ledger: Ledger, result: Result) -> str:
+def _say_found(ledger: Ledger, result: Result) -> str:
+    """Return what is on a volume, and what the ledger says of it now."""
     imported = result.imported
     if imported is None:
         return {BLANK: "blank", FOREIGN: "someone else's"}.get(result.kind, f"{result.kind}, not entered")

@@ -1,4 +1,4 @@
-"""``papertape volumes show --from-tape``: what a tape says of itself, without any ledger."""
+"""``papertape volumes show --from-tape``: the label and the catalog of a volume, without a ledger."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from papertape.words import count, enumerate_names, show_size
 
 
 def show_tape(app: App, tag: VolumeTag) -> int:
-    """Mount the volume, print what its label and its catalog say, and return the exit code.
+    """Mount the volume, print its label and catalog, and return the exit code.
 
-    Raises VolumeError, and the other errors of reading it, if nothing can be said of it.
+    Raises VolumeError, and the other errors of reading it, if neither can be read.
     """
     config = app.config()
     tally, stop = Tally(), Stop()
@@ -72,7 +72,7 @@ def _describe(recorded: Recorded) -> dict[str, Any]:
 
 
 def _rows(recorded: Recorded) -> Iterator[dict[str, Any]]:
-    """Yield the data sets of a volume; of a torn one what was planned."""
+    """Yield the data sets of a volume; for an unfinished one, those that were planned."""
     if isinstance(recorded, Whole):
         for item in recorded.catalog.dataset_records():
             place = {"source": item.source, "tape_file": item.tape_file, "offset": item.offset}
@@ -90,7 +90,7 @@ def _show(inspected: Inspected, recorded: Recorded) -> None:
     say(*(f"{inspected.volume}: {line}" for line in _sentences(recorded)))
     for row in _rows(recorded):
         say(f"  {_line(row)}")
-    say(f"{show_size(inspected.bytes)} of it were read")
+    say(f"{show_size(inspected.bytes)} were read")
 
 
 def _sentences(recorded: Recorded) -> Iterable[str]:
@@ -102,7 +102,7 @@ def _sentences(recorded: Recorded) -> Iterable[str]:
         yield f"dump {catalog.dump} of {catalog.created:%Y-%m-%d %H:%M} UTC, with its catalog: {counts}"
     elif isinstance(recorded, Torn):
         yield recorded.reason
-        yield f"what dump {recorded.plan.dump} was to hold:" if recorded.plan else "its plan cannot be read"
+        yield f"the plan of dump {recorded.plan.dump}:" if recorded.plan else "its plan cannot be read"
     elif isinstance(recorded, PredecessorVolume):
         catalog_ = recorded.catalog
         torn = f"; NOT WHOLE: {recorded.reason}" if recorded.reason else ""
