@@ -23,7 +23,7 @@ def lab(blank: Lab, database: LabDatabase) -> Lab:
 
 
 def test_the_whole_way(lab: Lab, database: LabDatabase) -> None:
-    assert "will do" in lab.ok("bridge", "check")
+    assert "as expected" in lab.ok("bridge", "check")
     assert lab.json("bridge", "check") == {"ok": True, "warnings": []}
     database.add_row("pot1:/data/missing")
     ran = lab.run("bridge", "pull")

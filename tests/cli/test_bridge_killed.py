@@ -88,7 +88,7 @@ def make_whole(lab: Lab, database: LabDatabase) -> None:
         tag for (tag,) in lab.rows("SELECT tag FROM volumes WHERE state = 'archived'")
     }
     assert not any(status for _, status in labels.values())
-    assert lab.run("bridge", "push").out == "0 rows written, 0 let go\n"
+    assert lab.run("bridge", "push").out == "0 rows written, 0 released\n"
 
 
 def check_deletable(lab: Lab, database: LabDatabase) -> None:

@@ -184,5 +184,5 @@ def check_again(lab: Lab, database: LabDatabase, rows: list[Row]) -> None:
     assert (pulled.code, named(pulled.err)) == (4, sources(rows, "missing", "wrong"))
     assert "0 data sets registered" in pulled.out
     assert lab.run("dump", "--until-done").code == 3
-    assert lab.ok("bridge", "push") == "0 rows written, 0 let go\n"
+    assert lab.ok("bridge", "push") == "0 rows written, 0 released\n"
     assert everything(database, lab) == before

@@ -305,7 +305,7 @@ def test_a_byte_that_flips_before_it_is_verified_archives_nothing(waiting: Lab) 
     flip(waiting.cartridge("PAPR2001") / "0003.tar")
     ran = finish(process)
     assert ran.code == 8, ran
-    assert "`papertape recopy PAPR2001` makes that copy again" in ran.out
+    assert "; run `papertape recopy PAPR2001`" in ran.out
     assert waiting.states("datasets") == ["claimed"] * 6
     assert sorted(waiting.states("volumes")) == ["aside", *["blank"] * 4, "claimed"]
     assert "papertape recopy PAPR2001" in waiting.ok("status")

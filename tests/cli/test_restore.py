@@ -129,11 +129,11 @@ def test_restore_prints_the_json_that_is_promised(done: Lab, sources: list[Path]
 def test_restore_tells_which_volumes_it_needs_and_what_it_did(done: Lab, sources: list[Path]) -> None:
     slots = done.homes()[1]
     plan = done.ok("restore", "*/zen.00[0-2]", "zen.004", "--to", "back", "--dry-run")
-    assert plan.splitlines()[0] == "needed: PAPR1001 (slot 1), else PAPR2001 (slot 4), with 4 data sets, 12 MB"
+    assert plan.splitlines()[0] == "needed: PAPR1001 (slot 1), or else PAPR2001 (slot 4): 4 data sets, 12 MB"
     assert re.fullmatch(r"  \S+zen.000  3 MB, tape file 2, offset \d+", plan.splitlines()[1])
     ran = done.run("restore", "zen", "--to", "back")
     assert ran.code == 0
-    assert ran.err.startswith("needed: PAPR1001 (slot 1), else PAPR2001 (slot 4), with 6 data sets, 18 MB\n")
+    assert ran.err.startswith("needed: PAPR1001 (slot 1), or else PAPR2001 (slot 4): 6 data sets, 18 MB\n")
     assert "moving PAPR1001 from slot 1 to drive 0\n" in ran.err
     assert re.search(r"^restoring from PAPR1001 in drive 0: \S+ MB$", ran.err, re.MULTILINE)
     assert re.search(r"^restoring PAPR1001 in drive 0: \S+ MB in \S+ s, \S+ .B/s$", ran.err, re.MULTILINE)
@@ -151,7 +151,7 @@ def test_a_sick_volume_is_a_warning_and_is_set_aside(done: Lab, sources: list[Pa
     flip(done.cartridge("PAPR1001") / "0003.tar")
     ran = done.run("restore", "zen", "--to", "back")
     assert ran.code == 0
-    assert "papertape: warning: PAPR1001 is not good; `papertape recopy PAPR1001` makes that copy again" in ran.err
+    assert "papertape: warning: PAPR1001 is not good; run `papertape recopy PAPR1001`" in ran.err
     assert "note: PAPR1001 is not good: turning to PAPR2001" in ran.err
     check_back(done, sources)
     assert "aside" in done.ok("volumes", "show", "PAPR1001")
@@ -183,7 +183,7 @@ def test_a_volume_that_is_away_is_named_with_its_place(done: Lab) -> None:
     ran = done.run("restore", "zen", "--to", "back")
     assert ran.code == 5
     away = "PAPR1001 (out of the library) and PAPR2001 (out of the library)"
-    assert f"not in the library: {away}, with 6 data sets, 18 MB" in ran.err
+    assert f"not in the library: {away}: 6 data sets, 18 MB" in ran.err
     assert ran.error.startswith("volume PAPR1001 or PAPR2001: needed for 6 data sets, and not where a drive can get it")
     restored = decode(done.run("restore", "zen", "--to", "back", "--json").out, Restored)
     assert [(errand.loadable, len(errand.datasets)) for errand in restored.away] == [(False, 6)]
@@ -195,7 +195,7 @@ def test_one_volume_that_is_away_is_passed_over(done: Lab, sources: list[Path]) 
     take_away(done, "PAPR1001")
     ran = done.run("restore", "zen", "--to", "back")
     assert ran.code == 0
-    assert ran.err.startswith("needed: PAPR2001 (slot 4), with 6 data sets, 18 MB\n")
+    assert ran.err.startswith("needed: PAPR2001 (slot 4): 6 data sets, 18 MB\n")
     check_back(done, sources)
 
 

@@ -72,7 +72,7 @@ def test_the_whole_way_on_test_data(lab: Lab, base: TestBase) -> None:
         lab.folder.joinpath("papertape.toml").read_text().partition("[bridge]\n")[2].replace("strict = true\n", "")
     )
     assert all(line in said for line in section.splitlines())
-    assert "will do" in lab.ok("bridge", "check")
+    assert "as expected" in lab.ok("bridge", "check")
     assert lab.json("bridge", "pull")["registered"] == 3
     lab.ok("dump")
     assert check_archived(lab) == 3
