@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,4 +85,4 @@ def read_strings(path: Path) -> str:
             texts.append("".join(part.value if isinstance(part, ast.Constant) else "X" for part in node.values))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
             texts.append(node.value)
-    return "\n\n".join(texts)
+    return "\n\n".join(map(inspect.cleandoc, texts))

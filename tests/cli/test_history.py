@@ -145,7 +145,8 @@ def test_a_volume_that_holds_something_else_is_told(lab: Lab, database: LabDatab
     assert ran.code == 8
     assert "pot1:/data1/zen.9.uv could be had from no copy (the lab's table says that it is on H0C10001" in ran.error
     check_back(lab.folder / "back", sources)
-    assert "on H0C10001, tape file 1: the ledger knows this volume, and the data set is not on it" in lab.ok("find", "zen.9")
+    place = "on H0C10001, tape file 1: the ledger knows this volume, and the data set is not on it"
+    assert place in lab.ok("find", "zen.9")
     again = lab.run("bridge", "history")
     assert again.code == 4
     assert "pot1:/data1/zen.9.uv: the ledger knows what lies on H0C10001 and H0C20001" in again.err
