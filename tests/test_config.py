@@ -66,7 +66,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("content", "word"), WRONG, ids=[word for _, word in WRONG])
-def test_what_is_wrong_is_named(content: str, word: str) -> None:
+def test_wrong_values_are_named(content: str, word: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config(Path("/lab/papertape.toml"), content.encode())
     assert str(caught.value).startswith("/lab/papertape.toml: ")

@@ -92,7 +92,7 @@ def test_a_hundredth_of_the_smaller_volume_stays_free(
 
 @settings(deadline=None)
 @given(pending_lists, archive_sizes)
-def test_what_is_left_for_later_would_not_have_fitted(pending: list[DataSet], archive_size: int) -> None:
+def test_data_sets_left_for_later_would_not_have_fitted(pending: list[DataSet], archive_size: int) -> None:
     batch = plan(pending, archive_size)
     taken = len(batch.refused) + len(planned(batch))
     if taken < len(pending):
@@ -112,7 +112,7 @@ def test_only_what_no_empty_volume_could_hold_is_refused_and_by_name(pending: li
         assert plan([item]).archives == ((item,),)
 
 
-def test_planning_goes_on_behind_what_is_refused() -> None:
+def test_planning_continues_after_a_refused_data_set() -> None:
     batch = plan([dataset(0, 1024), dataset(1, CAPACITY), dataset(2, 1024)])
     assert planned(batch) == [dataset(0, 1024), dataset(2, 1024)]
     assert [item for item, _ in batch.refused] == [dataset(1, CAPACITY)]

@@ -31,7 +31,7 @@ def run(url: str, statement: str) -> list[tuple[object, ...]]:
         engine.dispose()
 
 
-def test_what_was_committed_outlives_a_crash(server: Server) -> None:
+def test_committed_data_outlive_a_crash(server: Server) -> None:
     with server.database() as url:
         run(url, "CREATE TABLE kept (number INTEGER)")
         run(url, "INSERT INTO kept VALUES (7)")
@@ -74,7 +74,7 @@ def test_a_server_does_not_outlive_who_started_it(server: Server, leftover: list
     await_end(int(pid))
 
 
-def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_parts_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MariaDB, "programs", ("mariadbd", "no-such-program"))
     monkeypatch.delenv(DEMANDED, raising=False)
     with pytest.raises(pytest.skip.Exception, match="no no-such-program: apt-get install mariadb-server"):

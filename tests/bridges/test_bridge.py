@@ -67,7 +67,7 @@ def test_a_night_goes_from_the_labs_rows_to_tape_and_back_into_them(bridged: Bri
     assert before == (database.ask("SELECT * FROM File ORDER BY source"), database.ask("SELECT * FROM ids ORDER BY id"))
 
 
-def test_while_a_dump_is_written_its_rows_bear_its_mark(bridged: BridgedLab, night: list[Path]) -> None:
+def test_while_a_dump_is_written_its_rows_have_its_mark(bridged: BridgedLab, night: list[Path]) -> None:
     bridged.database.add(*night)
     bridged.pull()
     seen: list[object] = []
@@ -90,7 +90,7 @@ def test_while_a_dump_is_written_its_rows_bear_its_mark(bridged: BridgedLab, nig
 
 
 @pytest.mark.parametrize("phase", ["writing", "verifying"])
-def test_an_ending_without_proof_lets_go_of_what_it_has_no_more(
+def test_an_ending_without_proof_releases_rows_that_it_does_not_need(
     bridged: BridgedLab, night: list[Path], phase: str
 ) -> None:
     def die() -> None:
@@ -149,7 +149,7 @@ def test_a_row_changed_while_it_was_ours_is_named_and_left_alone(bridged: Bridge
     assert [item.name.rpartition("/")[2] for item in bridged.lab.ledger.lab.foreign()] == [name]
 
 
-def test_a_server_that_is_away_at_the_end_is_told_by_the_next_run(bridged: BridgedLab, night: list[Path]) -> None:
+def test_a_server_that_is_away_at_the_end_is_updated_by_the_next_run(bridged: BridgedLab, night: list[Path]) -> None:
     bridged.database.add(*night)
     bridged.pull()
     server = bridged.database.options
@@ -218,7 +218,7 @@ def test_the_number_of_a_claim_has_nine_digits() -> None:
         (b"/socket", b"/nosocket", "no server answers there"),
     ],
 )
-def test_what_leads_nowhere_is_said_in_one_sentence(
+def test_a_bridge_that_leads_nowhere_is_reported_in_one_sentence(
     database: LabDatabase, tmp_path: Path, old: bytes, new: bytes, says: str
 ) -> None:
     path = tmp_path / "wrong.cnf"
@@ -303,7 +303,7 @@ def test_a_server_that_is_killed_loses_nothing(
     assert not any(status for _, status in bridged.database.labels().values())
 
 
-def test_what_was_pushed_and_not_written_down_is_no_conflict(bridged: BridgedLab, night: list[Path]) -> None:
+def test_a_row_that_was_pushed_and_not_recorded_is_no_conflict(bridged: BridgedLab, night: list[Path]) -> None:
     """As where the connection is lost behind the commit."""
     bridged.database.add(*night)
     source, claim_, place_ = f"pot1:{night[0]}", Claim(123456789), "20261123[PAPR1001,PAPR2001]-2:0"
@@ -351,9 +351,7 @@ def test_many_at_once_never_take_the_same_row(bridged: BridgedLab) -> None:
     assert rows == expected
 
 
-def test_a_dump_that_died_before_the_lab_was_told_of_its_claim_leaves_nothing(
-    bridged: BridgedLab, night: list[Path]
-) -> None:
+def test_a_dump_that_died_before_it_claimed_at_the_lab_leaves_nothing(bridged: BridgedLab, night: list[Path]) -> None:
     bridged.database.add(*night)
     bridged.pull()
     ledger = bridged.lab.ledger

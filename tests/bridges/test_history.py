@@ -58,7 +58,7 @@ def test_a_place_is_read(bridged: BridgedLab, place: str, labels: tuple[str, ...
      "2017[A]-0:1", "20170221[A]-0:-1", "20170221[A]-9999999999:1", "20170221[ABCDEFGHI]-0:1", "20170221[A]-٣:1",
      "'; DROP TABLE File; --", "20170221[A]-0:1; x", "é" * 100, "\n"],
 )  # fmt: skip
-def test_what_names_no_place_is_told_by_its_row(bridged: BridgedLab, place: str) -> None:
+def test_a_row_that_names_no_place_is_reported(bridged: BridgedLab, place: str) -> None:
     add(bridged, "bad.uv", place)
     add(bridged, "good.uv", PLACE)
     found = remember(bridged)
@@ -78,14 +78,14 @@ def test_claims_are_counted_and_rows_without_a_place_are_none(bridged: BridgedLa
 
 
 @pytest.mark.parametrize("source", ["x", "pot1:relative", "pot1:/a//b", "pot1:/a/../b", "pot1:/a\nb", ":/a", "p t:/a"])
-def test_a_source_that_is_no_path_is_told(bridged: BridgedLab, source: str) -> None:
+def test_a_source_that_is_no_path_is_reported(bridged: BridgedLab, source: str) -> None:
     bridged.database.add_row(source, tape_index=PLACE)
     (item,) = remember(bridged).values()
     assert item.result is Outcome.REFUSED
     assert "host:/path" in item.trouble
 
 
-def test_an_md5_that_is_none_is_told_and_the_place_counts(bridged: BridgedLab) -> None:
+def test_an_md5_that_is_none_is_reported_and_the_place_counts(bridged: BridgedLab) -> None:
     add(bridged, "zen.uv", PLACE, md5sum="nonsense", filesize=-1)
     (item,) = remember(bridged).values()
     assert (item.result, item.trouble) == (Listing.NEW, "its md5sum is not 32 hexadecimal digits")
@@ -93,7 +93,7 @@ def test_an_md5_that_is_none_is_told_and_the_place_counts(bridged: BridgedLab) -
     assert (listed.md5, listed.size) == (None, None)
 
 
-def test_two_rows_with_one_source_are_told(bridged: BridgedLab) -> None:
+def test_two_rows_with_one_source_are_reported(bridged: BridgedLab) -> None:
     bridged.database.do("ALTER TABLE File DROP PRIMARY KEY")
     add(bridged, "zen.uv", PLACE)
     add(bridged, "zen.uv", "20170221[H0C10002]-0:1")
@@ -113,7 +113,7 @@ def test_a_dry_run_and_a_pattern(bridged: BridgedLab) -> None:
     assert {name: item.result for name, item in again.items()} == {"zen.1.uv": Listing.NEW, "zen.2.uv": Listing.KNOWN}
 
 
-def test_what_papertape_wrote_is_known_from_its_tapes(bridged: BridgedLab, night: list[Path]) -> None:
+def test_places_that_papertape_wrote_are_known_from_its_tapes(bridged: BridgedLab, night: list[Path]) -> None:
     bridged.database.add(*night)
     bridged.pull()
     assert bridged.lab.dump().error is None
@@ -133,7 +133,7 @@ def test_labels_that_are_blank_here_are_named(bridged: BridgedLab) -> None:
     assert find_blank(bridged.lab.ledger, item.labels) == ["PAPR1002", "PAPR2002"]
 
 
-def test_history_before_the_tape_and_behind_it_come_to_the_same(bridged: BridgedLab, tmp_path: Path) -> None:
+def test_history_before_the_tape_and_after_it_have_the_same_result(bridged: BridgedLab, tmp_path: Path) -> None:
     sources = make_sources(tmp_path / "sources", 4)
     tape = lay_out(compose_tape(tmp_path / "work", [sources[:2], sources[2:]]))
     for tag in TAGS:
@@ -158,7 +158,7 @@ texts = st.text(st.characters(codec="utf-8"), max_size=100)
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(texts, texts), max_size=5))
-def test_any_row_is_told_and_none_is_changed(bridged: BridgedLab, made: list[tuple[str, str]]) -> None:
+def test_any_row_is_reported_and_none_is_changed(bridged: BridgedLab, made: list[tuple[str, str]]) -> None:
     database = bridged.database
     database.do("DELETE FROM File")
     for source, place in made:

@@ -76,7 +76,9 @@ def test_a_password_is_what_mysql_takes_it_for(path: Path, line: str, password: 
         ("[mysql]\nuser=obs\n", r"has no group \[client\]; write it above the password"),
     ],
 )
-def test_what_will_not_do_is_said_in_one_sentence(path: Path, content: str | bytes, says: str) -> None:
+def test_an_option_file_that_will_not_do_is_refused_in_one_sentence(
+    path: Path, content: str | bytes, says: str
+) -> None:
     with pytest.raises(UserError, match=says) as caught:
         read(path, content)
     assert str(path) in str(caught.value)
@@ -85,7 +87,7 @@ def test_what_will_not_do_is_said_in_one_sentence(path: Path, content: str | byt
     assert caught.value.exit_code == 2
 
 
-def test_what_is_no_file_is_said(path: Path) -> None:
+def test_a_path_that_is_no_file_is_reported(path: Path) -> None:
     with pytest.raises(UserError, match="no such option file"):
         read_option_file(path)
     with pytest.raises(UserError, match="is a folder"):

@@ -31,7 +31,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_name_is_told_by_its_row(bridged: BridgedLab, night: list[Path], name: str) -> None:
+def test_a_hostile_name_is_reported_with_its_row(bridged: BridgedLab, night: list[Path], name: str) -> None:
     bridged.database.add_row(f"pot1:{night[0].parent}/{name}"[:200])
     bridged.database.add(night[0])
     pulled = bridged.pull()
@@ -70,7 +70,7 @@ def test_nulls_everywhere_are_no_trouble(bridged: BridgedLab, night: list[Path])
         ({"filesize": 0.1}, True, ""),
     ],
 )
-def test_what_a_row_declares_is_looked_at(
+def test_the_values_that_a_row_declares_are_checked(
     bridged: BridgedLab, night: list[Path], values: dict[str, object], registered: bool, says: str
 ) -> None:
     bridged.database.add_row(f"pot1:{night[0]}", **values)
@@ -80,7 +80,7 @@ def test_what_a_row_declares_is_looked_at(
     assert bool(item.trouble) is bool(says)
 
 
-def test_rows_for_one_path_and_paths_within_others_are_told(bridged: BridgedLab, night: list[Path]) -> None:
+def test_rows_for_one_path_and_paths_within_others_are_reported(bridged: BridgedLab, night: list[Path]) -> None:
     directory = night[-1]
     assert directory.is_dir()
     bridged.database.add(directory, *night[:2])
@@ -148,7 +148,7 @@ rows = st.fixed_dictionaries(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(rows, max_size=5))
-def test_any_row_is_told_and_none_is_changed(bridged: BridgedLab, made: list[dict[str, object]]) -> None:
+def test_any_row_is_reported_and_none_is_changed(bridged: BridgedLab, made: list[dict[str, object]]) -> None:
     database = bridged.database
     database.do("DELETE FROM File")
     for row in made:
@@ -162,7 +162,7 @@ def test_any_row_is_told_and_none_is_changed(bridged: BridgedLab, made: list[dic
     assert database.ask("SELECT * FROM File ORDER BY source") == before
 
 
-def test_a_file_that_was_wrong_is_taken_again_once_the_row_or_the_file_is_mended(
+def test_a_file_that_was_wrong_is_taken_again_once_the_row_or_the_file_is_corrected(
     bridged: BridgedLab, night: list[Path]
 ) -> None:
     for path in night[:2]:

@@ -85,7 +85,7 @@ def test_killed_at_a_commit_of_a_dump(
 
 @pytest.mark.parametrize("committed", [False, True], ids=["before", "behind"])
 @pytest.mark.parametrize("step", ["release of files", "release of labels"])
-def test_killed_at_a_commit_that_lets_go(
+def test_killed_at_a_commit_that_releases(
     bridged: BridgedLab, night: list[Path], server: MariaDB, step: str, committed: bool
 ) -> None:
     def die() -> None:

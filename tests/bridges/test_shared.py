@@ -22,7 +22,7 @@ def claims(bridged: BridgedLab) -> dict[str, Claim]:
     return {item.row.name.rpartition("/")[2]: Claim(item.row.job) for item in marked if item.row.job}
 
 
-def test_who_lets_go_late_does_not_let_go_of_what_was_taken_again(bridged: BridgedLab, night: list[Path]) -> None:
+def test_a_late_release_does_not_release_a_newer_claim(bridged: BridgedLab, night: list[Path]) -> None:
     """One process ends, its dump is held; before it has let go of its rows another takes that very dump up."""
     bridged.database.add(*night)
     bridged.pull()

@@ -96,7 +96,7 @@ def test_the_option_file_must_be_its_owners(lab: Lab, database: LabDatabase) -> 
     assert "chmod 600" in lab.ok("bridge", "check")
 
 
-def test_a_killed_dump_leaves_no_claim_behind(lab: Lab, database: LabDatabase) -> None:
+def test_a_killed_dump_leaves_no_claim(lab: Lab, database: LabDatabase) -> None:
     lab.ok("bridge", "pull")
     code = (
         "import os, signal, papertape.jobs.dump as dump\n"
@@ -114,7 +114,7 @@ def test_a_killed_dump_leaves_no_claim_behind(lab: Lab, database: LabDatabase) -
     assert not any(status for _, status in database.labels().values())
 
 
-def test_a_password_that_a_hash_cuts_off_is_told_beside_the_refusal(lab: Lab, database: LabDatabase) -> None:
+def test_a_password_that_a_hash_cuts_off_is_reported_with_the_refusal(lab: Lab, database: LabDatabase) -> None:
     database.options.write_text(database.options.read_text().replace('password="50% of #1', "password=50%#1"))
     for command in (("bridge", "check"), ("--json", "bridge", "check")):
         ran = lab.run(*command)

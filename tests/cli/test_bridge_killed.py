@@ -115,9 +115,7 @@ def test_killed_at_a_commit_of_a_dump(lab: Lab, database: LabDatabase, step: str
 
 @pytest.mark.parametrize("committed", [False, True], ids=["before", "behind"])
 @pytest.mark.parametrize("step", ["release of files", "push of files"])
-def test_killed_once_more_where_the_rest_is_seen_to(
-    lab: Lab, database: LabDatabase, step: str, committed: bool
-) -> None:
+def test_killed_once_more_during_recovery(lab: Lab, database: LabDatabase, step: str, committed: bool) -> None:
     lab.ok("bridge", "pull")
     if "release" in step:
         die_in(lab, WRITING, "dump")

@@ -54,7 +54,7 @@ def test_a_config_that_cannot_be_read_is_the_only_finding(blank: Lab) -> None:
 
 
 @in_a_file
-def test_a_missing_ledger_is_told_and_not_made(blank: Lab) -> None:
+def test_a_missing_ledger_is_reported_and_not_made(blank: Lab) -> None:
     blank.ledger.unlink()
     ran = blank.run("doctor")
     assert ran.code == 0

@@ -37,7 +37,7 @@ def test_one_data_set_and_json(done: Lab, tmp_path: Path) -> None:
     ]
 
 
-def test_what_cannot_be_explained_is_one_sentence(done: Lab) -> None:
+def test_a_volume_that_cannot_be_explained_is_one_sentence(done: Lab) -> None:
     ran = done.run("explain", "PAPR9999")
     assert (ran.code, ran.out) == (2, "")
     assert "volume PAPR9999 is not in the ledger" in ran.error

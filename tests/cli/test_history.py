@@ -138,7 +138,7 @@ def test_one_of_a_pair_will_do(lab: Lab, sources: list[Source]) -> None:
     check_back(lab.folder / "back", sources)
 
 
-def test_a_volume_that_holds_something_else_is_told(lab: Lab, database: LabDatabase, sources: list[Source]) -> None:
+def test_a_volume_that_holds_something_else_is_reported(lab: Lab, database: LabDatabase, sources: list[Source]) -> None:
     database.add_row("pot1:/data1/zen.9.uv", tape_index=f"20170221[{','.join(TAGS)}]-0:3")
     lab.ok("bridge", "history")
     ran = lab.run("restore", "zen", "--to", "back")

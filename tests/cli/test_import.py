@@ -66,7 +66,7 @@ def test_a_torn_volume_is_an_error(done: Lab) -> None:
     assert all(item["whole"] for item in shown["datasets"])
 
 
-def test_what_to_import_must_be_said(blank: Lab) -> None:
+def test_volumes_to_import_must_be_named(blank: Lab) -> None:
     assert blank.run("volumes", "import").code == 2
     assert blank.run("volumes", "import", "--all", "PAPR1001").code == 2
     ran = blank.run("volumes", "import", "NOSUCH01")
@@ -108,7 +108,7 @@ def test_where_a_volume_lies(done: Lab) -> None:
     assert done.run("volumes", "place", "PAPR1001", "--at", "two\nlines").code == 2
 
 
-def test_a_spool_that_cannot_be_written_is_told(done: Lab, tmp_path: Path) -> None:
+def test_a_spool_that_cannot_be_written_is_reported(done: Lab, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done.configure(spool=f'"{tmp_path}/file/spool"')
     ledgers.lose_ledger(done.url)

@@ -46,7 +46,7 @@ WRONG = [
 @pytest.mark.parametrize(
     ("code", "arguments", "word"), WRONG, ids=[" ".join(item[1]).encode("unicode_escape").decode() for item in WRONG]
 )
-def test_what_is_wrong_is_said_in_one_sentence(blank_lab: Lab, code: int, arguments: list[str], word: str) -> None:
+def test_wrong_input_is_reported_in_one_sentence(blank_lab: Lab, code: int, arguments: list[str], word: str) -> None:
     ran = blank_lab.run(*arguments)
     assert ran.code == code, ran
     assert word in ran.error
@@ -66,7 +66,7 @@ def test_a_path_inside_a_data_set_is_none_of_its_own(blank: Lab) -> None:
     assert blank.states("datasets") == ["waiting"]
 
 
-def test_what_changed_since_it_was_registered_is_said(blank: Lab) -> None:
+def test_a_path_that_changed_since_it_was_registered_is_named(blank: Lab) -> None:
     for name in ("one", "two"):
         (blank.folder / name).write_bytes(b"1")
     blank.ok("add", "one", "two")
@@ -76,7 +76,7 @@ def test_what_changed_since_it_was_registered_is_said(blank: Lab) -> None:
     assert told.endswith("0 data sets registered, 0 B; 1 known and unchanged\n")
 
 
-def test_what_an_archive_cannot_hold_is_refused_by_name(blank: Lab) -> None:
+def test_a_file_that_an_archive_cannot_hold_is_refused_by_name(blank: Lab) -> None:
     os.mkfifo(blank.folder / "pipe")
     (blank.folder / "link").symlink_to("nowhere")
     (blank.folder / "uv").mkdir()

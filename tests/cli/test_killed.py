@@ -61,7 +61,7 @@ def make_whole(lab: Lab, count: int) -> None:
 
 
 @pytest.mark.parametrize("number", ROUNDS)
-def test_what_kill_nine_leaves_is_made_whole(
+def test_a_dump_that_kill_nine_leaves_is_finished(
     full_lab: Lab, tmp_path: Path, number: int, tell_figure: Callable[[str], None]
 ) -> None:
     seed = SEED + number
@@ -76,7 +76,7 @@ def test_what_kill_nine_leaves_is_made_whole(
 
 
 @pytest.mark.parametrize("command", ["recover", "dump"])
-def test_what_a_dump_has_left_in_drives_that_was_archived_is_brought_home(
+def test_cartridges_that_an_archived_dump_left_in_drives_are_returned(
     full_lab: Lab, tmp_path: Path, command: str
 ) -> None:
     lab = copy_lab(full_lab, tmp_path / "lab")
@@ -128,7 +128,7 @@ def test_an_interrupted_dump_leaves_the_drives_empty(
     check_at_rest(lab, slots)
 
 
-def test_what_was_finished_before_control_c_is_archived(full_lab: Lab, tmp_path: Path) -> None:
+def test_archives_that_were_finished_before_control_c_are_archived(full_lab: Lab, tmp_path: Path) -> None:
     archived = []
     for attempt in range(10):  # it stops at the end of an archive: now and then that is the last one
         lab = copy_lab(full_lab, tmp_path / f"lab{attempt}")

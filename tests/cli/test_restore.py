@@ -160,7 +160,7 @@ def test_a_sick_volume_is_a_warning_and_is_set_aside(done: Lab, sources: list[Pa
     assert len(done.ok("status", "--deletable").splitlines()) == 6
 
 
-def test_what_is_lost_is_named_and_the_rest_comes_back(done: Lab, sources: list[Path]) -> None:
+def test_lost_data_sets_are_named_and_the_rest_is_restored(done: Lab, sources: list[Path]) -> None:
     for tag in TAGS:
         flip(done.cartridge(tag) / "0003.tar")
     ran = done.run("restore", "zen", "--to", "back", "--json")
@@ -249,7 +249,7 @@ RESTORE = ("restore", "zen", "--to", "back")
 
 
 @pytest.mark.parametrize("number", ROUNDS)
-def test_a_restore_that_was_killed_goes_on_with_the_same_command(
+def test_a_restore_that_was_killed_continues_with_the_same_command(
     done_lab: Lab, tmp_path: Path, sources: list[Path], number: int, tell_figure: Callable[[str], None]
 ) -> None:
     seed = SEED + number
@@ -268,7 +268,7 @@ def test_a_restore_that_was_killed_goes_on_with_the_same_command(
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGINT, signal.SIGINT], [signal.SIGTERM]])
-def test_a_restore_that_was_interrupted_goes_on_with_the_same_command(
+def test_a_restore_that_was_interrupted_continues_with_the_same_command(
     done_lab: Lab, tmp_path: Path, sources: list[Path], signals: list[signal.Signals]
 ) -> None:
     for attempt in range(10):  # it may be done before the signal comes

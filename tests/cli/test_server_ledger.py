@@ -43,7 +43,7 @@ def test_two_hosts_have_one_ledger(url: str, tmp_path: Path) -> None:
     assert all("verified" in lab.ok("find", "*") for lab in labs)
 
 
-def test_volumes_that_are_known_are_not_begun_again(url: str, tmp_path: Path) -> None:
+def test_volumes_that_are_known_are_not_registered_again(url: str, tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     lab.ok("init", "first", "--ledger", url, *SMALL)
     ran = lab.run("init", "second", "--ledger", url, *SMALL)

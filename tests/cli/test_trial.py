@@ -173,7 +173,7 @@ def test_one_database_in_use_of_two_is_enough(lab: Lab, base: TestBase) -> None:
         (("--paperdata",), "no [bridge]"),
     ],
 )
-def test_what_is_missing_is_said(blank: Lab, arguments: tuple[str, ...], says: str) -> None:
+def test_missing_parts_are_named(blank: Lab, arguments: tuple[str, ...], says: str) -> None:
     ran = blank.run("testdata", "night", *arguments)
     assert (ran.code, says in ran.error) == (2, True), ran
     assert not (blank.folder / "night").exists()

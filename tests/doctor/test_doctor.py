@@ -114,7 +114,7 @@ def test_load_puts_the_volume_into_each_drive_and_home_again_with_nothing_writte
     assert lab.tape_files("PAPR1001") == []
 
 
-def test_swapped_drives_are_told_and_the_cartridge_comes_home(lab: Lab) -> None:
+def test_swapped_drives_are_reported_and_the_cartridge_comes_home(lab: Lab) -> None:
     before = lab.where()
     checks = look(set_up(lab, devices(lab, reverse(lab))), Wishes(load="PAPR1001"))
     assert wrong(checks) == [
@@ -153,7 +153,7 @@ def test_a_drive_that_the_config_does_not_name_keeps_the_cartridge_and_the_sente
     assert lab.stranded() == ["PAPR1001"]
 
 
-def test_a_full_drive_and_a_volume_that_is_not_there_are_told_before_anything_moves(lab: Lab) -> None:
+def test_a_full_drive_and_a_volume_that_is_not_there_are_reported_before_anything_moves(lab: Lab) -> None:
     checks = look(set_up(lab), Wishes(load="PAPR9001"))
     assert wrong(checks) == [
         "which drive: volume PAPR9001: not in the library; put it into a slot, or name another volume"
@@ -252,7 +252,7 @@ def test_a_protected_scratch_volume_is_refused(lab: Lab) -> None:
     assert lab.stranded() == []
 
 
-def test_what_reads_back_otherwise_is_the_drives_problem(lab: Lab) -> None:
+def test_a_block_that_reads_back_otherwise_is_the_drives_problem(lab: Lab) -> None:
     lay_scratch(lab)
     checks = look(set_up(lab, tell=At("reading", lambda: _flip(lab.tape_files(SCRATCH)[0]))), _scratch())
     assert "does not read back as it was written, from object 8 on" in wrong(checks)[0]
@@ -310,7 +310,7 @@ def test_volumes_that_are_not_registered_and_none_that_is_blank(lab: Lab) -> Non
     ]
 
 
-def test_cartridges_without_label_twice_or_left_in_a_drive_are_told(lab: Lab) -> None:
+def test_cartridges_without_label_twice_or_left_in_a_drive_are_reported(lab: Lab) -> None:
     path = lab.folder / "library" / "library.json"
     record = json.loads(path.read_text())
     record["drives"][0]["cartridge"], record["slots"][0] = record["slots"][0], None
@@ -399,7 +399,7 @@ def test_device_nodes_that_are_none(lab: Lab) -> None:
     assert "which drive: not tried" in str(sentences(checks, Verdict.SKIPPED))
 
 
-def test_the_wrong_mt_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wrong_mt_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, words in (("mtx", "mtx version 1.3.12"), ("mt", "mt (GNU cpio) 2.13")):
         program = tmp_path / "bin" / name
         program.parent.mkdir(exist_ok=True)

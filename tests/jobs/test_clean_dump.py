@@ -71,7 +71,7 @@ def test_a_clean_dump_is_archived_on_a_pair_with_all_evidence(lab: Lab) -> None:
     check_all_archived(lab)
 
 
-def test_what_was_read_back_is_every_byte_and_every_file(lab: Lab) -> None:
+def test_every_byte_and_every_file_was_read_back(lab: Lab) -> None:
     outcome = lab.dump()
     assert outcome.size == 650_063
     for verification in outcome.verifications:

@@ -130,13 +130,13 @@ def test_more_volumes_than_drives_are_verified_in_turn(pair: Lab, night: list[Pa
     assert len(tags) == 4
 
 
-def test_volumes_with_nothing_to_hold_them_against_are_told_before_anything_moves(pair: Lab) -> None:
+def test_volumes_with_nothing_to_compare_them_with_are_reported_before_anything_moves(pair: Lab) -> None:
     for tag in ("PAPR1002", "NOSUCH01"):
         with pytest.raises(UserError, match=tag):
             pair.verify("PAPR1001", tag)
 
 
-def test_what_was_read_behind_the_finding_is_counted(pair: Lab) -> None:
+def test_bytes_that_were_read_after_the_finding_are_counted(pair: Lab) -> None:
     cut(files(pair)[3])
     bad: Verification = pair.verify("PAPR1001")[0]
     assert bad.bytes == sum(path.stat().st_size for path in files(pair)[:4])

@@ -194,7 +194,7 @@ def test_missing_directories_and_links_are_noticed_though_they_have_no_digest(
     assert b"of %d members %d came out" % (extent.members, extent.members - 1) in done.stderr
 
 
-def test_another_volume_is_told_by_its_label(odd: tuple[Lab, list[Path]], tmp_path: Path) -> None:
+def test_another_volume_is_recognized_by_its_label(odd: tuple[Lab, list[Path]], tmp_path: Path) -> None:
     lab, _ = odd
     text = script(lab, "PAPR1001").replace("cartridges/PAPR1001", "cartridges/PAPR2001")
     done = run(text, tmp_path / "back")
@@ -204,7 +204,9 @@ def test_another_volume_is_told_by_its_label(odd: tuple[Lab, list[Path]], tmp_pa
 
 
 @pytest.mark.parametrize("archive_size", [256 * KIB, KIB * KIB], ids=["behind another", "between others"])
-def test_what_was_rejected_is_left_out(new_lab: MakeLab, night: list[Path], tmp_path: Path, archive_size: int) -> None:
+def test_rejected_data_sets_are_left_out(
+    new_lab: MakeLab, night: list[Path], tmp_path: Path, archive_size: int
+) -> None:
     lab = new_lab(archive_size=archive_size)
     bad = next(path for path in night if path.name == "zen.1.uvh5")
     lab.add(*night, md5s={os.fsencode(bad): "0" * 32})
@@ -222,7 +224,7 @@ def test_what_was_rejected_is_left_out(new_lab: MakeLab, night: list[Path], tmp_
         script(lab, "PAPR1001", "zen.1.uvh5")
 
 
-def test_an_archive_of_which_nothing_counts_is_no_trouble(new_lab: MakeLab, night: list[Path], tmp_path: Path) -> None:
+def test_an_archive_in_which_nothing_counts_is_no_trouble(new_lab: MakeLab, night: list[Path], tmp_path: Path) -> None:
     lab = new_lab(archive_size=KIB)
     lab.add(*night, md5s={os.fsencode(night[0]): "0" * 32})
     assert len(lab.dump().rejected) == 1
@@ -237,7 +239,7 @@ def test_a_volume_that_holds_nothing_is_an_error_with_a_remedy(lab: Lab) -> None
         script(lab, "PAPR9001")
 
 
-def test_it_says_what_is_to_be_known_before_a_volume_is_read(lab: Lab) -> None:
+def test_it_prints_the_facts_needed_before_a_volume_is_read(lab: Lab) -> None:
     assert lab.dump().error is None
     assert "\n# The same data are on PAPR2001.\nset -eu\n" in script(lab, "PAPR1001")
     lab.ledger.volumes.retire("PAPR1001", "torn leader\nand more")
@@ -276,7 +278,7 @@ def inventory(*full: tuple[ElementKind, int, str]) -> Inventory:
         ([(DRIVE, 1, "A")], DriveOrigin("/dev/sg3", "/dev/nst1", 1, None, "The volume is in drive 1 already.")),
     ],
 )
-def test_the_robot_is_told_what_it_can_do(full: list[tuple[ElementKind, int, str]], origin: DriveOrigin) -> None:
+def test_the_robot_does_what_it_can(full: list[tuple[ElementKind, int, str]], origin: DriveOrigin) -> None:
     assert choose_drive(inventory(*full), "A", "/dev/sg3", ["/dev/nst0", "/dev/nst1"]) == origin
 
 
@@ -289,7 +291,7 @@ def test_the_robot_is_told_what_it_can_do(full: list[tuple[ElementKind, int, str
         ([(STORAGE, 1, "A"), (DRIVE, 0, "B"), (DRIVE, 1, "C")], "every drive was full"),
     ],
 )
-def test_the_operator_is_told_the_rest(full: list[tuple[ElementKind, int, str]], words: str) -> None:
+def test_the_operator_does_the_rest(full: list[tuple[ElementKind, int, str]], words: str) -> None:
     found = choose_drive(inventory(*full), "A", "/dev/sg3", ["/dev/nst0", "/dev/nst1"])
     assert (found.drive, found.slot) == ("/dev/nst0", None)
     assert words in found.note

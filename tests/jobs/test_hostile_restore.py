@@ -236,7 +236,7 @@ def test_zeros_where_a_header_should_be_cost_that_file_alone(world: World) -> No
     world.check_whole(result)
 
 
-def test_a_copy_of_which_nothing_was_ever_written_is_no_help_and_no_traceback(world: World) -> None:
+def test_a_copy_that_was_never_written_is_no_help_and_no_traceback(world: World) -> None:
     """Its making was cut off before its label: the ledger knows the volume, and nothing of what is on it."""
     volume = select(VOLUMES.c.id).where(VOLUMES.c.tag == "PAPR2001").scalar_subquery()
     world.lie(update(COPIES).where(COPIES.c.volume_id == volume).values(label=None))
@@ -387,7 +387,7 @@ def test_a_disk_that_loses_what_was_restored_gets_it_again(world: World) -> None
     world.check_whole(result)
 
 
-def test_drives_that_all_fail_behind_a_volume_leave_nothing_undone_in_silence(world: World) -> None:
+def test_drives_that_all_fail_after_a_volume_leave_nothing_undone_in_silence(world: World) -> None:
     """Each is out of service with nothing left of its own, and a third volume is left for nobody."""
     for number in range(2):
         path = world.folder / "night" / f"more.{number}"
@@ -407,7 +407,7 @@ def fail_at_bytes(event: Event) -> None:
             raise RuntimeError("a bug")
 
 
-def test_a_bug_while_blocks_are_read_is_told_and_no_finding(world: World) -> None:
+def test_a_bug_while_blocks_are_read_is_reported_and_no_finding(world: World) -> None:
     """Else two good volumes would be set aside for it."""
     with pytest.raises(RuntimeError, match="a bug"):
         world.lab.restore("*", to=world.to, tell=fail_at_bytes)

@@ -104,7 +104,7 @@ def test_a_dump_that_is_not_over_is_left_alone(lab: Lab) -> None:
     assert tables(lab) == before
 
 
-def test_after_the_robot_failed_no_other_volume_is_begun(pair: Lab) -> None:
+def test_after_the_robot_failed_no_other_volume_is_started(pair: Lab) -> None:
     pair.lose_ledger()
     with Faults().fail("move", at=3) as faults:
         results = pair.bring_in(*PAIR, "PAPR1002", "PAPR2002", "PAPR1003", faults=faults)

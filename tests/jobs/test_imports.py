@@ -227,7 +227,7 @@ def test_a_torn_twin_is_the_bad_copy_of_its_dump(pair: Lab, order: tuple[str, st
     assert pair.recopy("PAPR2001").state == "archived"
 
 
-def test_two_torn_twins_say_what_was_to_be_archived_again(pair: Lab, night: list[Path]) -> None:
+def test_two_torn_twins_name_the_data_sets_to_archive_again(pair: Lab, night: list[Path]) -> None:
     for tag in PAIR:
         tear(pair, tag)
     last = len(pair.tape_files("PAPR1001")) - 1
@@ -251,7 +251,7 @@ def test_two_torn_twins_say_what_was_to_be_archived_again(pair: Lab, night: list
     assert set(pair.states().values()) == {"archived"}
 
 
-def test_what_was_registered_meanwhile_is_the_same_data_set_or_a_newer_version(lab: Lab, night: list[Path]) -> None:
+def test_a_source_registered_meanwhile_is_the_same_data_set_or_a_newer_version(lab: Lab, night: list[Path]) -> None:
     lab.dump()
     lab.lose_ledger()
     night[0].write_bytes(b"changed since")
@@ -296,7 +296,7 @@ def test_an_error_with_one_volume_does_not_keep_the_others_from_their_turn(pair:
     assert not pair.stranded()
 
 
-def test_what_is_not_ours_is_said_and_not_entered(lab: Lab) -> None:
+def test_tapes_that_are_not_ours_are_named_and_not_entered(lab: Lab) -> None:
     record(lab, "PAPR1001", b"x" * 512, Mark.FILEMARK)
     record(lab, "PAPR1002", Mark.FILEMARK)
     results = lab.bring_in("PAPR1001", "PAPR1002", "PAPR1003")

@@ -113,7 +113,7 @@ def test_writing_goes_on_while_the_server_is_away(lab: Lab, server: Server) -> N
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_the_waiting_can_be_ended_and_the_rest_is_seen_to_later(lab: Lab, server: Server, step: str) -> None:
+def test_the_waiting_can_be_ended_and_the_rest_is_recovered_later(lab: Lab, server: Server, step: str) -> None:
     stop = Stop()
     kill_at(lab, server, STEPS[step], committed=False)
 

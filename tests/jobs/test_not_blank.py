@@ -204,7 +204,7 @@ def test_a_held_dump_whose_drive_fails_stays_held(lab: Lab) -> None:
     check_all_archived(lab)
 
 
-def test_no_blank_volume_is_told_before_anything_is_claimed(lab: Lab) -> None:
+def test_no_blank_volume_is_reported_before_anything_is_claimed(lab: Lab) -> None:
     for number in range(1, 4):
         lab.ledger.volumes.retire(f"PAPR2{number:03}", "worn")
     with pytest.raises(NoBlankVolume, match="copy 2: register one"):

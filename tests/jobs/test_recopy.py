@@ -117,7 +117,7 @@ def grow(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [touch_mode, touch_time, grow, Path.unlink])
-def test_from_disk_a_source_that_changed_is_told_before_anything_is_written(
+def test_from_disk_a_source_that_changed_is_reported_before_anything_is_written(
     lost: Lab, night: list[Path], change: Callable[[Path], None]
 ) -> None:
     change(night[2])
@@ -197,7 +197,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(("phase", "blocks"), [("copying", 0), ("copying", 9), ("verifying", 0), ("verifying", 3)])
-def test_what_a_dead_process_left_is_gone_on_with(lost: Lab, phase: str, blocks: int) -> None:
+def test_a_recopy_that_a_dead_process_left_is_continued(lost: Lab, phase: str, blocks: int) -> None:
     before = snapshot(lost.cartridge(GOOD))
 
     def die() -> None:
@@ -216,7 +216,7 @@ def test_what_a_dead_process_left_is_gone_on_with(lost: Lab, phase: str, blocks:
 
 
 @pytest.mark.parametrize("from_disk", [False, True])
-def test_stopped_at_once_the_same_volume_is_begun_anew(lost: Lab, from_disk: bool) -> None:
+def test_stopped_at_once_the_same_volume_is_written_again(lost: Lab, from_disk: bool) -> None:
     stop = Stop()
 
     def ask() -> None:
@@ -230,7 +230,7 @@ def test_stopped_at_once_the_same_volume_is_begun_anew(lost: Lab, from_disk: boo
     check_all_archived(lost)
 
 
-def test_what_cannot_be_done_is_told_and_changes_nothing(lab: Lab) -> None:
+def test_an_impossible_recopy_is_reported_and_changes_nothing(lab: Lab) -> None:
     lab.dump()
     for tag, words in (("PAPR1002", "holds no copy"), (GOOD, "not known to be bad"), ("NOSUCH01", "not registered")):
         with pytest.raises(UserError, match=words):

@@ -94,7 +94,7 @@ def check_freed(lab: Lab, outcomes: list[Outcome], state: str) -> None:
 
 @pytest.mark.parametrize("leave", [leave_planned, leave_writing])
 @pytest.mark.parametrize("undo", [False, True])
-def test_a_dump_that_was_being_written_is_begun_anew_on_its_volumes(lab: Lab, leave: object, undo: bool) -> None:
+def test_a_dump_that_was_being_written_is_written_again_on_its_volumes(lab: Lab, leave: object, undo: bool) -> None:
     assert callable(leave)
     leave(lab)
     outcomes = lab.recover(undo=undo)
@@ -137,7 +137,7 @@ def test_a_written_dump_that_does_not_read_back_is_failed_by_recover(lab: Lab) -
     assert lab.dump().volumes == ("PAPR1002", "PAPR2002")
 
 
-def test_a_written_dump_of_which_one_copy_does_not_read_back_keeps_the_other(lab: Lab) -> None:
+def test_a_written_dump_with_one_copy_that_does_not_read_back_keeps_the_other(lab: Lab) -> None:
     leave_verifying(lab)
     flip(lab.tape_files("PAPR1001")[2], 3000)
     (outcome,) = lab.recover()
@@ -182,7 +182,7 @@ def test_an_error_with_one_orphan_does_not_keep_the_others_from_their_turn(lab: 
 
 @pytest.mark.parametrize(("leave", "state"), [(leave_archived, "archived"), (leave_incomplete, "incomplete")])
 @pytest.mark.parametrize("undo", [False, True])
-def test_what_a_dump_that_is_over_has_left_in_drives_is_brought_home(
+def test_cartridges_that_a_finished_dump_left_in_drives_are_returned(
     lab: Lab, leave: Callable[[Lab], None], state: str, undo: bool
 ) -> None:
     leave(lab)
@@ -193,7 +193,7 @@ def test_what_a_dump_that_is_over_has_left_in_drives_is_brought_home(
     check_archived(lab)
 
 
-def test_what_cannot_be_brought_home_is_left_to_the_next_recover(lab: Lab) -> None:
+def test_a_cartridge_that_cannot_be_returned_is_left_to_the_next_recover(lab: Lab) -> None:
     leave_archived(lab)
     with Faults().fail("move", at=2) as faults:
         (outcome,) = lab.recover(faults=faults)
@@ -204,7 +204,7 @@ def test_what_cannot_be_brought_home_is_left_to_the_next_recover(lab: Lab) -> No
     assert not lab.stranded()
 
 
-def test_what_was_brought_home_by_hand_is_not_told_of(lab: Lab) -> None:
+def test_a_cartridge_that_was_returned_by_hand_is_not_reported(lab: Lab) -> None:
     leave_archived(lab)
     with lab.context().library.reserve(2):
         pass
@@ -236,7 +236,7 @@ def test_volumes_that_were_left_in_drives_beyond_the_first_are_read_back(
     check_all_archived(lab)
 
 
-def test_two_recovers_at_once_see_to_an_orphan_once(lab: Lab) -> None:
+def test_two_recovers_at_once_handle_an_orphan_once(lab: Lab) -> None:
     leave_verifying(lab)
     barrier = threading.Barrier(2)
 

@@ -88,7 +88,9 @@ def test_everything_comes_back_as_it_was(full: Lab, night: list[Path], odd: Path
     assert not full.stranded()
 
 
-def test_what_is_there_already_is_not_read_again(full: Lab, night: list[Path], odd: Path, tmp_path: Path) -> None:
+def test_files_that_are_there_already_are_not_read_again(
+    full: Lab, night: list[Path], odd: Path, tmp_path: Path
+) -> None:
     to = tmp_path / "back"
     full.restore("*", to=to)
     before = snapshot(to)
@@ -260,9 +262,7 @@ def test_volumes_that_are_both_away_are_named_with_their_places(full: Lab, tmp_p
     assert done.mounts == 0
 
 
-def test_what_is_there_and_not_the_same_is_never_replaced_unless_told(
-    full: Lab, night: list[Path], tmp_path: Path
-) -> None:
+def test_a_different_file_is_never_replaced_without_overwrite(full: Lab, night: list[Path], tmp_path: Path) -> None:
     to, mine = tmp_path / "back", back(tmp_path / "back", night[0])
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"mine")
@@ -292,7 +292,7 @@ def test_a_link_in_the_destination_is_never_followed(full: Lab, night: list[Path
 
 
 @pytest.mark.parametrize("blocks", [1, 3, 5, 9])
-def test_stopped_at_once_it_goes_on_with_the_same_command(
+def test_stopped_at_once_it_continues_with_the_same_command(
     full: Lab, night: list[Path], odd: Path, tmp_path: Path, blocks: int
 ) -> None:
     stop, to = Stop(), tmp_path / "back"
@@ -328,7 +328,7 @@ def test_an_older_version_by_date_and_by_dump(full: Lab, night: list[Path], tmp_
         assert back(to, night[0]).read_bytes() == content
 
 
-def test_nothing_to_restore_is_told(full: Lab, tmp_path: Path) -> None:
+def test_nothing_to_restore_is_reported(full: Lab, tmp_path: Path) -> None:
     with pytest.raises(NothingToDo, match="nosuch"):
         full.restore("nosuch", to=tmp_path / "back")
     (tmp_path / "waits").write_bytes(b"waits")
@@ -364,7 +364,7 @@ def test_an_incomplete_dump_can_be_restored_from(lab: Lab, night: list[Path], tm
     check_back(tmp_path / "back", *night)
 
 
-def test_a_disk_that_is_full_is_told_and_nothing_is_half_written(full: Lab, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_is_reported_and_nothing_is_half_written(full: Lab, tmp_path: Path) -> None:
     before, heard = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     lab_files = max(path.stat().st_size for path in full.folder.rglob("*") if path.is_file())
     assert lab_files > 50_000

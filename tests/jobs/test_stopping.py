@@ -128,7 +128,7 @@ def test_verify_ends_at_once_and_changes_nothing(lab: Lab) -> None:
     check_all_archived(lab)
 
 
-def test_what_fails_in_putting_the_cartridges_away_is_told_and_takes_nothing_back(lab: Lab) -> None:
+def test_a_failure_in_putting_the_cartridges_away_is_reported_and_takes_nothing_back(lab: Lab) -> None:
     """Call by call: the dump stays archived where it was, and the error names the volume that is still in a drive."""
     clean = Faults()
     assert lab.dump(faults=clean).state == "archived"

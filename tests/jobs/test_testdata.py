@@ -54,7 +54,7 @@ def test_another_seed_gives_other_bytes_under_the_same_names(tmp_path: Path) -> 
     assert len(changed) == SMALL.large + SMALL.uv + SMALL.uvh5
 
 
-def test_what_is_returned_is_what_lies_there(tmp_path: Path) -> None:
+def test_the_returned_files_are_those_on_disk(tmp_path: Path) -> None:
     built = build(tmp_path / "new" / "night")
     data = tmp_path / "new" / "night" / DATA
     assert {item.path for item in built} == set(data.iterdir())

@@ -60,7 +60,7 @@ def test_an_empty_database_becomes_a_ledger(ledger: Ledger, url: str) -> None:
     engine.dispose()
 
 
-def test_what_was_entered_is_there_after_opening_again(url: str) -> None:
+def test_entered_data_are_there_after_opening_again(url: str) -> None:
     with open_ledger(url, ME, StillClock()) as ledger:
         fill(ledger)
         dump, _ = archive(ledger)
@@ -289,7 +289,7 @@ def test_a_hundred_thousand_data_sets(ledger: Ledger) -> None:
     assert ledger.status().datasets["waiting"] == count
 
 
-def test_what_waits_is_streamed(ledger: Ledger) -> None:
+def test_waiting_data_sets_are_streamed(ledger: Ledger) -> None:
     ledger.datasets.register_many(iter(named(20_000)))
     sum(1 for _ in ledger.datasets.pending())
     tracemalloc.start()

@@ -26,7 +26,7 @@ def test_all_that_was_registered_comes_back(ledger: Ledger) -> None:
     assert found.id
 
 
-def test_what_waits_comes_in_the_order_of_whole_sources(ledger: Ledger) -> None:
+def test_waiting_data_sets_come_in_the_order_of_whole_sources(ledger: Ledger) -> None:
     """Also where that is more than a page, and where sources begin alike for longer than an index knows them."""
     long = "host:/data/" + "x" * 800
     sources = [f"{long}/{number:05}" for number in range(PAGE + 2)]
@@ -164,7 +164,7 @@ def test_a_rejected_data_set_does_not_stand_in_the_way(ledger: Ledger) -> None:
         ledger.datasets.register(dataset("host:/data"))
 
 
-def test_many_are_registered_and_told_of(ledger: Ledger) -> None:
+def test_many_are_registered_and_reported(ledger: Ledger) -> None:
     heard: list[tuple[str, Registration]] = []
     sets = [*named(2500), *named(10)]
     counts = ledger.datasets.register_many(sets, lambda each, result: heard.append((each.source, result)))
@@ -184,7 +184,7 @@ def test_a_time_without_a_zone_is_refused(ledger: Ledger) -> None:
         at(ledger, datetime(2024, 1, 1)).datasets.register(dataset(A))
 
 
-def test_what_the_writer_rejected_is_rejected_and_leaves_the_dump(ledger: Ledger) -> None:
+def test_a_data_set_that_the_writer_rejected_leaves_the_dump(ledger: Ledger) -> None:
     fill(ledger, 3)
     batch = plan(ledger)
     bad = batch.archives[0][1].source
@@ -196,7 +196,7 @@ def test_what_the_writer_rejected_is_rejected_and_leaves_the_dump(ledger: Ledger
     assert ledger.dumps.one(dump).owner == ME
 
 
-def test_what_waits_can_be_asked_for_by_host(ledger: Ledger) -> None:
+def test_waiting_data_sets_can_be_asked_for_by_host(ledger: Ledger) -> None:
     """Names of hosts that begin alike, or sort close to each other, are not mixed up."""
     sources = [f"{host}:/data/{number}" for host in ("pot1", "pot10", "pot1.x", "pot", "pot1-a") for number in (1, 2)]
     ledger.datasets.register_many([dataset(source) for source in sources])

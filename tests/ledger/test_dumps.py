@@ -61,7 +61,7 @@ def test_begin_rejects_what_the_batch_refuses(ledger: Ledger) -> None:
     assert ledger.status().datasets["claimed"] == 2
 
 
-def test_what_another_has_taken_is_not_taken(ledger: Ledger, another: Ledger) -> None:
+def test_data_sets_that_another_has_claimed_are_not_claimed(ledger: Ledger, another: Ledger) -> None:
     fill(ledger)
     batch = plan(ledger)
     begin(ledger, batch)
@@ -282,7 +282,7 @@ def test_an_orphan_is_taken_over_once(ledger: Ledger, url: str) -> None:
         second.dumps.hold(dump, "its process died")
 
 
-def test_who_lost_a_dump_can_do_nothing_to_it(ledger: Ledger, url: str) -> None:
+def test_a_process_that_lost_a_dump_can_do_nothing_to_it(ledger: Ledger, url: str) -> None:
     fill(ledger)
     batch = plan(ledger)
     dump = begin_writing(ledger, batch)

@@ -93,7 +93,7 @@ def test_a_tape_that_does_not_have_it_contradicts(ledger: Ledger) -> None:
     assert list(ledger.history.find("*")) == []
 
 
-def test_another_place_or_md5_than_on_the_tape_is_told(ledger: Ledger) -> None:
+def test_another_place_or_md5_than_on_the_tape_is_reported(ledger: Ledger) -> None:
     import_tape(ledger, TAGS[0], "pot1:/data/zen.1.uv", "pot1:/data/zen.2.uv")
     other, moved = ledger.history.note([listed(1, md5="f" * 32), listed(2, archive=7)])
     assert other == Heard(Listing.ON_TAPE, f"its MD5 is {MD5} on H0C10001, and {'f' * 32} in the lab's table")

@@ -6,7 +6,7 @@ from papertape.ledger.records import Foreign
 from papertape.states import LabKind, LabState
 
 
-def test_what_others_wrote_may_be_any_letters(ledger: Ledger) -> None:
+def test_values_that_others_wrote_may_be_any_letters(ledger: Ledger) -> None:
     """Whatever a server has for its default: the lab's rows, and what befell them, are told as they are."""
     name, reason = "pot1:/data/zen.Ω\U0001f4fc", "its tape_index is 'Ω\U0001f4fc'"
     fill(ledger, 0)

@@ -80,7 +80,7 @@ def test_find_is_the_shells_glob(found: Ledger, pattern: str) -> None:
     assert names(found, pattern) == sorted(wanted)
 
 
-def test_what_is_found_says_where_it_lies(ledger: Ledger) -> None:
+def test_a_data_set_that_is_found_has_its_places(ledger: Ledger) -> None:
     fill(ledger)
     before = list(ledger.search.find("*"))
     assert all(each.copies == () and list(ledger.search.files(each)) == [] for each in before)
@@ -151,6 +151,6 @@ def test_the_ledger_tells_where_each_data_set_begins_and_ends(ledger: Ledger) ->
     assert ledger.contents.own_members(dump) == [item for item in written.members() if item.dataset == -1]
 
 
-def test_what_is_found_has_its_declared_md5(ledger: Ledger) -> None:
+def test_a_data_set_that_is_found_has_its_declared_md5(ledger: Ledger) -> None:
     ledger.datasets.register_many([dataset("host:/a", md5="ab" * 16), dataset("host:/b")])
     assert [found.md5 for found in ledger.search.find("*")] == ["ab" * 16, None]

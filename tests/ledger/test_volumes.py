@@ -78,7 +78,7 @@ def test_a_volume_knows_its_dump(ledger: Ledger) -> None:
     assert ledger.volumes.one("PAPR1001").uuid == batch.volumes[0].uuid
 
 
-def test_what_lies_on_a_retired_copy_is_not_deletable(ledger: Ledger) -> None:
+def test_data_sets_on_a_retired_copy_are_not_deletable(ledger: Ledger) -> None:
     fill(ledger)
     archive(ledger)
     assert len(list(ledger.search.deletable())) == 3

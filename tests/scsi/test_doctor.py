@@ -145,7 +145,7 @@ def test_a_right_set_up_is_proven_by_a_user_of_the_group_tape(runs: dict[str, Ra
         assert f"drive {number}: /dev/nst{number} reads with blocks of 256KiB" in told
 
 
-def test_swapped_drives_are_told_with_the_line_for_the_config(runs: dict[str, Ran]) -> None:
+def test_swapped_drives_are_reported_with_the_line_for_the_config(runs: dict[str, Ran]) -> None:
     swapped = runs["swapped"]
     assert swapped.code == 2
     assert swapped.sentences("problem") == [
@@ -177,7 +177,7 @@ def test_without_mtx_the_package_is_named(runs: dict[str, Ran]) -> None:
     assert "changer: not asked: mtx is missing" in nothing.sentences("skipped")
 
 
-def test_what_is_no_changer_is_told(runs: dict[str, Ran]) -> None:
+def test_a_device_that_is_no_changer_is_reported(runs: dict[str, Ran]) -> None:
     tape = runs["tape"]
     assert tape.code == 2
     changer, *_ = tape.sentences("problem")
@@ -187,7 +187,7 @@ def test_what_is_no_changer_is_told(runs: dict[str, Ran]) -> None:
     )
 
 
-def test_blocks_that_are_too_long_are_told_from_what_the_drive_says(runs: dict[str, Ran]) -> None:
+def test_blocks_that_are_too_long_are_reported_by_the_drives_own_limit(runs: dict[str, Ran]) -> None:
     _, *told = runs["tape"].sentences("problem")
     limit = "takes blocks of up to 256KiB, and `block_size` is 1MiB"
     assert told == [f"drive {number}: /dev/nst{number} {limit}" for number in range(2)]
@@ -195,7 +195,7 @@ def test_blocks_that_are_too_long_are_told_from_what_the_drive_says(runs: dict[s
     assert remedies[1:] == ["set `block_size` in the config to 256KiB or less"] * 2
 
 
-def test_blocks_that_are_too_long_are_told_by_reading_where_the_drive_may_not_be_asked(runs: dict[str, Ran]) -> None:
+def test_blocks_that_are_too_long_are_found_by_reading_where_the_drive_may_not_be_asked(runs: dict[str, Ran]) -> None:
     large = runs["large"]
     assert large.code == 2
     assert large.sentences("problem") == [
@@ -226,7 +226,7 @@ def test_a_scratch_volume_that_someone_wrote_to_is_refused(runs: dict[str, Ran])
     assert "SCR001: it is not blank; doctor writes to blank tapes only, and nothing was written" in sentence
 
 
-def test_options_of_the_driver_that_hinder_are_told(runs: dict[str, Ran]) -> None:
+def test_options_of_the_driver_that_hinder_are_reported(runs: dict[str, Ran]) -> None:
     options = runs["nothing"]
     waits = "drive 1: /dev/nst1 has the st option no-wait-eof: a filemark that papertape waits for is not waited for"
     assert waits in options.sentences("problem")

@@ -88,7 +88,7 @@ def test_a_plan_that_fits_never_meets_the_early_warning(tmp_path: Path) -> None:
             check_all_archived(machine)
 
 
-def test_early_warning_ends_the_dump_behind_a_whole_archive(tmp_path: Path, tell_figure: Callable[[str], None]) -> None:
+def test_early_warning_ends_the_dump_after_a_whole_archive(tmp_path: Path, tell_figure: Callable[[str], None]) -> None:
     cartridges = {"PAPR1001": 16, "PAPR1002": 32, "PAPR2001": 40, "PAPR2002": 32}
     with TapeLibrary(cartridges=cartridges) as library:
         lab = Lab(tmp_path, library, archive_size="2MB")

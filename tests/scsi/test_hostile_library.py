@@ -218,7 +218,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_what_someone_else_has_written_is_not_overwritten(shelf: Shelf, kind: str) -> None:
+def test_data_of_someone_else_are_not_overwritten(shelf: Shelf, kind: str) -> None:
     line, holds = FOREIGN[kind]
     pair = shelf.pair()
     shelf.write(pair.slots[0], line)
@@ -243,7 +243,7 @@ def test_a_torn_tape_is_neither_blank_nor_whole(shelf: Shelf) -> None:
     assert f"it holds papertape's volume {pair.first} of" in shelf.refuse(VOLUME, [pair.first, blank.second]).error
 
 
-def test_a_tape_torn_behind_its_first_block_is_not_blank(shelf: Shelf) -> None:
+def test_a_tape_torn_after_its_first_block_is_not_blank(shelf: Shelf) -> None:
     pair = shelf.pair()
     shelf.write(pair.slots[1], "dd if=/dev/urandom of=/dev/nst0 bs=64k count=2 status=none")
     shelf.call(pair.slots[1], "guest_actions.tear", 0, 1)

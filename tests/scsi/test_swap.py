@@ -92,7 +92,7 @@ def bay(room: Bay) -> Bay:
 
 
 @pytest.mark.parametrize("meeting", MEETINGS)
-def test_nothing_comes_to_lie_on_the_new_tape(bay: Bay, meeting: str) -> None:
+def test_nothing_is_written_to_the_new_tape(bay: Bay, meeting: str) -> None:
     before, after = MEETINGS[meeting]
     new = bay.lay_new()
     blank = bay.lab.digest(new)

@@ -62,7 +62,7 @@ def test_a_block_longer_than_the_buffer_is_an_error_and_skipped(drive: Drive) ->
 
 
 @pytest.mark.parametrize("leave", ["rewind", "locate", "unload", "close"])
-def test_a_filemark_is_written_behind_what_was_written(devices: DevicesUnderTest, drive: Drive, leave: str) -> None:
+def test_a_filemark_is_written_after_the_last_block(devices: DevicesUnderTest, drive: Drive, leave: str) -> None:
     write(drive, b"data")
     {
         "rewind": drive.rewind,
@@ -77,7 +77,7 @@ def test_a_filemark_is_written_behind_what_was_written(devices: DevicesUnderTest
     with_other.close()
 
 
-def test_spacing_to_the_end_writes_no_filemark_behind_what_was_written(drive: Drive) -> None:
+def test_spacing_to_the_end_writes_no_filemark_after_the_last_block(drive: Drive) -> None:
     write(drive, b"data")
     drive.space(EOD)
     assert drive.position() == 1
@@ -97,7 +97,7 @@ def test_spacing_back_does_not_count_the_filemark_that_it_writes(drive: Drive) -
     assert read_all(drive) == [b"0", FM, b"2", FM, EOD]
 
 
-def test_no_second_filemark_behind_one_that_was_written(drive: Drive) -> None:
+def test_no_second_filemark_after_one_that_was_written(drive: Drive) -> None:
     write(drive, b"data")
     drive.write_filemark(flush=False)
     drive.rewind()
@@ -186,7 +186,7 @@ def test_appending_at_the_end_of_data(drive: Drive) -> None:
 @pytest.mark.parametrize(
     ("at", "kept"), [(0, []), (1, [b"0"]), (2, [b"0", b"1"]), (3, [b"0", b"1", FM]), (4, [b"0", b"1", FM, b"3"])]
 )
-def test_whatever_lay_behind_a_written_block_is_gone(drive: Drive, at: int, kept: list[object]) -> None:
+def test_everything_after_a_written_block_is_gone(drive: Drive, at: int, kept: list[object]) -> None:
     write(drive, b"0", b"1")
     drive.write_filemark(flush=False)
     write(drive, b"3", b"4")
@@ -199,7 +199,7 @@ def test_whatever_lay_behind_a_written_block_is_gone(drive: Drive, at: int, kept
     assert read_all(drive) == [*kept, b"new", FM, EOD]
 
 
-def test_whatever_lay_behind_a_written_filemark_is_gone(drive: Drive) -> None:
+def test_everything_after_a_written_filemark_is_gone(drive: Drive) -> None:
     write(drive, b"0", b"1", b"2")
     drive.locate(1)
     drive.write_filemark(flush=True)
@@ -255,7 +255,7 @@ def test_an_unloaded_cartridge_stays_in_the_drive_and_loads_again(devices: Devic
     assert read_all(drive) == [b"data", FM, EOD]
 
 
-def test_a_second_opener_is_told_that_the_drive_is_in_use(devices: DevicesUnderTest, drive: Drive) -> None:
+def test_a_second_opener_gets_the_error_that_the_drive_is_in_use(devices: DevicesUnderTest, drive: Drive) -> None:
     with pytest.raises(DriveBusy, match=r"^drive 0: it is in use"):
         devices.drives[0].open()
     other = devices.drives[1].open()

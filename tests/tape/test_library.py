@@ -91,7 +91,7 @@ def test_two_volumes_swap_their_drives(folder: Path, library: Library) -> None:
     assert where(folder) == HOME
 
 
-def test_what_is_still_in_the_drives_comes_home_at_the_end_of_the_session(folder: Path, library: Library) -> None:
+def test_cartridges_still_in_drives_come_home_at_the_end_of_the_session(folder: Path, library: Library) -> None:
     leave_in_drive(folder, 3, 1)
     with library.reserve(2) as session, session.mounted(["A1"], keep=True):
         pass
@@ -132,7 +132,9 @@ def test_no_free_slot_is_said_and_the_volume_named(folder: Path, library: Librar
         ("A2", "volume A2: in the library more than once, in slot 2 and slot 5; take the wrong one out"),
     ],
 )
-def test_what_is_never_loaded(folder: Path, library: Library, hearing: Hearing, tag: str, reason: str) -> None:
+def test_cartridges_that_are_never_loaded(
+    folder: Path, library: Library, hearing: Hearing, tag: str, reason: str
+) -> None:
     changer(folder).move(slot(3), mail(6))
     add_cartridge(folder, "TWIN", element=slot(5))
     edit(folder / "cartridges" / "TWIN" / "cartridge.json", barcode="A2")

@@ -146,7 +146,7 @@ def test_a_home_that_is_no_element_is_unknown() -> None:
         (LIBRARY.replace("Element 1:", "Element \u0661:"), r"Element \\u0661:Empty"),
     ],
 )
-def test_what_is_no_whole_status_is_refused(text: str, reason: str) -> None:
+def test_an_incomplete_status_is_refused(text: str, reason: str) -> None:
     with pytest.raises(ChangerError) as caught:
         parse_status(text)
     assert reason in caught.value.reason.replace("\\", "\\\\")
@@ -296,7 +296,7 @@ def test_a_move_is_one_command_of_mtx(fake: Fake, source: Element, destination: 
         (drive_at(0), drive_at(1), "mtx cannot move from drive to drive: move it to a slot first"),
     ],
 )
-def test_what_the_inventory_forbids_is_not_tried(
+def test_a_move_that_the_inventory_forbids_is_not_tried(
     fake: Fake, source: Element, destination: Element, reason: str
 ) -> None:
     with pytest.raises(ChangerError) as caught:
@@ -386,7 +386,7 @@ def test_each_failure_of_a_status_has_its_words(fake: Fake, words: str, reason: 
         golden("tape_drive"),
     ],
 )
-def test_what_is_not_a_changer_is_mended_in_the_config(fake: Fake, words: str) -> None:
+def test_a_device_that_is_not_a_changer_is_corrected_in_the_config(fake: Fake, words: str) -> None:
     (fake.folder / "words").write_text(words)
     fake.answer(before="cat words >&2; exit 1")
     reason = refused(fake.changer().inventory, UserError)

@@ -91,7 +91,7 @@ def test_a_refusal_to_write_is_the_tab(number: int) -> None:
         drive(number).write_block(memoryview(b"x"))
 
 
-def test_an_error_in_the_retry_is_told_as_what_it_is() -> None:
+def test_an_error_in_the_retry_is_reported_with_its_own_cause() -> None:
     class ThenBroken(Stubborn):
         def answer(self) -> int:
             number, self.errno = self.errno, errno.EIO

@@ -70,7 +70,7 @@ def test_equal_blocks_are_one_run(folder: Path) -> None:
     assert record(folder)["tape_files"] == [{"runs": [[512, 9], [100, 1]], "filemark": True}]
 
 
-def test_files_behind_a_written_block_are_removed(folder: Path) -> None:
+def test_files_after_a_written_block_are_removed(folder: Path) -> None:
     drive = open_loaded(folder)
     for number in range(4):
         write(drive, bytes([number]))

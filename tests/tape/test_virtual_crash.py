@@ -80,7 +80,7 @@ def test_after_a_kill_the_tape_must_be_rewound(folder: Path) -> None:
     drive.close()
 
 
-def test_a_kill_right_behind_the_announcement_of_a_block_leaves_nothing(folder: Path) -> None:
+def test_a_kill_right_after_the_announcement_of_a_block_leaves_nothing(folder: Path) -> None:
     announced = [{"runs": [[512, None]], "filemark": False}]
     edit(folder / "cartridges/A1/cartridge.json", tape_files=announced)
     drive = open_loaded(folder)

@@ -187,7 +187,9 @@ def plant_socket(path: Path) -> None:
 
 @pytest.mark.parametrize("plant", [plant_fifo, plant_socket, Path.mkdir])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_what_no_archive_holds_is_in_the_way(world: World, plant: Callable[[Path], None], overwrite: bool) -> None:
+def test_a_file_that_no_archive_holds_is_in_the_way(
+    world: World, plant: Callable[[Path], None], overwrite: bool
+) -> None:
     with Destination(world.to, overwrite=overwrite) as destination:
         place = world.to / "correlator" / "data" / "uv"
         place.mkdir(parents=True)
@@ -259,7 +261,7 @@ def test_two_processes_into_one_folder_are_told_apart(world: World) -> None:
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
 
 
-def test_a_folder_that_cannot_be_made_is_told(world: World) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(world: World) -> None:
     (world.to / "file").write_bytes(b"")
     with pytest.raises(HostError, match="cannot be written"), Destination(world.to / "file" / "deeper"):
         pass
@@ -267,7 +269,7 @@ def test_a_folder_that_cannot_be_made_is_told(world: World) -> None:
         pass
 
 
-def test_what_an_earlier_attempt_left_is_taken_up(world: World) -> None:
+def test_files_that_an_earlier_attempt_left_are_taken_up(world: World) -> None:
     with Destination(world.to) as destination:
         restoration = begin(destination)
         folder(restoration, b"")
@@ -363,7 +365,7 @@ def test_shut_folders_of_an_attempt_that_was_cut_off_at_its_very_end(plain_user:
 
 
 @pytest.mark.parametrize("shut", ["", "correlator", "correlator/data", "correlator/data/uv"])
-def test_a_folder_of_somebody_else_is_told_in_one_sentence(plain_user: Path, shut: str) -> None:
+def test_a_folder_of_somebody_else_is_reported_in_one_sentence(plain_user: Path, shut: str) -> None:
     place = plain_user / "correlator" / "data" / "uv"
     place.mkdir(parents=True)
     (plain_user / shut).chmod(0o555)

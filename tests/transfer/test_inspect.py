@@ -218,7 +218,7 @@ def test_a_header_that_promises_too_much_is_refused_before_anything_is_stored(
     assert "are the most" in refused([*lay_out(volume[:-1]), block, block, Mark.FILEMARK])
 
 
-def test_a_catalog_that_goes_on_behind_its_end(volume: list[bytes]) -> None:
+def test_a_catalog_that_continues_after_its_end(volume: list[bytes]) -> None:
     drive: Any = Tape([*lay_out(volume)[:-1], *[bytes(BLOCK)] * 100_000, Mark.FILEMARK])
     with tempfile.TemporaryDirectory() as name:
         inspect = Inspection(TAG, drive, Path(name) / "inner", Stop())
@@ -297,7 +297,7 @@ def test_cut_anywhere_it_is_torn_or_told(volume: list[bytes], at: int, marked: b
 
 @QUICK
 @given(last=st.booleans(), at=st.integers(0, 10**9), bit=st.integers(0, 7))
-def test_a_byte_that_flipped_is_told(volume: list[bytes], last: bool, at: int, bit: int) -> None:
+def test_a_byte_that_flipped_is_reported(volume: list[bytes], last: bool, at: int, bit: int) -> None:
     number = len(volume) - 1 if last else 0
     content = bytearray(volume[number])
     content[at % len(bytes(content).rstrip(b"\0"))] ^= 1 << bit

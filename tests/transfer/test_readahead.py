@@ -138,7 +138,7 @@ def test_no_data_sets_are_read_to_their_end() -> None:
         lambda uv: os.mkfifo(uv / "pipe"),
     ],
 )
-def test_what_is_not_as_it_was_registered_comes_as_its_end_alone(
+def test_a_data_set_that_is_not_as_registered_comes_as_its_end_alone(
     uv: Path, tmp_path: Path, change: Callable[[Path], object]
 ) -> None:
     good = make_uv(tmp_path / "good.uv")

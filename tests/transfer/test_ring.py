@@ -38,7 +38,7 @@ def test_a_ring_of_n_blocks_makes_n_blocks_and_then_lets_the_reader_wait() -> No
         ring.take(wait_no_longer)
 
 
-def test_a_block_is_free_when_all_writers_and_lanes_have_let_go_of_it() -> None:
+def test_a_block_is_free_when_all_writers_and_lanes_have_released_it() -> None:
     ring = Ring(block_size=512, blocks=4, writers=2)
     blocks = [ring.take(wait_no_longer) for _ in range(4)]
     ring.publish(blocks[0], lanes=1)

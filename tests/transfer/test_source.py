@@ -49,7 +49,7 @@ def test_a_walk_yields_directories_before_what_is_in_them_in_byte_order(uv: Path
     ]
 
 
-def test_a_data_set_is_told_without_reading_it(uv: Path) -> None:
+def test_a_data_set_is_described_without_reading_it(uv: Path) -> None:
     dataset = scan("pot1", raw(uv))
     assert (dataset.source, dataset.kind, dataset.files, dataset.size) == (
         f"pot1:{quote(raw(uv))}",
@@ -106,7 +106,7 @@ def test_r7_a_device_is_refused_by_name() -> None:
         scan("pot1", b"/dev/null")
 
 
-def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"gone: cannot be read \(No such file or directory\)"):
         scan("pot1", raw(tmp_path / "gone"))
 

@@ -181,7 +181,7 @@ def test_r9_a_member_given_up_while_it_begins_yields_no_data() -> None:
     assert scanner.ended
 
 
-def test_r9_a_pax_header_with_no_member_behind_it_is_refused() -> None:
+def test_r9_a_pax_header_with_no_member_after_it_is_refused() -> None:
     extension = build_header(b"n" * 200, 0, Attributes(FILE, 0o644, 0))[:-512]
     with pytest.raises(ScanError, match="offset 0"):
         list(Scanner().feed(memoryview(extension + bytes(1024))))

@@ -128,7 +128,7 @@ def test_of_an_archive_only_what_is_needed_is_read(volume: Volume, tmp_path: Pat
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6))
-def test_a_byte_that_flips_in_a_visdata_never_bears_the_name(
+def test_a_visdata_with_a_flipped_byte_never_gets_the_name(
     volume: Volume, tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
     chance = random.Random(seed)
@@ -197,7 +197,7 @@ def test_the_catalog_of_another_dump_ends_it(volume: Volume, tmp_path: Path) -> 
     assert extracts[0].lost
 
 
-def test_what_is_there_and_not_the_same_is_in_the_way(volume: Volume, tmp_path: Path) -> None:
+def test_a_different_file_is_in_the_way(volume: Volume, tmp_path: Path) -> None:
     mine = back(tmp_path / "back", volume.sources[0])
     mine.mkdir(parents=True)
     (mine / "visdata").write_bytes(b"mine")

@@ -416,7 +416,7 @@ def test_a_data_set_that_is_a_link(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("inner", ["pax", "gnu"])
 @pytest.mark.parametrize("part", ["", "/flags", "/header", "/history", "/vartable", "/visdata"])
-def test_a_damaged_header_is_told_with_its_data_set(tmp_path: Path, inner: str, part: str) -> None:
+def test_a_damaged_header_is_reported_with_its_data_set(tmp_path: Path, inner: str, part: str) -> None:
     volume = make_volume(tmp_path, 3, Form(inner))
     content, source = volume.tape_files[1], volume.sources[1].name.decode()
     verification = verify(volume.changed(1, flip(content, content.index(f"{source}{part or '/'}\0".encode()))))
@@ -426,7 +426,7 @@ def test_a_damaged_header_is_told_with_its_data_set(tmp_path: Path, inner: str, 
     assert {finding.member for finding in verification.findings} <= {source, None}
 
 
-def test_everything_behind_the_last_archive_is_unexpected(volume: Volume) -> None:
+def test_everything_after_the_last_archive_is_unexpected(volume: Volume) -> None:
     for extra in ([Mark.FILEMARK], [b"x" * ARCHIVE_BLOCK], [b"x" * 10]):
         assert told([*lay_out(volume.tape_files), *extra]) == [("UnexpectedData", 13, None)]
 
@@ -515,7 +515,7 @@ class WornDrive(MemoryDrive):
         return super().read_block(buffer)
 
 
-def test_what_lies_before_a_block_that_cannot_be_read_was_read(volume: Volume) -> None:
+def test_data_before_a_block_that_cannot_be_read_were_read(volume: Volume) -> None:
     drive = WornDrive(0, 1)
     drive.tape = list(lay_out(volume.tape_files))
     blocks = [number for number, item in enumerate(drive.tape) if isinstance(item, Mark)]

@@ -151,7 +151,7 @@ def members_strategy(draw: st.DrawFn) -> list[tuple[bytes, bytes, Attributes]]:
 @pytest.mark.parametrize("form", FORMS)
 @THOROUGH
 @given(members_strategy(), st.sampled_from([512, ARCHIVE_BLOCK, 1 << 20]))
-def test_what_tarfile_wrote_is_what_is_read(
+def test_an_archive_of_tarfile_is_read_as_it_was_written(
     form: str, members: list[tuple[bytes, bytes, Attributes]], size: int
 ) -> None:
     seen = scan(cut(wrap(compose(form, members)), size))
@@ -266,7 +266,7 @@ def test_data_is_handed_out_without_a_copy() -> None:
     assert pieces[0].data.obj is block.obj
 
 
-def test_what_belongs_to_another_archive_is_told_and_passed_over() -> None:
+def test_members_of_another_archive_are_reported_and_passed_over() -> None:
     inner = compose("pax", [(b"h:/a", b"x", PLAIN)])
     names = [f"papertape/shm/paper.{JOB}.4.tar", "etc/passwd", f"papertape/shm/{FOLDER}.tar.gz"]
     for name in names:
@@ -275,13 +275,13 @@ def test_what_belongs_to_another_archive_is_told_and_passed_over() -> None:
         assert seen.complete
 
 
-def test_the_job_numbers_of_both_tars_are_told() -> None:
+def test_the_job_numbers_of_both_tars_are_returned() -> None:
     inner = compose("pax", [(b"h:/a", b"x", PLAIN)])
     seen = scan([wrap(inner, "papertape/shm/paper.000000001.3.tar")])
     assert (seen.names, seen.errors, seen.jobs) == ([b"h:/a"], [], ("000000001", JOB))
 
 
-def test_a_second_inner_tar_is_told_and_passed_over(tmp_path: Path) -> None:
+def test_a_second_inner_tar_is_reported_and_passed_over(tmp_path: Path) -> None:
     inner = compose("pax", [(b"h:/a", b"x", PLAIN)])
     names = [f"papertape/shm/{FOLDER}.tar", f"papertape/queue/{JOB}/{FOLDER}.tar"]
     seen = scan([compose_outer(tmp_path, [(name, inner) for name in names])])
@@ -351,7 +351,7 @@ def test_an_archive_cut_off_is_not_complete() -> None:
     assert scan(blocks).complete
 
 
-def test_an_inner_tar_cut_off_is_told() -> None:
+def test_an_inner_tar_cut_off_is_reported() -> None:
     inner = compose("pax", [(b"h:/%d" % number, b"x" * 5000, PLAIN) for number in range(5)])
     last = inner.rindex(b"x") // 512 + 1
     for records in range(last + 1):

@@ -183,7 +183,7 @@ def test_a_catalog_that_contradicts_itself_is_refused(lines: list[bytes], reason
         (compose_catalog(GOOD, "no number"), "heading"),
     ],
 )
-def test_what_is_no_catalog_at_all_is_refused(content: bytes, reason: str) -> None:
+def test_a_file_that_is_no_catalog_is_refused(content: bytes, reason: str) -> None:
     assert reason in refuse(content)
 
 
