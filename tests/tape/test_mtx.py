@@ -436,7 +436,7 @@ def test_a_program_that_cannot_be_killed_is_not_waited_for(fake: Fake, monkeypat
     reason = refused(fake.changer(0.1, 0.1).inventory)
     os.kill(int((fake.folder / "pid").read_text()), 9)
     assert reason.startswith(
-        f"{fake.device} cannot be had alone within 0.2 s (Resource temporarily unavailable): another process uses it"
+        f"{fake.device} cannot be locked within 0.2 s (Resource temporarily unavailable): another process uses it"
     )
 
 

@@ -78,23 +78,21 @@ class _Reading:
     def read(self, path: bytes) -> None:
         """Read a file, as far as there is time; one that cannot be read is passed over."""
         with suppress(OSError):
+            # A FIFO that took the file's place would keep the open waiting for a writer: O_NONBLOCK.
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
-                self._read(descriptor)
+                # Out of the page cache first: what counts is how fast the disk is, not the memory.
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+                buffer = bytearray(CHUNK)
+                while time.monotonic() - self.began < MOST_SECONDS and self.size < MOST_BYTES and not self._stop.soon:
+                    count = os.readv(descriptor, [buffer])
+                    if not count:
+                        break
+                    with self._lock:  # ``+=`` from several threads could lose an addition
+                        self.size += count
             finally:
                 os.close(descriptor)
-
-    def _read(self, descriptor: int) -> None:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        buffer = bytearray(CHUNK)
-        while not self._is_enough() and (count := os.readv(descriptor, [buffer])):
-            with self._lock:
-                self.size += count
-
-    def _is_enough(self) -> bool:
-        late = time.monotonic() - self.began > MOST_SECONDS
-        return late or self.size >= MOST_BYTES or self._stop.soon
 
 
 def find_generations(setup: SetUp | None) -> list[Generation]:

@@ -78,17 +78,13 @@ def find_volume(inventory: Inventory, volume_tag: VolumeTag) -> ElementStatus:
         raise VolumeError(volume_tag, "a cleaning cartridge, which is never loaded: name a data cartridge")
     found = inventory.find(volume_tag)
     if not found:
-        raise VolumeMissing(volume_tag, f"not in the library{_hint(inventory)}; {PUT_BACK}")
+        unread = [str(status.element) for status in inventory.elements if status.full and not status.volume_tag]
+        hint = f" (in {enumerate_names(unread)} lies a cartridge without a readable label)" if unread else ""
+        raise VolumeMissing(volume_tag, f"not in the library{hint}; {PUT_BACK}")
     if len(found) > 1:
         places = enumerate_names(str(status.element) for status in found)
         raise VolumeMissing(volume_tag, f"in the library more than once, in {places}; take the wrong one out")
     return found[0]
-
-
-def _hint(inventory: Inventory) -> str:
-    """Say where it may be all the same: in an element whose cartridge cannot be told."""
-    unread = [str(status.element) for status in inventory.elements if status.full and not status.volume_tag]
-    return f" (in {enumerate_names(unread)} lies a cartridge without a readable label)" if unread else ""
 
 
 class Changer(Protocol):

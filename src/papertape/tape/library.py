@@ -85,7 +85,9 @@ class Library:
         """Move what lies in the mail slots to free slots; yield each volume and where it went. Raises ChangerError."""
         for status in tuple(self.inventory().of(ElementKind.IMPORT_EXPORT)):
             if status.full:
-                tag = self._readable(status)
+                tag = status.volume_tag
+                if tag is None:
+                    raise LabelUnreadable(str(status.element))
                 slot = self._free(ElementKind.STORAGE, tag)
                 self._robot.transfer(tag, slot)
                 yield tag, slot
@@ -95,11 +97,6 @@ class Library:
         door = self._free(ElementKind.IMPORT_EXPORT, volume_tag)
         self._robot.transfer(volume_tag, door)
         return door
-
-    def _readable(self, status: ElementStatus) -> VolumeTag:
-        if status.volume_tag is None:
-            raise LabelUnreadable(str(status.element))
-        return status.volume_tag
 
     def _free(self, kind: ElementKind, volume_tag: VolumeTag) -> Element:
         free = next((status.element for status in self.inventory().of(kind) if not status.full), None)
@@ -130,7 +127,7 @@ class Library:
         free = {number: tag for number, tag in lying.items() if not is_reserved(self._locks, number)}
         if free:
             with self.reserve(numbers=list(free)):
-                pass  # what is in them is brought home at the end
+                pass  # the end of a session brings home whatever lies in its drives
         return tuple(free.values())
 
 
@@ -156,15 +153,16 @@ class Session:
         ``keep`` the volumes stay, rewound, for the next ``mounted``.
 
         Raises VolumeError for a volume that is not there or must not be loaded (then nothing was moved), DriveError,
-        ChangerError. What fails in cleaning up behind another error is a note on that one.
+        ChangerError. A failure while cleaning up after another error is a note on that error.
         """
         wanted = self._assign(volume_tags, drives)
+        # Filled drive by drive: if the second one cannot be opened, the clean-up still has the first one to close.
         opened: dict[int, Drive] = {}
         with afterwards(lambda: self._dismount(wanted, opened, keep=keep)):
             self._arrange(wanted)
             for number, tag in wanted.items():
                 opened[number] = self._sources[number].open(tag)
-            raise_first(at_once([drive.load for drive in opened.values()]))
+            raise_first(at_once([drive.load for drive in opened.values()]))  # loading takes 20 s and more in each
             yield tuple(opened[number] for number in wanted)
 
     def load(self, volume_tag: VolumeTag, drive: int) -> None:
@@ -179,7 +177,7 @@ class Session:
         raise_first(self._empty([drive]))
 
     def end(self) -> list[BaseException]:
-        """Bring home whatever is in the drives, but what ``load`` was told to leave there; return what failed."""
+        """Bring home whatever is in the drives, except what ``load`` left there; return the failures."""
         return self._empty([number for number in self.drives if number not in self._left_loaded])
 
     def _assign(self, volume_tags: Sequence[VolumeTag], drives: Sequence[int] | None) -> dict[int, VolumeTag]:
@@ -200,14 +198,14 @@ class Session:
             raise DriveError(number, "this session has not reserved it")
 
     def _arrange(self, wanted: Mapping[int, VolumeTag]) -> None:
-        """Bring every wanted volume into its drive, but for those that are there already.
+        """Bring every wanted volume into its drive, except those that are there already.
 
         Looks at everything first: if anything is wrong, nothing is moved.
         """
         inventory = self._robot.inventory()
         places = {tag: self._loadable(tag, inventory) for tag in wanted.values()}
         for number in wanted:
-            self._sources[number].open().close()  # a drive that does not answer gets no cartridge
+            self._sources[number].open().close()  # a cartridge in a drive that does not answer could not come out
         in_place = {number for number, tag in wanted.items() if places[tag].element == drive_element(number)}
         away = [place.element.number for place in places.values() if place.element.kind is ElementKind.DRIVE]
         raise_first(self._empty(sorted({*wanted, *away} - in_place)))
@@ -220,13 +218,12 @@ class Session:
         if place.element.kind is ElementKind.IMPORT_EXPORT:
             raise VolumeMissing(volume_tag, f"lies in {place.element}, the door; move it to a storage slot first")
         if place.element.kind is ElementKind.DRIVE and place.element.number not in self._sources:
-            raise VolumeMissing(volume_tag, f"is in {place.element}, {self._why_there(place.element.number)}")
+            number = place.element.number
+            reason = f"where it was left; unload it first ('papertape library unload {number}')"
+            if is_reserved(self._locks, number):
+                reason = f"which is in use by {owner(self._locks, number)}; wait until it is free"
+            raise VolumeMissing(volume_tag, f"is in {place.element}, {reason}")
         return place
-
-    def _why_there(self, number: int) -> str:
-        if is_reserved(self._locks, number):
-            return f"which is in use by {owner(self._locks, number)}; wait until it is free"
-        return f"where it was left; unload it first ('papertape library unload {number}')"
 
     def _dismount(
         self, wanted: Mapping[int, VolumeTag], opened: Mapping[int, Drive], *, keep: bool
@@ -241,6 +238,7 @@ class Session:
 
         Drives in ``opened`` are open already; all are closed in the end.
         """
+        # Drives rewind and unload at the same time, which takes minutes; there is one robot, so it serves them in turn.
         failures = at_once([partial(self._unload, number, (opened or {}).get(number)) for number in numbers])
         return failures + one_by_one([partial(self._put_away, number) for number in numbers])
 
@@ -257,7 +255,7 @@ class Session:
             raise type(error)(number, f"{error.reason}; {self._robot.left_in(number)}") from error
 
     def _put_away(self, number: int) -> None:
-        if number in self._unloaded:  # else the robot would tear at a cartridge that the drive holds
+        if number in self._unloaded:  # else the drive still holds the cartridge, and the robot would pull at it
             self._unloaded.discard(number)
             self._robot.put_away(number)
 

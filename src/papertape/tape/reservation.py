@@ -57,7 +57,7 @@ def reserved(locks: Path, among: Sequence[int], count: int, tell: Tell) -> Itera
 def is_reserved(locks: Path, drive: int) -> bool:
     """Tell whether somebody has ``drive``. Raises HostError."""
     try:
-        with locked(locks / "reserve.lock"):  # trying takes the lock for a moment, which nobody may mistake for use
+        with locked(locks / "reserve.lock"):  # trying takes the drive's lock for a moment: nobody may see that as use
             descriptor = try_lock(lock_path(locks, drive))
             if descriptor is not None:
                 os.close(descriptor)
@@ -70,28 +70,25 @@ def _try(locks: Path, among: Sequence[int], count: int, held: ExitStack) -> tupl
     """Take ``count`` drives into ``held``, or none."""
     try:
         locks.mkdir(parents=True, exist_ok=True)
-        with locked(locks / "reserve.lock"), ExitStack() as attempt:  # two who each hold one drive would never end
+        # One lock around all of them: two processes that each hold one drive and want two would wait for ever.
+        with locked(locks / "reserve.lock"), ExitStack() as attempt:
             taken: list[int] = []
             for number in among:
-                if len(taken) < count and _take(locks, number, attempt):
-                    taken.append(number)
+                descriptor = try_lock(lock_path(locks, number)) if len(taken) < count else None
+                if descriptor is None:
+                    continue
+                attempt.callback(os.close, descriptor)  # closing is unlocking
+                taken.append(number)
+                # The name is only for the one who waits: a full disk must not keep cartridges from being put away.
+                with suppress(OSError):
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
             if len(taken) < count:
-                return None
+                return None  # and ``attempt`` unlocks what it has
             held.enter_context(attempt.pop_all())
             return tuple(taken)
     except OSError as error:
         raise _unusable(locks, error) from error
-
-
-def _take(locks: Path, number: int, attempt: ExitStack) -> bool:
-    descriptor = try_lock(lock_path(locks, number))
-    if descriptor is None:
-        return False
-    attempt.callback(os.close, descriptor)
-    with suppress(OSError):  # only for the one who waits: a full disk must not keep cartridges from being put away
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
-    return True
 
 
 def _who_has(locks: Path, among: Sequence[int]) -> str:

@@ -54,7 +54,7 @@ class Robot:
 
     def fetch(self, volume_tag: VolumeTag, drive: int) -> None:
         """Move the volume from its slot into the empty ``drive``. Raises VolumeMissing, ChangerError."""
-        with self._alone():
+        with self._alone():  # from looking to moving: between the two, another process could move something
             place = find_volume(self.inventory(), volume_tag).element
             self._came_from[volume_tag] = place
             self._fetched[drive] = volume_tag
@@ -119,20 +119,20 @@ class Robot:
         try:
             self._changer.move(source, destination)
         except ChangerError as error:
-            if isinstance(error, SourceEmpty) and volume_tag and self._is_taken_out(volume_tag, source):
+            # Somebody took it out of its slot, if it is nowhere any more: that is no fault of the robot's.
+            taken_out = False
+            if isinstance(error, SourceEmpty) and volume_tag and source.kind is not ElementKind.DRIVE:
+                with suppress(PapertapeError):
+                    taken_out = not self.inventory().find(volume_tag)
+            if taken_out and volume_tag:
                 raise VolumeMissing(volume_tag, f"has been taken out of {source}; {PUT_BACK}") from error
             reason = f"{error.reason}; {self.where(volume_tag)}"
             raise MoveFailed(str(source), str(destination), reason) from error
+        # A changer that reports success may have moved something else, or nothing: what it lists now is what counts.
         arrived = self.inventory().at(destination)
         if arrived is None or not arrived.full or arrived.volume_tag != volume_tag:
             reason = f"the changer reports success, but {self.where(volume_tag)}: look into the library"
             raise MoveFailed(str(source), str(destination), reason)
-
-    def _is_taken_out(self, volume_tag: VolumeTag, source: Element) -> bool:
-        """Tell whether someone took the volume out: it is nowhere any more, and ``source`` was no drive."""
-        with suppress(PapertapeError):
-            return source.kind is not ElementKind.DRIVE and not self.inventory().find(volume_tag)
-        return False
 
     def _home(self, status: ElementStatus, inventory: Inventory) -> Element:
         """Return the slot that the cartridge came from if it is free, else a free one, at best nobody else's home."""
@@ -142,6 +142,7 @@ class Robot:
             return home
         if not free:
             raise LibraryFull(ElementKind.STORAGE.value, status.volume_tag)
+        # A slot that is the home of a cartridge in another drive will be needed when that one comes back.
         claimed = {drive.home for drive in inventory.of(ElementKind.DRIVE)}
         return next((slot for slot in free if slot not in claimed), free[0])
 

@@ -61,22 +61,7 @@ def parse_status(text: str) -> Inventory:
     Volume tags come without the blanks around them, and as ASCII: anything else in them, and a backslash, is escaped as
     in Python. ``home`` is only a hint: where the changer does not know it, mtx names some empty slot.
     """
-    header, lines = _split(text)
-    drives = int(header[1])
-    loaded = [_match(_DRIVE, line, number) for number, line in enumerate(lines[:drives])]
-    stored = [_match(_SLOT, line, number) for number, line in enumerate(lines[drives:], 1)]
-    said = tuple(int(count) for count in header.groups())
-    found = (len(loaded), len(stored), sum(match["mail"] is not None for match in stored))
-    if found != said:
-        counts = "{} drives and {} slots, of them {} mail slots"
-        raise InventoryUnknown(f'"mtx status" announces {counts.format(*said)}, but lists {counts.format(*found)}')
-    storage = [_status(match, IMPORT_EXPORT if match["mail"] else STORAGE, {}) for match in stored]
-    homes = {str(status.element.number): status.element for status in storage}
-    return Inventory((*(_status(match, DRIVE, homes) for match in loaded), *storage))
-
-
-def _split(text: str) -> tuple[re.Match[str], list[str]]:
-    """Return the header of a status and its other lines; ``splitlines`` would split inside volume tags too."""
+    # Not ``splitlines``, which would split inside volume tags, too.
     lines = [line for line in (line.removesuffix("\r") for line in text.split("\n")) if line.strip(" ")]
     if not lines:
         raise InventoryUnknown('"mtx status" printed nothing')
@@ -85,7 +70,17 @@ def _split(text: str) -> tuple[re.Match[str], list[str]]:
         raise InventoryUnknown(f'"mtx status" printed {_show(lines[0])}, which is not understood')
     if not text.endswith("\n"):
         raise InventoryUnknown(f'"mtx status" is cut off at {_show(lines[-1])}')
-    return header, lines[1:]
+    drives = int(header[1])
+    loaded = [_match(_DRIVE, line, number) for number, line in enumerate(lines[1 : drives + 1])]
+    stored = [_match(_SLOT, line, number) for number, line in enumerate(lines[drives + 1 :], 1)]
+    said = tuple(int(count) for count in header.groups())
+    found = (len(loaded), len(stored), sum(match["mail"] is not None for match in stored))
+    if found != said:
+        counts = "{} drives and {} slots, of them {} mail slots"
+        raise InventoryUnknown(f'"mtx status" announces {counts.format(*said)}, but lists {counts.format(*found)}')
+    storage = [_status(match, IMPORT_EXPORT if match["mail"] else STORAGE, {}) for match in stored]
+    homes = {str(status.element.number): status.element for status in storage}
+    return Inventory((*(_status(match, DRIVE, homes) for match in loaded), *storage))
 
 
 def _match(pattern: re.Pattern[str], line: str, number: int) -> re.Match[str]:
@@ -141,12 +136,13 @@ class _Answer:
             return _cannot_open(device, unopened[1])
         if means_no_changer(self.err):
             return UserError(f"{device}: it is not a changer: {_MEND}")
-        return InventoryUnknown(explain(self.err, *places) or self._last_words())
-
-    def _last_words(self) -> str:
+        known = explain(self.err, *places)
+        if known:
+            return InventoryUnknown(known)
         lines = [line for line in (self.err or self.out).split("\n") if line.strip()]
         said = f"said {_show(lines[-1])}" if lines else "said nothing"
-        return f"mtx ended with status {self.code} and {said}" + (f"; {_UNKNOWN}" if self.code < 0 else "")
+        killed = f"; {_UNKNOWN}" if self.code < 0 else ""
+        return InventoryUnknown(f"mtx ended with status {self.code} and {said}{killed}")
 
 
 class MtxChanger:
@@ -173,7 +169,13 @@ class MtxChanger:
         try:
             with self._alone() as lock:
                 _check(self._look(lock), source, destination)
-                answer = self._run(lock, self._limits.move, *_command(source, destination))
+                number, other = str(source.number), str(destination.number)
+                command = ("transfer", number, other)
+                if destination.kind is DRIVE:
+                    command = ("load", number, other)
+                elif source.kind is DRIVE:  # mtx unload SLOT DRIVE
+                    command = ("unload", other, number)
+                answer = self._run(lock, self._limits.move, *command)
                 if answer.code != 0:
                     raise answer.failure(self._device, source, destination)
         except InventoryUnknown as error:
@@ -223,22 +225,21 @@ class MtxChanger:
             descriptor = os.open(self._device, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         except OSError as error:
             raise _cannot_open(self._device, error.strerror or str(error)) from error
+        seconds = self._limits.status + self._limits.move  # another process may be in the middle of both
+        deadline = time.monotonic() + seconds
         try:
-            self._take(descriptor, self._limits.status + self._limits.move)
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError as error:
+                    if error.errno != errno.EWOULDBLOCK or time.monotonic() > deadline:
+                        reason = f"cannot be locked within {seconds:g} s ({error.strerror})"
+                        raise InventoryUnknown(f"{self._device} {reason}: another process uses it") from error
+                time.sleep(0.05)
             yield descriptor
         finally:
             os.close(descriptor)
-
-    def _take(self, descriptor: int, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno != errno.EWOULDBLOCK or time.monotonic() > deadline:
-                    reason = f"cannot be had alone within {seconds:g} s ({error.strerror})"
-                    raise InventoryUnknown(f"{self._device} {reason}: another process uses it") from error
-            time.sleep(0.05)
 
 
 def _check(inventory: Inventory, source: Element, destination: Element) -> None:
@@ -254,14 +255,6 @@ def _check(inventory: Inventory, source: Element, destination: Element) -> None:
     if source.kind is destination.kind is DRIVE:
         reason = "mtx cannot move from drive to drive: move it to a slot first"
         raise MoveFailed(str(source), str(destination), reason)
-
-
-def _command(source: Element, destination: Element) -> tuple[str, str, str]:
-    if destination.kind is DRIVE:
-        return "load", str(source.number), str(destination.number)
-    if source.kind is DRIVE:
-        return "unload", str(destination.number), str(source.number)
-    return "transfer", str(source.number), str(destination.number)
 
 
 def _undisturbed(action: Callable[[], _Answer]) -> _Answer:

@@ -225,7 +225,9 @@ class StDevice:
             if bits & GMT_ONLINE:
                 if block_size:
                     self._order(MTSETBLK, 0)
-                self._tell_of_cleaning(bits)
+                if bits & GMT_CLN:
+                    sentence = f"drive {self._number} asks for cleaning: put a cleaning cartridge in when it is free"
+                    self._tell(Note(sentence=sentence))
                 return
             if not bits & GMT_DR_OPEN:
                 empty_since = None
@@ -236,12 +238,6 @@ class StDevice:
             with suppress(OSError):  # lets a cartridge in that was put offline; the next look tells
                 self._order(OPERATIONS[TapeOp.LOAD], 1)
         raise OSError(errno.ENOMEDIUM, os.strerror(errno.ENOMEDIUM))
-
-    def _tell_of_cleaning(self, bits: int) -> None:
-        if bits & GMT_CLN:
-            self._tell(
-                Note(sentence=f"drive {self._number} asks for cleaning: put a cleaning cartridge in when it is free")
-            )
 
     def _unload(self) -> None:
         """Put the tape offline, which unlocks the door as well.

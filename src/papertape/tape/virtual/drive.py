@@ -79,7 +79,9 @@ class VirtualDevice:
         elif op is TapeOp.LOCK:
             self._at_work()  # no robot takes a loaded cartridge out, locked or not
         elif op in {TapeOp.FILEMARK, TapeOp.FILEMARK_IMMEDIATE}:
-            self._write_filemarks(count, flush=op is TapeOp.FILEMARK)
+            self._at_work().write_filemarks(count, flush=op is TapeOp.FILEMARK)
+            if self._timing and op is TapeOp.FILEMARK:
+                self._timing.flush()
         else:
             self._wind(op, count)
 
@@ -91,7 +93,14 @@ class VirtualDevice:
         """See ``TapeDevice.status``."""
         medium = self._medium or self._take_up()
         if medium is None:
-            return DeviceStatus(False, False, False, False, UNKNOWN, UNKNOWN)
+            return DeviceStatus(
+                ready=False,
+                at_bot=False,
+                write_protected=False,
+                end_of_data=False,
+                file_number=UNKNOWN,
+                block_number=UNKNOWN,
+            )
         return DeviceStatus(
             ready=True,
             at_bot=medium.address == 0,
@@ -165,11 +174,6 @@ class VirtualDevice:
         self._remember(None, loaded=False)
         self._medium, self._wound = None, False
 
-    def _write_filemarks(self, count: int, *, flush: bool) -> None:
-        self._at_work().write_filemarks(count, flush=flush)
-        if self._timing and flush:
-            self._timing.flush()
-
     def _wind(self, op: TapeOp, count: int) -> None:
         medium = self._medium or self._take_up()
         if medium is not None and op is TapeOp.REWIND:
@@ -177,20 +181,17 @@ class VirtualDevice:
         medium = self._at_work()
         before = medium.used
         try:
-            self._winding(medium, op)(count)
+            wind: dict[TapeOp, Callable[[int], None]] = {
+                TapeOp.REWIND: lambda _: medium.rewind(),
+                TapeOp.LOCATE: medium.locate,
+                TapeOp.SPACE_FORWARD: medium.space_forward,
+                TapeOp.SPACE_BACKWARD: medium.space_backward,
+                TapeOp.END_OF_DATA: lambda _: medium.go_to_end(),
+            }
+            wind[op](count)
         finally:
             if self._timing:
                 self._timing.travel((medium.used - before) / medium.cartridge.record.capacity)
-
-    @staticmethod
-    def _winding(medium: Medium, op: TapeOp) -> Callable[[int], None]:
-        return {
-            TapeOp.REWIND: lambda _: medium.rewind(),
-            TapeOp.LOCATE: medium.locate,
-            TapeOp.SPACE_FORWARD: medium.space_forward,
-            TapeOp.SPACE_BACKWARD: medium.space_backward,
-            TapeOp.END_OF_DATA: lambda _: medium.go_to_end(),
-        }[op]
 
     def _record(self) -> DriveRecord:
         try:

@@ -50,7 +50,13 @@ def create_library(
         raise UserError(f"{len(volume_tags)} cartridges do not fit into {slots} slots: take fewer, or more slots")
     shelf = Shelf(folder)
     try:
-        _make_folders(shelf, drives)
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise UserError(f"{folder}: in use: a virtual library needs an empty folder, or a new one")
+        (folder / "cartridges").mkdir()
+        (folder / "drives").mkdir()
+        for number in range(drives):
+            shelf.drive(number).mkdir()
         for tag in volume_tags:
             _blank(shelf, tag, capacity, generation, early_warning)
         record = LibraryRecord(
@@ -81,7 +87,8 @@ def add_cartridge(
     shelf = Shelf(folder)
     try:
         with shelf.changing() as record:
-            free = [place for place in record.elements() if _can_take(record, place, element)]
+            places = (at for at in record.elements() if (at == element if element else at.kind is ElementKind.STORAGE))
+            free = [at for at in places if at.kind is not ElementKind.DRIVE and record.cartridge_in(at) is None]
             if not free:
                 raise UserError(f"{folder}: {element or 'the library'} has no room for cartridge {volume_tag}")
             _blank(shelf, volume_tag, capacity, record.generation, early_warning)
@@ -89,21 +96,6 @@ def add_cartridge(
             return free[0]
     except OSError as error:
         raise UserError(f"{folder}: cannot add cartridge {volume_tag}: {error.strerror or error}") from error
-
-
-def _can_take(record: LibraryRecord, place: Element, wanted: Element | None) -> bool:
-    fits = place == wanted if wanted else place.kind is ElementKind.STORAGE
-    return fits and place.kind is not ElementKind.DRIVE and record.cartridge_in(place) is None
-
-
-def _make_folders(shelf: Shelf, drives: int) -> None:
-    shelf.folder.mkdir(parents=True, exist_ok=True)
-    if any(shelf.folder.iterdir()):
-        raise UserError(f"{shelf.folder}: in use: a virtual library needs an empty folder, or a new one")
-    (shelf.folder / "cartridges").mkdir()
-    (shelf.folder / "drives").mkdir()
-    for number in range(drives):
-        shelf.drive(number).mkdir()
 
 
 def _blank(shelf: Shelf, tag: str, capacity: int | None, generation: str, early_warning: int | None) -> None:
@@ -163,7 +155,11 @@ class VirtualChanger:
                 if self._clock:
                     self._clock.sleep(ROBOT_MOVE_SECONDS)
                 with self._shelf.changing() as record:
-                    self._move(record, source, destination)
+                    self._check(record, source, destination)
+                    home = source.number if source.kind is ElementKind.STORAGE else None
+                    if source.kind is ElementKind.DRIVE:
+                        home = record.drives[source.number].home
+                    record.put(destination, record.take(source), home)
         except OSError as error:
             reason = f"the virtual library's files cannot be used: {error.strerror or error}"
             raise MoveFailed(str(source), str(destination), reason) from error
@@ -176,19 +172,15 @@ class VirtualChanger:
         slot = Element(ElementKind.STORAGE, home) if home is not None else None
         return ElementStatus(element, True, read_label(self._shelf.cartridge(name)), slot)
 
-    def _move(self, record: LibraryRecord, source: Element, destination: Element) -> None:
-        self._check(record, source, destination)
-        home = source.number if source.kind is ElementKind.STORAGE else None
-        if source.kind is ElementKind.DRIVE:
-            home = record.drives[source.number].home
-        record.put(destination, record.take(source), home)
-
     def _check(self, record: LibraryRecord, source: Element, destination: Element) -> None:
-        """Raise MoveFailed if the robot cannot do it."""
+        """Raise MoveFailed, or SourceEmpty, if the robot cannot do it."""
         reason = self._find_missing(record, source, destination)
         if not reason and record.cartridge_in(source) is None:
             raise SourceEmpty(str(source), str(destination))
-        reason = reason or self._find_obstacle(record, source, destination)
+        if not reason and record.cartridge_in(destination) is not None:
+            reason = f"{destination} is full"
+        elif not reason and source.kind is ElementKind.DRIVE and record.drives[source.number].loaded:
+            reason = f"{source} has not been unloaded"
         if reason:
             raise MoveFailed(str(source), str(destination), reason)
 
@@ -200,13 +192,4 @@ class VirtualChanger:
                 return f"the library has no {element}"
             if element.kind is ElementKind.DRIVE and not self._shelf.drive(element.number).is_dir():
                 return f"{element} is missing: the folder {self._shelf.drive(element.number)} is gone"
-        return None
-
-    @staticmethod
-    def _find_obstacle(record: LibraryRecord, source: Element, destination: Element) -> str | None:
-        """Say what is in the way at either end, None if nothing is."""
-        if record.cartridge_in(destination) is not None:
-            return f"{destination} is full"
-        if source.kind is ElementKind.DRIVE and record.drives[source.number].loaded:
-            return f"{source} has not been unloaded"
         return None
