@@ -48,29 +48,24 @@ def add(app: App, paths: tuple[str, ...], md5sums: str | None, host: str | None)
     except ValueError as error:
         raise UserError(f"--host: {error}") from error
     md5s = read_md5sums(Path(md5sums)) if md5sums else {}
-    results = []
+    results: list[Registered] = []
+    described: list[dict[str, object]] = []
     with open_ledger(config) as ledger:
         for result in register(ledger, name, map(os.fsencode, paths), md5s):
             results.append(result)
             if result.error:
                 tell_error(result.error)
-            elif result.dataset and result.result in _REPORTED and not app.json:
-                say(f"{result.dataset.source}: {_REPORTED[result.result]}")
+                described.append({"source": result.error.path, "result": "refused", "reason": result.error.reason})
+            elif result.dataset:
+                size = result.dataset.size
+                described.append({"source": result.dataset.source, "result": str(result.result), "bytes": size})
+                if result.result in _REPORTED and not app.json:
+                    say(f"{result.dataset.source}: {_REPORTED[result.result]}")
     new = [result.dataset for result in results if result.dataset and result.result is Registration.NEW]
     known = sum(result.result is Registration.KNOWN for result in results)
     declared = sum(1 for result in results if result.dataset and result.dataset.md5)
     with_md5 = f", {declared} of {len(results)} with a declared MD5" if md5s else ""
     unchanged = f"; {known:,} known and unchanged" if known else ""
-    size = show_size(sum(dataset.size for dataset in new))
-    app.show(
-        [_describe(result) for result in results],
-        f"{count(len(new), 'data set')} registered, {size}{with_md5}{unchanged}",
-    )
+    sets = f"{count(len(new), 'data set')} registered, {show_size(sum(dataset.size for dataset in new))}"
+    app.show(described, f"{sets}{with_md5}{unchanged}")
     return SourceError.exit_code if any(result.error for result in results) else 0
-
-
-def _describe(result: Registered) -> dict[str, object]:
-    if result.dataset is None or result.error:
-        error = result.error
-        return {"source": error.path if error else "", "result": "refused", "reason": error.reason if error else ""}
-    return {"source": result.dataset.source, "result": str(result.result), "bytes": result.dataset.size}

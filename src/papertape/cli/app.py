@@ -129,7 +129,7 @@ def open_context(config: Config, replies: Replies = DUMPING) -> Iterator[Context
         tell = tell_all(tally, progress)
         library = open_library(config, tell)
         lab = open_lab(ledger, config.bridge, tell)
-        yield Context(ledger, library, config.settings, tell, stop, lab)
+        yield Context(ledger=ledger, library=library, settings=config.settings, tell=tell, stop=stop, lab=lab)
 
 
 def run(arguments: list[str]) -> int:

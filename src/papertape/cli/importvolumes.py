@@ -43,7 +43,22 @@ def import_(app: App, tags: tuple[VolumeTag, ...], every: bool, capacity: int) -
                 found = _say_found(context.ledger, result)
                 say(f"{result.volume}  {found} ({show_size(result.bytes)} read)")
     if app.json:
-        print_json([_describe(result) for result in results])
+        described = []
+        for result in results:
+            imported = result.imported
+            described.append(
+                {
+                    "volume": result.volume,
+                    "kind": result.kind or None,
+                    "bytes": result.bytes,
+                    "dump": imported.dump if imported else None,
+                    "dump_state": imported.dump_state if imported else None,
+                    "state": imported.volume_state if imported else None,
+                    "changed": imported.changed if imported else False,
+                    "error": str(result.error) if result.error else None,
+                }
+            )
+        print_json(described)
     elif any(result.imported and result.imported.changed for result in results):
         say("Nothing on these may be deleted from disk before `papertape verify VOLUME...` has read every copy.")
     codes = [result.error.exit_code for result in results if result.error]
@@ -69,17 +84,3 @@ def _say_found(ledger: Ledger, result: Result) -> str:
     unverified = any(copy.volume == result.volume and copy.verified_at is None for copy in dump.copies)
     known = "" if imported.changed else ", known already"
     return f"{what}, {state}{', not verified yet' if unverified else ''}{known}"
-
-
-def _describe(result: Result) -> dict[str, object]:
-    imported = result.imported
-    return {
-        "volume": result.volume,
-        "kind": result.kind or None,
-        "bytes": result.bytes,
-        "dump": imported.dump if imported else None,
-        "dump_state": imported.dump_state if imported else None,
-        "state": imported.volume_state if imported else None,
-        "changed": imported.changed if imported else False,
-        "error": str(result.error) if result.error else None,
-    }

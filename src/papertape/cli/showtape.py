@@ -17,7 +17,6 @@ from papertape.jobs.imports import inspect, name_kind
 from papertape.jobs.opening import open_library
 from papertape.transfer.inspect import Inspected
 from papertape.transfer.stop import Stop
-from papertape.volume.label import Label
 from papertape.volume.plan import PLAN_CSV, read_planned
 from papertape.volume.recorded import Foreign, PredecessorVolume, Recorded, Torn, Whole
 from papertape.words import count, enumerate_names, show_size
@@ -36,8 +35,14 @@ def show_tape(app: App, tag: VolumeTag) -> int:
         for inspected in inspect(library, [tag], config.settings.spool, stop):
             if inspected.recorded is None and inspected.error:
                 raise inspected.error
-            if inspected.recorded is not None:
-                (_print_json if app.json else _show)(inspected, inspected.recorded)
+            recorded = inspected.recorded
+            if recorded is not None and app.json:
+                _print_json(inspected, recorded)
+            elif recorded is not None:
+                say(*(f"{tag}: {line}" for line in _sentences(recorded)))
+                for row in _rows(recorded):
+                    say(f"  {_line(row)}")
+                say(f"{show_size(inspected.bytes)} were read")
             if inspected.error:
                 tell_error(inspected.error)
                 code = inspected.error.exit_code
@@ -54,6 +59,7 @@ def _print_json(inspected: Inspected, recorded: Recorded) -> None:
 
 
 def _describe(recorded: Recorded) -> dict[str, Any]:
+    """Return what the label and the catalog say of the volume as a whole, for JSON."""
     known: dict[str, Any] = {"whole": None, "reason": "", "label": None, "dump": None, "created": None}
     if isinstance(recorded, Foreign):
         known |= {"reason": f"holds {recorded.found}"}
@@ -86,16 +92,14 @@ def _rows(recorded: Recorded) -> Iterator[dict[str, Any]]:
             yield {"source": old.source, "tape_file": old.tape_index + 1, "item": old.archive_index, "md5": old.md5}
 
 
-def _show(inspected: Inspected, recorded: Recorded) -> None:
-    say(*(f"{inspected.volume}: {line}" for line in _sentences(recorded)))
-    for row in _rows(recorded):
-        say(f"  {_line(row)}")
-    say(f"{show_size(inspected.bytes)} were read")
-
-
 def _sentences(recorded: Recorded) -> Iterable[str]:
+    """Yield what the label and the catalog say of the volume as a whole."""
     if isinstance(recorded, Whole | Torn):
-        yield _say_label(recorded.label)
+        label = recorded.label
+        twins = enumerate_names(twin.volume_tag for twin in label.twins) or "none"
+        made = f"written from {label.created:%Y-%m-%d %H:%M} UTC on by {label.written_by}"
+        blocks = f"blocks of {label.block_size:,} bytes"
+        yield f"volume {label.volume_uuid}, copy {label.copy}, {blocks}, {made}; twins: {twins}"
     if isinstance(recorded, Whole):
         catalog = recorded.catalog
         counts = f"{count(catalog.datasets, 'data set')}, {count(catalog.files, 'file')}, {show_size(catalog.size)}"
@@ -112,15 +116,8 @@ def _sentences(recorded: Recorded) -> Iterable[str]:
         yield f"holds {recorded.found}" if isinstance(recorded, Foreign) else "blank"
 
 
-def _say_label(label: Label) -> str:
-    twins = enumerate_names(twin.volume_tag for twin in label.twins) or "none"
-    made = f"begun {label.created:%Y-%m-%d %H:%M} UTC by {label.written_by}"
-    return (
-        f"volume {label.volume_uuid}, copy {label.copy}, blocks of {label.block_size:,} bytes, {made}; twins: {twins}"
-    )
-
-
 def _line(row: dict[str, Any]) -> str:
+    """Return one of ``_rows`` for people."""
     where = f"tape file {row['tape_file']}"
     if "item" in row:
         return f"{where}, number {row['item']}: {row['source']}  MD5 {row['md5']}"

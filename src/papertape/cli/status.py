@@ -34,25 +34,24 @@ def status(app: App, deletable: bool) -> None:
     config = app.config()
     with open_ledger(config) as ledger:
         if deletable:
-            rows = [item for item in find_deletable(ledger, config.host) if item.on_disk is OnDisk.SAME]
-            described = [{"source": item.source, "bytes": item.size} for item in rows]
-            app.show(described, *(item.source.partition(":")[2] for item in rows))
+            may = [item for item in find_deletable(ledger, config.host) if item.on_disk is OnDisk.SAME]
+            if app.json:
+                print_json([{"source": item.source, "bytes": item.size} for item in may])
+            else:
+                for item in may:
+                    say(item.source.partition(":")[2])
         elif app.json:
             known = ledger.status()
             print_json({"datasets": known.datasets, "volumes": known.volumes, "dumps": known.dumps})
         else:
-            _show_states(ledger)
+            known = ledger.status()
+            rows = [(state, number, show_size(known.bytes[state])) for state, number in known.datasets.items()]
+            say(*show_table([("data sets", "", "bytes"), *rows]))
+            for name, counts in (("volumes", known.volumes), ("dumps", known.dumps)):
+                states = ", ".join(f"{number} {state}" for state, number in counts.items() if number) or "none"
+                say(f"{name}: {states}")
             _show_work(ledger)
             show_deletable(find_deletable(ledger, config.host))
-
-
-def _show_states(ledger: Ledger) -> None:
-    known = ledger.status()
-    rows = [(state, number, show_size(known.bytes[state])) for state, number in known.datasets.items()]
-    say(*show_table([("data sets", "", "bytes"), *rows]))
-    for name, counts in (("volumes", known.volumes), ("dumps", known.dumps)):
-        states = ", ".join(f"{number} {state}" for state, number in counts.items() if number) or "none"
-        say(f"{name}: {states}")
 
 
 def _show_work(ledger: Ledger) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,11 +117,10 @@ def testdata(
     if clean:
         _delete_rows(app, folder, option_file)
         return
-    build = partial(_build, sizes, seed)
     if paperdata:
-        _insert_rows(app, folder, option_file, pairs, build)
+        _insert_rows(app, folder, option_file, pairs=pairs, sizes=sizes, seed=seed)
         return
-    built = build(folder)
+    built = _build(folder, sizes, seed)
     if app.json:
         rows = [(quote(os.fsencode(item.path)), item.bytes, item.files, item.md5) for item in built]
         print_json([dict(zip(("path", "bytes", "files", "md5"), row, strict=True)) for row in rows])
@@ -133,7 +131,7 @@ def testdata(
     )
 
 
-def _build(sizes: Sizes, seed: int, folder: Path) -> list[Built]:
+def _build(folder: Path, sizes: Sizes, seed: int) -> list[Built]:
     with open_progress() as progress:
         return build_testdata(folder, sizes, seed, progress)
 
@@ -162,15 +160,13 @@ def _choose_option_files(app: App, option_file: Path | None) -> _OptionFiles:
     return _OptionFiles(bridge.files, bridge.labels or bridge.files, bridge.strict, config.prefixes)
 
 
-def _insert_rows(
-    app: App, folder: Path, option_file: Path | None, pairs: int, build: Callable[[Path], list[Built]]
-) -> None:
+def _insert_rows(app: App, folder: Path, option_file: Path | None, *, pairs: int, sizes: Sizes, seed: int) -> None:
     chosen = _choose_option_files(app, option_file)
     with open_trial(folder, chosen.files, chosen.labels, strict=chosen.strict) as trial:
         trial.connect()  # before data are built, which takes a while
         is_there = (folder / MD5SUMS).exists()
         if not is_there:
-            build(folder)
+            _build(folder, sizes, seed)
         if not app.json:
             say(f"{folder}: test data{', there already' if is_there else ''}")
         files, labels, left_out = trial.fill(folder, list_tags(pairs * len(chosen.prefixes), chosen.prefixes))

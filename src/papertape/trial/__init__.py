@@ -1,1 +1,1 @@
-"""Data to try papertape on: a night of test data, and rows for it in a test database of the lab's form."""
+"""Data to try papertape with: a night of test data, rows for it in a test database, and the demo's preparations."""

@@ -1,4 +1,4 @@
-"""Test data in the lab's tables: rows for what ``papertape testdata`` has built, and free tapes, in a test database."""
+"""Test data in the lab's tables: rows for the data of ``papertape testdata``, and free tapes, in a test database."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from papertape.trial.testdata import DATA, MD5SUMS
 from papertape.volume.names import quote
 
 HOST = "testhost"
-"""The host that the lab's rows name."""
+"""The host in the rows of the table of files."""
 CAPACITY = 2_500_000
-"""What a tape holds by the lab's table, in MB."""
+"""The capacity of a tape in the lab's table, in MB."""
 MEGABYTE = 10**6
 _TYPES = {".uvcA": "uvcA", ".uvh5": "uvh5"}
 OTHER = "other"
-"""The type of what the lab would not put on tape."""
+"""The file type of data that the lab would not put on tape."""
 
 
 class Filling(NamedTuple):
-    """What was put into both tables, and the names of data sets that the table of files cannot hold."""
+    """What was inserted into both tables, and the names of data sets that the table of files cannot hold."""
 
     files: Filled
     labels: Filled
@@ -43,18 +43,18 @@ class TrialBase(NamedTuple):
     labels: Trial
 
     def connect(self) -> None:
-        """Raise UserError, HostError if one of them will not do."""
+        """Raise UserError, HostError if one of them cannot be used."""
         self.files.connect()
         self.labels.connect()
 
     def fill(self, folder: Path, labels: Sequence[str]) -> Filling:
-        """Put in rows for the test data in ``folder``, and free tapes. Raises UserError, HostError."""
+        """Insert rows for the test data in ``folder``, and free tapes. Raises UserError, HostError."""
         rows, left_out = list_rows(folder)
         files = self.files.fill_files(rows)
         return Filling(files, self.labels.fill_labels(labels, CAPACITY), left_out)
 
     def clean(self) -> tuple[int, int]:
-        """Take out again what was put in, and nothing else; return how many files and tapes. Raises HostError."""
+        """Delete the inserted rows, and nothing else; return how many files and tapes. Raises HostError."""
         files, labels = self.files.clean()
         if self.labels is not self.files:
             labels += self.labels.clean()[1]
@@ -63,9 +63,9 @@ class TrialBase(NamedTuple):
 
 @contextmanager
 def open_trial(folder: Path, files: Path, labels: Path, *, strict: bool) -> Iterator[TrialBase]:
-    """Have the test databases at hand that two option files lead to, for the test data in ``folder``.
+    """Open the test databases of two option files, for the test data in ``folder``, in the block.
 
-    Raises UserError if one of them is not for tests; neither has been asked anything by then.
+    Raises UserError if one of them is not for tests, before either server is asked.
     """
     mark = make_mark(folder)
     first = Trial(read_option_file(files, strict=strict), mark)
@@ -80,40 +80,42 @@ def open_trial(folder: Path, files: Path, labels: Path, *, strict: bool) -> Iter
 
 
 def make_mark(folder: Path) -> str:
-    """Return what marks the rows for the test data in ``folder``: another one for each folder on each host."""
+    """Return the mark of the rows for the test data in ``folder``, a different one for each folder on each host."""
     place = f"{os.uname().nodename}:{os.path.abspath(folder)}"
     return f"papertape testdata {hashlib.sha256(os.fsencode(place)).hexdigest()[:16]}"
 
 
 def list_rows(folder: Path) -> tuple[list[TrialFile], tuple[str, ...]]:
-    """Return a row for each data set with a declared MD5, and the names of those that fit into none.
+    """Return a row for each data set with a declared MD5, and the names of those that do not fit into a row.
 
     Raises UserError if there is no test data in ``folder``.
     """
     rows, left_out = [], []
     for path, md5 in sorted(read_md5sums(folder / MD5SUMS).items()):
-        row = _row(path, md5)
-        if row is None:
+        try:
+            text, found = path.decode(), scan(HOST, path)
+        except (UnicodeDecodeError, SourceError):
             left_out.append(quote(path))
-        else:
-            rows.append(row)
+            continue
+        base, _, name = text.rpartition("/")
+        source = f"{HOST}:{text}"
+        if len(source) > LONGEST_SOURCE or len(name) > LONGEST_NAME:
+            left_out.append(quote(path))
+            continue
+        row = TrialFile(
+            host=HOST,
+            base_path=base[:LONGEST_NAME],
+            filename=name,
+            filetype=_TYPES.get(Path(name).suffix, OTHER),
+            source=source,
+            filesize=min(round(Decimal(found.size) / MEGABYTE, 2), LARGEST),
+            md5sum=md5,
+            timestamp=int(os.lstat(path).st_mtime),
+        )
+        rows.append(row)
     return rows, tuple(left_out)
 
 
-def _row(path: bytes, md5: str) -> TrialFile | None:
-    try:
-        text, found = path.decode(), scan(HOST, path)
-    except (UnicodeDecodeError, SourceError):
-        return None
-    base, _, name = text.rpartition("/")
-    source = f"{HOST}:{text}"
-    if len(source) > LONGEST_SOURCE or len(name) > LONGEST_NAME:
-        return None
-    size = min(round(Decimal(found.size) / MEGABYTE, 2), LARGEST)
-    kind = _TYPES.get(Path(name).suffix, OTHER)
-    return TrialFile(HOST, base[:LONGEST_NAME], name, kind, source, size, md5, int(os.lstat(path).st_mtime))
-
-
 def folder_of(folder: Path) -> str:
-    """Return where the data sets lie, for the rules of ``[bridge.paths]``."""
+    """Return the absolute path of the data sets, for the rules of ``[bridge.paths]``."""
     return os.path.join(os.path.abspath(folder), DATA)

@@ -1,6 +1,6 @@
-"""The lab's two tables for trying things: made in a test database where they are missing, filled, and emptied again.
+"""The lab's two tables in a test database: created if they are missing, filled, and cleaned again.
 
-What is put in bears the mark of whose it is, in a column that nobody else writes to: only that is ever taken out.
+Every inserted row has a mark, in a column that nobody else writes to. Only rows with that mark are ever deleted.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, MetaData, String, Table, Text, delete, func, insert, inspect, select
+from sqlalchemy import Column, MetaData, String, Table, Text, delete, func, insert, inspect, select
 from sqlalchemy.dialects.mysql import BIGINT, CHAR, DECIMAL, INTEGER, MEDIUMINT, TINYINT, TINYTEXT, VARCHAR
 
 from papertape.bridges.claims import chunks
@@ -19,9 +19,9 @@ from papertape.errors import UserError
 from papertape.sql.optionfile import OptionFile
 
 ENDING = "test"
-"""How the name of a database ends that may be filled."""
+"""The name of a database must end so; otherwise it is in use, and nothing is inserted."""
 MADE = "made by papertape testdata"
-"""The comment on a table that was missing."""
+"""The comment on a table that was created here."""
 LONGEST_SOURCE, LONGEST_NAME, LARGEST = 200, 100, Decimal("99999.99")
 """Characters that ``source`` and ``filename`` hold, and MB that ``filesize`` holds."""
 
@@ -65,7 +65,7 @@ IDS = Table(
 
 
 class TrialFile(NamedTuple):
-    """A row of the table of files; ``megabytes`` is all that lies there, ``timestamp`` in seconds since 1970."""
+    """A row of the table of files; ``filesize`` in MB, ``timestamp`` in seconds since 1970."""
 
     host: str
     base_path: str
@@ -78,47 +78,42 @@ class TrialFile(NamedTuple):
 
 
 class Filled(NamedTuple):
-    """How many rows were ``added``, how many were ``there`` from before, and which are somebody else's."""
+    """How many rows were ``added``, how many were ``there`` before, and the keys of rows without the mark."""
 
     added: int
     there: int
     foreign: tuple[str, ...]
 
 
-def refuse_in_use(options: OptionFile) -> None:
-    """Raise UserError unless the option file leads to a database whose name says that it is there for tests."""
-    name = options.credentials.database
-    if not name.endswith(ENDING):
-        raise UserError(
-            f"{options.path}: the name of database {name} does not end in `{ENDING}`, and test rows go into no other; "
-            "make one, and name it in an option file of its own"
-        )
-
-
 class Trial:
-    """One test database; ``mark`` says whose rows are put in and taken out."""
+    """One test database; ``mark`` is that of the rows to insert and delete."""
 
     def __init__(self, options: OptionFile, mark: str) -> None:
-        """Raise UserError for a database that is not one for tests; nothing is asked of it yet."""
-        refuse_in_use(options)
+        """Raise UserError if the database is not for tests; the server is not asked yet."""
+        name = options.credentials.database
+        if not name.endswith(ENDING):
+            raise UserError(
+                f"{options.path}: the name of database {name} does not end in `{ENDING}`, so it is not for test rows; "
+                "create one, and name it in an option file of its own"
+            )
         self._server = Server(options)
         self._mark = mark
         self.where = self._server.where
 
     def connect(self) -> None:
-        """Raise UserError, HostError if the server cannot be reached, or a table there is not like the lab's."""
+        """Raise UserError, HostError if the server cannot be reached, or a table there differs from the lab's."""
         with self._server.transaction() as connection:
             present = [table for table in (FILE, IDS) if inspect(connection).has_table(table.name)]
         for table in present:
             self._server.check(table)
 
     def fill_files(self, rows: Sequence[TrialFile]) -> Filled:
-        """Put in rows that are not there yet, as such that are to go to tape; makes the table if it is missing."""
+        """Insert rows that are not there yet, marked for tape; creates the table if it is missing."""
         state = {"is_tapeable": 1, "is_deletable": 0, "init_host": self._mark}
         return self._fill(FILE, "source", "init_host", [{**row._asdict(), **state} for row in rows])
 
     def fill_labels(self, labels: Sequence[str], capacity: int) -> Filled:
-        """Put in free tapes of ``capacity`` in MB that are not there yet; makes the table if it is missing."""
+        """Insert free tapes of ``capacity`` MB that are not there yet; creates the table if it is missing."""
         rows = [{"label": label, "capacity": capacity, "tape_location": self._mark} for label in labels]
         return self._fill(IDS, "label", "tape_location", rows)
 
@@ -127,8 +122,8 @@ class Trial:
         with self._server.transaction() as connection:
             table.create(connection, checkfirst=True)
             for chunk in chunks(rows):
-                its = table.c[key].in_([row[key] for row in chunk])
-                found = connection.execute(select(table.c[key], table.c[owner]).where(its))
+                same_key = table.c[key].in_([row[key] for row in chunk])
+                found = connection.execute(select(table.c[key], table.c[owner]).where(same_key))
                 known.update((name, mark) for name, mark in found)
                 fresh = [row for row in chunk if row[key] not in known]
                 if fresh:
@@ -137,31 +132,27 @@ class Trial:
         return Filled(len(rows) - len(known), len(known) - len(foreign), foreign)
 
     def clean(self) -> tuple[int, int]:
-        """Take out what bears the mark, and tables that were made here and are empty; return how many rows of each."""
+        """Delete the rows with the mark, and empty tables that were created here; return how many files and tapes."""
+        deleted = []
         with self._server.transaction() as connection:
-            counts = self._empty(connection, FILE, "init_host"), self._empty(connection, IDS, "tape_location")
+            for table, owner in ((FILE, "init_host"), (IDS, "tape_location")):
+                is_there = inspect(connection).has_table(table.name)
+                marked = delete(table).where(table.c[owner] == self._mark)
+                deleted.append(connection.execute(marked).rowcount if is_there else 0)
         for table in (FILE, IDS):
-            self._drop(table)
-        return counts
-
-    def _empty(self, connection: Connection, table: Table, owner: str) -> int:
-        if not inspect(connection).has_table(table.name):
-            return 0
-        return connection.execute(delete(table).where(table.c[owner] == self._mark)).rowcount
-
-    def _drop(self, table: Table) -> None:
-        """Drop a table that was made here, and has no row: it is locked, so that nobody puts one in meanwhile."""
-        with self._server.transaction() as connection:
-            found = inspect(connection)
-            if not found.has_table(table.name) or found.get_table_comment(table.name)["text"] != MADE:
-                return
-            connection.exec_driver_sql(_LOCKS[table.name])
-            if not connection.scalar(select(func.count()).select_from(table)):
-                table.drop(connection, checkfirst=False)
-            connection.exec_driver_sql("UNLOCK TABLES")
+            with self._server.transaction() as connection:
+                found = inspect(connection)
+                if not found.has_table(table.name) or found.get_table_comment(table.name)["text"] != MADE:
+                    continue
+                # Locked, so that nobody inserts a row between the count and the drop. DROP TABLE commits by itself.
+                connection.exec_driver_sql(_LOCKS[table.name])
+                if not connection.scalar(select(func.count()).select_from(table)):
+                    table.drop(connection, checkfirst=False)
+                connection.exec_driver_sql("UNLOCK TABLES")
+        return deleted[0], deleted[1]
 
     def close(self) -> None:
-        """Let go of the driver."""
+        """Close the connection."""
         self._server.close()
 
 

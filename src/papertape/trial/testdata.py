@@ -265,22 +265,20 @@ def _make(path: Path, item: _Item, seed: Seed) -> str:
     if item.target is not None:
         path.symlink_to(os.fsdecode(item.target))
     else:
+        pieces: Iterable[bytes]
+        if item.content is not None:
+            pieces = (item.content,)
+        elif item.compressible:
+            pieces = _cut(_log_lines(seed), item.size)
+        else:
+            signature = b"\x89HDF\r\n\x1a\n" if seed[1].endswith(b".uvh5") else b""
+            pieces = _cut(_noise(seed, signature), item.size)
         with path.open("xb") as file:
-            for piece in _pieces(item, seed):
+            for piece in pieces:
                 digest.update(piece)
                 file.write(piece)
     os.utime(path, (item.time, item.time), follow_symlinks=False)
     return digest.hexdigest()
-
-
-def _pieces(item: _Item, seed: Seed) -> Iterable[bytes]:
-    """Return the bytes of a file, in pieces."""
-    if item.content is not None:
-        return (item.content,)
-    if item.compressible:
-        return _cut(_log_lines(seed), item.size)
-    signature = b"\x89HDF\r\n\x1a\n" if seed[1].endswith(b".uvh5") else b""
-    return _cut(_noise(seed, signature), item.size)
 
 
 def _cut(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
