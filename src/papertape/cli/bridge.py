@@ -66,7 +66,7 @@ def check(app: App) -> None:
     "pull", short="Register what the lab wants on tape.", examples="papertape bridge pull\npapertape bridge pull --json"
 )
 def pull(app: App) -> int:
-    """Register the lab's rows that are marked for tape and not claimed as data sets, and its free tapes as volumes.
+    """Register as data sets the lab's rows that are marked for tape and not claimed, and as volumes its free tapes.
 
     A row that cannot be registered is printed with the reason; the others are registered.
     """

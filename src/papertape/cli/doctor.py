@@ -49,11 +49,11 @@ papertape doctor --json
     "--source", metavar="DIR", help="Measure the reading speed of this folder.  [default: of the waiting data sets]"
 )
 def doctor(app: App, load: VolumeTag | None, scratch: VolumeTag | None, scratch_size: int, source: str | None) -> int:
-    """Check that everything is set up right, and say what to change if it is not.
+    """Check that everything is set up correctly, and say what to change if it is not.
 
-    Checked are the config, programs, memory, spool, ledger, the reading speed of the source, the changer, the volumes,
-    and each drive: its permissions, driver options and block size. With --load or --scratch, doctor also checks which
-    drive is which.
+    doctor checks the config, programs, memory, spool, ledger, the reading speed of the source, the changer, the
+    volumes, and the permissions, driver options and block size of each drive. With --load or --scratch, it also checks
+    which drive is which.
 
     Only --scratch writes to a tape: it fills its volume with random bytes in each drive, reads them back, and makes the
     volume blank again if the drive can do that. It refuses a volume that is registered or not blank.

@@ -124,7 +124,7 @@ def exit_code(outcome: Outcome) -> int:
     "recover", short="Finish or undo what dead processes left.", examples="papertape recover\npapertape recover --undo"
 )
 @click.option(
-    "--undo", is_flag=True, help="Undo dumps that are written and not verified, too; their volumes are set aside."
+    "--undo", is_flag=True, help="Also undo dumps that are written but not verified; their volumes are set aside."
 )
 def recover(app: App, undo: bool) -> int:
     """Finish or undo the dumps of dead processes.

@@ -58,7 +58,11 @@ papertape init --ledger postgresql+psycopg://papertape@dbhost/papertape
 )
 @click.option("--changer", metavar="DEVICE", help="The changer of a real library; no virtual library is made.")
 @click.option(
-    "--drive", "nodes", multiple=True, metavar="DEVICE", help="A drive of it; repeat the option, in element order."
+    "--drive",
+    "nodes",
+    multiple=True,
+    metavar="DEVICE",
+    help="A drive of the real library; repeat it in element order.",
 )
 @click.option(
     "--prefix",

@@ -37,10 +37,10 @@ papertape restore zen.2459000.4 --at 2026-03-01 --to /data/back
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="The folder to restore into; it is made if it does not exist.",
+    help="The folder to restore into (required); it is made if it does not exist.",
 )
 @click.option("--volume", metavar="VOLUME", help="Restore only what is on this volume, and read it first.")
-@click.option("--at", type=click.DateTime(), metavar="DATE", help="Restore the newest version of this date (UTC).")
+@click.option("--at", type=click.DateTime(), metavar="DATE", help="Restore the newest version before this time (UTC).")
 @click.option("--dump", type=int, metavar="N", help="Restore the version in this dump.")
 @click.option("--overwrite", is_flag=True, help="Replace files in DIR that differ.")
 @click.option("--dry-run", is_flag=True, help="Print what would be read from which volume, and do nothing.")
