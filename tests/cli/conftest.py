@@ -8,7 +8,7 @@ import pytest
 from bridges.labdatabase import PASSWORD, USER, LabDatabase, lab_database
 from servers import MariaDB
 
-from .rig import Lab, copy_lab, make_lab, make_sources
+from .operatorlab import Lab, copy_lab, make_lab, make_sources
 
 
 @pytest.fixture(scope="session")

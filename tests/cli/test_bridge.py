@@ -9,7 +9,7 @@ import pytest
 
 from bridges.labdatabase import LabDatabase
 
-from .rig import Lab, add_bridge, check_archived, make_sources
+from .operatorlab import Lab, add_bridge, check_archived, make_sources
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from bridges.labdatabase import LabDatabase
 from servers import MariaDB, PostgreSQL
 
-from .rig import PYTHON, Lab, Ran, add_bridge, make_lab, make_sources, read_back
+from .operatorlab import PYTHON, Lab, Ran, add_bridge, make_lab, make_sources, read_back
 
 EACH = 100
 """Data sets a host."""
@@ -89,7 +89,7 @@ class Theirs:
     """The other dumper; it has chosen its first heap by now."""
 
     def __init__(self, labs: Labs) -> None:
-        program, database = Path(__file__).with_name("theirs.py"), labs.database.engine.url.database
+        program, database = Path(__file__).with_name("otherdumper.py"), labs.database.engine.url.database
         arguments = [str(program), f"{labs.server.folder}/socket", str(database), str(HEAP), str(HEAPS)]
         self._process = subprocess.Popen(
             [*PYTHON, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

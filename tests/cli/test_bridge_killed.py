@@ -10,7 +10,7 @@ import pytest
 from bridges.labdatabase import LabDatabase
 from bridges.strike import STATEMENTS
 
-from .rig import RECOVERED, Lab, add_bridge, check_archived, finish, make_sources
+from .operatorlab import RECOVERED, Lab, add_bridge, check_archived, finish, make_sources
 
 TESTS = Path(__file__).parents[1]
 SETS = 6

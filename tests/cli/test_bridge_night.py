@@ -15,7 +15,7 @@ import pytest
 
 from bridges.labdatabase import LabDatabase, md5
 
-from .rig import Lab, add_bridge, check_archived, copy_lab, make_lab, make_sources
+from .operatorlab import Lab, add_bridge, check_archived, copy_lab, make_lab, make_sources
 
 PLACE = re.compile(r"[0-9]{8}\[(PAPR1[0-9]{3}),(PAPR2[0-9]{3})\]-([0-9]+):([0-9]+)")
 COUNTS = {"good": 250, "wrong": 6, "missing": 6, "not tapeable": 12, "another type": 12, "on tape": 14}

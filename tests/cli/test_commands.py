@@ -18,7 +18,7 @@ import pytest
 from commandlines import find_command, list_paths
 from papertape.errors import EXIT_CODES
 
-from .rig import COMMAND, Lab, check_archived, check_at_rest, finish
+from .operatorlab import COMMAND, Lab, check_archived, check_at_rest, finish
 
 DOCS = [page for page in (Path(__file__).parents[2] / "docs").glob("*.md") if page.name != "commands.md"]
 README = Path(__file__).parents[2] / "README.md"

@@ -7,7 +7,7 @@ import signal
 
 from ledgers import in_a_file
 
-from .rig import Lab, check_at_rest, finish
+from .operatorlab import Lab, check_at_rest, finish
 
 SLOTS = ["PAPR1001", "PAPR1002", "PAPR1003", "PAPR2001", "PAPR2002", "PAPR2003"]
 

@@ -6,7 +6,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from .rig import Lab
+from .operatorlab import Lab
 
 
 def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:

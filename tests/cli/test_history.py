@@ -14,7 +14,7 @@ from papertape.tape.library import Library
 from papertape.tape.virtual.library import VirtualLibrary, add_cartridge
 from predecessor import TAGS, Source, compose_tape, lay_out, make_sources
 
-from .rig import Lab
+from .operatorlab import Lab
 
 ROOM = ("PAPR1003", "PAPR2003")
 

@@ -11,7 +11,7 @@ import pytest
 
 from ledgers import in_a_file
 
-from .rig import Lab, check_archived, check_at_rest
+from .operatorlab import Lab, check_archived, check_at_rest
 
 
 class Disk:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ledgers
 
-from .rig import Lab
+from .operatorlab import Lab
 
 
 def test_the_ledger_comes_back_and_deletes_nothing_before_it_is_verified(done: Lab) -> None:

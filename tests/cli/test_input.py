@@ -9,7 +9,7 @@ import pytest
 
 from ledgers import in_a_file
 
-from .rig import Lab, check_at_rest, make_lab
+from .operatorlab import Lab, check_at_rest, make_lab
 
 ESCAPE = "\x1b[31mred\x1b]0;title\x07\x9b1m\u202e"
 

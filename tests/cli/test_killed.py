@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .rig import RECOVERED, Lab, check_archived, check_at_rest, copy_lab, finish
+from .operatorlab import RECOVERED, Lab, check_archived, check_at_rest, copy_lab, finish
 
 KILLS = int(os.environ.get("PAPERTAPE_KILLS", "6"))
 SEED = int(os.environ.get("PAPERTAPE_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)

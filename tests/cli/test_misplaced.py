@@ -13,7 +13,7 @@ import pytest
 
 from ledgers import in_a_file
 
-from .rig import Lab, check_archived, check_at_rest
+from .operatorlab import Lab, check_archived, check_at_rest
 
 
 def record(cartridge: Path, block: int) -> None:

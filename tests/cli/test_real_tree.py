@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .rig import check_archived, check_at_rest, make_lab
+from .operatorlab import check_archived, check_at_rest, make_lab
 
 LIMIT = 40_000_000
 FILES = 4000

@@ -15,7 +15,7 @@ import pytest
 
 from stories import snapshot
 
-from .rig import Lab, Ran, check_archived, check_at_rest, copy_lab, finish
+from .operatorlab import Lab, Ran, check_archived, check_at_rest, copy_lab, finish
 from .test_commands import Dumped, decode, flip
 from .test_killed import ROUNDS, SEED, wait_for
 

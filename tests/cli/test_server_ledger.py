@@ -9,7 +9,7 @@ import pytest
 
 from servers import Server
 
-from .rig import Lab, make_sources
+from .operatorlab import Lab, make_sources
 
 SMALL = ("--slots", "4", "--capacity", "64MiB", "--ring", "8MiB")
 

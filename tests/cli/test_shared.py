@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .rig import Lab, check_archived, check_at_rest, copy_lab, finish, make_lab, make_sources
+from .operatorlab import Lab, check_archived, check_at_rest, copy_lab, finish, make_lab, make_sources
 
 
 @contextmanager

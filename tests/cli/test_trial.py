@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 
 from servers import MariaDB
 
-from .rig import Lab, check_archived
+from .operatorlab import Lab, check_archived
 
 SMALL = ("--large", "1", "--large-bytes", "1MB", "--small", "4", "--uv", "2", "--uv-bytes", "100kB", "--uvh5", "1")
 NAMES = count(1)
