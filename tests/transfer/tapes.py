@@ -1,4 +1,4 @@
-"""Drives in memory for the pump: slow ones, that write only when told, and ones that fail."""
+"""Drives in memory for the pump: slow ones, ones that write only when the test allows it, and ones that fail."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class MemoryDrive:
 
 
 class GatedDrive(MemoryDrive):
-    """Writes an object only when it was let through; ``arrived`` is set when one waits at the gate."""
+    """Writes an object only when the test allows it; ``arrived`` is set when one is waiting."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -91,7 +91,7 @@ class GatedDrive(MemoryDrive):
 
 
 class ForgetfulDrive(MemoryDrive):
-    """Says that it has written one object less than it was given."""
+    """Reports one object less than it was given."""
 
     def position(self) -> int:
         return super().position() - 1

@@ -1,4 +1,4 @@
-"""What comes into a directory while it is read is noticed, though every file that was read is unchanged."""
+"""A name added to a directory while it is read is noticed, though every file that was read is unchanged."""
 
 import os
 from pathlib import Path

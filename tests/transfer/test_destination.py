@@ -1,4 +1,4 @@
-"""The folder that data sets come back to: whatever a tape says and whatever lies there, nothing leaves it."""
+"""The folder that data sets are restored to: whatever lies on tape or in it, nothing is written outside."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def fresh_world() -> tempfile.TemporaryDirectory[str]:
 
 
 def write(restoration: Restoration, relative: bytes, content: bytes, attributes: Attributes = MINE) -> None:
-    """Bring a file back, as the transfer does."""
+    """Restore a file, as the transfer does."""
     if not restoration.holds(relative, FILE, Wanted("sha256", hashlib.sha256(content).hexdigest(), len(content))):
         file = restoration.make_file(relative, attributes)
         file.write(memoryview(content))
@@ -162,7 +162,7 @@ def test_a_planted_link_is_never_followed(world: World, level: int, target: str,
 
 
 @pytest.mark.parametrize("target", [b"../../../../outside", b"/etc", b"folder", b"."])
-def test_a_link_of_the_data_set_comes_back_and_nothing_goes_through_it(world: World, target: bytes) -> None:
+def test_a_link_of_the_data_set_is_restored_and_never_followed(world: World, target: bytes) -> None:
     with Destination(world.to) as destination:
         restoration = begin(destination)
         folder(restoration, b"")
@@ -220,7 +220,7 @@ def plant_pipe(path: Path, world: World) -> None:
 
 @pytest.mark.parametrize("plant", [plant_link, plant_other_name, plant_pipe])
 def test_the_temporary_name_is_never_written_through(world: World, plant: Callable[[Path, World], None]) -> None:
-    """A hard link there is another name of a file outside, and a pipe would be waited for, without an end."""
+    """A hard link is another name of a file outside, and a pipe would stop the restore for ever."""
     with Destination(world.to) as destination:
         restoration = begin(destination, kind=FILE)
         restoration.make_file(b"", MINE).prove()
@@ -236,7 +236,7 @@ def test_the_temporary_name_is_never_written_through(world: World, plant: Callab
     assert [path.name for path in place.iterdir()] == ["uv"]
 
 
-def test_a_file_with_another_name_outside_is_replaced_and_not_written_to(world: World) -> None:
+def test_a_hard_link_to_a_file_outside_is_replaced_and_not_written_to(world: World) -> None:
     place = world.to / "correlator" / "data"
     place.mkdir(parents=True)
     (place / "uv").hardlink_to(world.outside / "secret")
@@ -246,7 +246,7 @@ def test_a_file_with_another_name_outside_is_replaced_and_not_written_to(world: 
     assert (world.outside / "secret").read_bytes() == SECRET
 
 
-def test_two_processes_into_one_folder_are_told_apart(world: World) -> None:
+def test_a_second_process_into_the_same_folder_is_refused(world: World) -> None:
     script = (
         "import sys; from pathlib import Path; from papertape.errors import UserError\n"
         "from papertape.transfer.destination import Destination\n"
@@ -295,7 +295,7 @@ def test_files_that_an_earlier_attempt_left_are_taken_up(world: World) -> None:
     assert sorted(path.name for path in whole.parent.iterdir()) == ["uv"]
 
 
-def test_a_name_that_came_into_being_meanwhile_is_left_alone(world: World) -> None:
+def test_a_directory_made_by_someone_else_meanwhile_is_left_alone(world: World) -> None:
     place = world.to / "correlator" / "data" / "uv"
     with Destination(world.to) as destination:
         restoration = begin(destination)
@@ -345,7 +345,7 @@ def plain_user() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("mode", [0o555, 0o000, 0o111])
-def test_shut_folders_of_an_attempt_that_was_cut_off_at_its_very_end(plain_user: Path, mode: int) -> None:
+def test_folders_without_permissions_of_an_attempt_interrupted_at_its_end(plain_user: Path, mode: int) -> None:
     with Destination(plain_user) as destination:
         restoration = begin(destination)
         for relative in (b"", b"deep", b"deep/er"):
@@ -381,7 +381,7 @@ def test_a_folder_of_somebody_else_is_reported_in_one_sentence(plain_user: Path,
 
 
 @pytest.mark.parametrize("length", [1, 100, 254, 255])
-def test_names_of_every_length_come_back(world: World, length: int) -> None:
+def test_names_of_every_length_are_restored(world: World, length: int) -> None:
     name = b"\xff" * length
     with Destination(world.to) as destination:
         restoration = begin(destination, b"/data/" + name)
@@ -395,7 +395,7 @@ def test_names_of_every_length_come_back(world: World, length: int) -> None:
     assert Path(os.fsdecode(path)).read_bytes() == b"new"
 
 
-def test_a_name_too_long_for_that_disk_is_an_obstacle_of_its_data_set_alone(world: World) -> None:
+def test_a_name_too_long_for_the_disk_is_an_obstacle_for_its_data_set_alone(world: World) -> None:
     with Destination(world.to) as destination:
         restoration = begin(destination)
         with pytest.raises(Obstacle, match="restore to another file system"):

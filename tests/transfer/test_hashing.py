@@ -65,7 +65,7 @@ def test_small_files_stay_in_one_lane_for_a_while() -> None:
     lanes.close()
 
 
-def test_closing_ends_every_lane_when_it_has_worked_off_what_it_has() -> None:
+def test_closing_ends_every_lane_after_its_work() -> None:
     before = set(threading.enumerate())
     lanes = Lanes(lambda _: None, 4)
     digest = lanes.start("sha256", 3)

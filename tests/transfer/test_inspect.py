@@ -104,7 +104,7 @@ class Tape:
 
 
 def look(tape: list[bytes | Mark], tag: str = TAG) -> Recorded:
-    """Inspection a tape; whatever comes of it, nothing but the catalog's or the plan's files may be in the folder."""
+    """Inspect a tape; whatever the result, only files of the catalog or the plan may be in the folder."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "inner"
         drive: Any = Tape(tape)
@@ -140,14 +140,14 @@ def test_a_volume_says_what_it_is_in_a_few_blocks(volume: list[bytes]) -> None:
     assert found.catalog.tape_files[-1].size == len(volume[-1])
 
 
-def test_the_same_from_a_drive(volume: list[bytes], tmp_path: Path) -> None:
+def test_a_volume_in_a_virtual_drive_is_recognized(volume: list[bytes], tmp_path: Path) -> None:
     with mounted(tmp_path / "library", **{TAG: lay_out(volume)}) as (drive,):
         inspect = Inspection(TAG, drive, tmp_path / "folder", Stop())
         assert isinstance(inspect.run(), Whole)
         assert inspect.bytes == len(volume[0]) + len(volume[-1])
 
 
-def test_nothing_and_someone_elses(tmp_path: Path) -> None:
+def test_blank_and_foreign_volumes(tmp_path: Path) -> None:
     assert isinstance(look([]), Blank)
     for first in (b"x", bytes(BLOCK), b"\xff" * 4 * 1024**2, Mark.FILEMARK):
         assert isinstance(look([first, Mark.FILEMARK]), Foreign)
@@ -202,7 +202,7 @@ def test_a_catalog_that_contradicts_itself(
     assert sentence in refused(with_catalog(volume, change))
 
 
-def test_sums_that_do_not_fit(volume: list[bytes]) -> None:
+def test_sums_that_contradict_the_catalog(volume: list[bytes]) -> None:
     files = unpack(volume[-1])
     files["datasets.csv"] += b"x"
     assert "SHA256SUMS" in refused(lay_out([*volume[:-1], pack(files, signed=False)]))
@@ -264,17 +264,17 @@ def label(**values: Any) -> bytes:
         ({"created": "1999-01-01T00:00:00Z"}, "neither in its catalog nor"),
     ],
 )
-def test_a_label_that_cannot_be(volume: list[bytes], values: dict[str, Any], sentence: str) -> None:
+def test_a_label_with_impossible_values(volume: list[bytes], values: dict[str, Any], sentence: str) -> None:
     assert sentence in refused(lay_out([label(**values), *volume[1:]]))
 
 
-def test_a_label_of_another_dump_on_this_one(volume: list[bytes]) -> None:
+def test_the_label_of_another_dump(volume: list[bytes]) -> None:
     found = look(lay_out([label(created="2999-01-01T00:00:00Z"), *volume[1:]]))
     assert isinstance(found, Whole)
     assert found.remade
 
 
-def test_a_plan_that_cannot_be_is_no_plan(volume: list[bytes]) -> None:
+def test_a_plan_with_impossible_values_is_no_plan(volume: list[bytes]) -> None:
     plan = header(b"plan.json", 10**12).ljust(BLOCK, b"\0")
     found = look(lay_out([volume[0], plan, *volume[2:-1]]))
     assert isinstance(found, Torn)
@@ -284,7 +284,7 @@ def test_a_plan_that_cannot_be_is_no_plan(volume: list[bytes]) -> None:
 
 @QUICK
 @given(at=st.integers(0, 10**6), marked=st.booleans())
-def test_cut_anywhere_it_is_torn_or_told(volume: list[bytes], at: int, marked: bool) -> None:
+def test_a_volume_cut_anywhere_is_torn_or_an_error(volume: list[bytes], at: int, marked: bool) -> None:
     tape = lay_out(volume)
     end = at % len(tape)
     short = [*tape[:end], Mark.FILEMARK] if marked else tape[:end]
@@ -315,7 +315,7 @@ def test_a_byte_that_flipped_is_reported(volume: list[bytes], last: bool, at: in
 
 @QUICK
 @given(st.lists(st.one_of(st.binary(min_size=1, max_size=2000), st.just(Mark.FILEMARK)), max_size=8), st.booleans())
-def test_noise_is_someone_elses(tape: list[bytes | Mark], headed: bool) -> None:
+def test_noise_is_foreign(tape: list[bytes | Mark], headed: bool) -> None:
     if headed:
         tape = [b"## Paper dump catalog:" + (tape[0] if tape and isinstance(tape[0], bytes) else b""), *tape]
     try:

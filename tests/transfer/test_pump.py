@@ -1,4 +1,4 @@
-"""The pump: one stream to several drives, of which any may be slow, or fail."""
+"""The pump: one stream to several drives, each of which may be slow, or fail."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def send(pump: Pump, *numbers: int) -> None:
 
 
 def written(*numbers: int) -> list[object]:
-    """What lies on a tape after these blocks and a filemark behind them."""
+    """Return the tape after these blocks and a filemark."""
     return [LABEL, FILEMARK, *map(block_of, numbers), FILEMARK]
 
 
@@ -83,7 +83,7 @@ def test_a_drive_that_fails_at_any_object_does_not_hinder_the_other(fail_at: int
     assert whole.flushed is not None
 
 
-def test_when_every_copy_has_failed_the_reader_side_hears_of_it() -> None:
+def test_the_reader_side_gets_copy_failed_when_every_copy_has_failed() -> None:
     def pump_for_ever() -> None:
         with pump:
             for number in range(10**9):
@@ -109,7 +109,7 @@ def test_a_slow_drive_and_a_fast_one_both_get_everything() -> None:
 
 @given(steps=st.lists(st.tuples(st.sampled_from([0, 1]), st.integers(1, 9)), max_size=30))
 @settings(max_examples=25, deadline=None)
-def test_no_order_in_which_two_drives_get_on_brings_the_pump_to_a_halt(steps: list[tuple[int, int]]) -> None:
+def test_the_pump_never_stops_in_whatever_order_two_drives_write(steps: list[tuple[int, int]]) -> None:
     drives = [GatedDrive(0), GatedDrive(1)]
 
     def let_on() -> None:
@@ -127,7 +127,7 @@ def test_no_order_in_which_two_drives_get_on_brings_the_pump_to_a_halt(steps: li
     assert drives[0].tape == drives[1].tape == written(*range(30))
 
 
-def test_a_drive_that_has_not_written_what_it_was_given_has_failed() -> None:
+def test_a_drive_at_the_wrong_position_at_the_end_has_failed() -> None:
     with make_pump(ForgetfulDrive(0)) as pump:
         send(pump, 1, 2)
         pump.mark(flush=True)
@@ -166,7 +166,7 @@ def test_a_bug_in_a_writing_thread_is_not_swallowed() -> None:
         pump_a_little()
 
 
-def test_asking_to_stop_once_lets_the_transfer_go_on() -> None:
+def test_after_one_request_to_stop_the_transfer_goes_on() -> None:
     stop = Stop()
     stop.check()
     stop.ask()

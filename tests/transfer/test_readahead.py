@@ -36,7 +36,7 @@ def uv(tmp_path: Path) -> Path:
 
 
 def read(datasets: Iterable[DataSet]) -> list[Content | End]:
-    """Read data sets, and close what comes open."""
+    """Read data sets, and close all descriptors."""
     items = []
     with ReadAhead(datasets) as ahead:
         for item in ahead:
@@ -47,7 +47,7 @@ def read(datasets: Iterable[DataSet]) -> list[Content | End]:
 
 
 def meddled(path: Path, meddle: Callable[[], object]) -> Iterator[DataSet]:
-    """Yield the data set at ``path``; ``meddle`` is called when it was looked through, before a file is opened."""
+    """Yield the data set at ``path``; ``meddle`` is called after the walk, before a file is opened."""
     yield scan("pot1", raw(path))
     meddle()
 
@@ -123,7 +123,7 @@ def test_a_data_set_too_large_to_be_kept_in_memory_is_walked_again(tmp_path: Pat
     assert [item.entry for item in contents] == list(walk(raw(tmp_path)))
 
 
-def test_no_data_sets_are_read_to_their_end() -> None:
+def test_without_data_sets_nothing_is_read() -> None:
     assert read([]) == []
 
 
@@ -165,7 +165,7 @@ REASONS = [
 
 @pytest.mark.parametrize("name", ["header", "visdata"])
 @pytest.mark.parametrize(("meddle", "reason"), REASONS)
-def test_a_file_that_changes_after_the_look_through_is_an_error_in_its_place(
+def test_a_file_that_changes_after_the_walk_is_an_error_in_its_place(
     uv: Path, name: str, meddle: Callable[[Path], object], reason: str
 ) -> None:
     items = read(meddled(uv, lambda: meddle(uv / name)))
@@ -188,7 +188,7 @@ def test_a_file_that_nobody_touches_is_whole(uv: Path) -> None:
 
 @contextlib.contextmanager
 def powerless() -> Iterator[None]:
-    """Run the block with the rights of nobody in particular, even where the tests run as root."""
+    """Run the block without the rights of root, even if the tests run as root."""
     own = os.geteuid()
     try:
         if not own:
@@ -232,7 +232,7 @@ def test_leaving_early_closes_what_was_opened_ahead(tmp_path: Path, count: int) 
     assert descriptors() == before
 
 
-def test_a_look_through_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
+def test_a_walk_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
     def failing() -> Iterator[DataSet]:
         yield scan("pot1", raw(many_large(tmp_path, 40)))
         raise RuntimeError("out of order")

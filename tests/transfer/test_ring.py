@@ -55,7 +55,7 @@ def test_a_ring_too_small_for_its_work_is_made_large_enough() -> None:
 
 
 class Taker:
-    """A writer's thread that tells of each item that it got."""
+    """A writer's thread that reports each item that it got."""
 
     def __init__(self, ring: Ring, number: int) -> None:
         self.got: list[object] = []
@@ -90,7 +90,7 @@ def test_a_writer_does_not_start_below_the_high_watermark(threads: ThreadPoolExe
     assert taker.got == [0, 1, 2, 3, 4]
 
 
-def test_below_the_watermark_the_end_lets_the_writer_go(threads: ThreadPoolExecutor) -> None:
+def test_at_the_end_a_writer_starts_below_the_watermark(threads: ThreadPoolExecutor) -> None:
     ring = Ring(block_size=512, blocks=12, writers=1)
     taker = Taker(ring, 0)
     done = threads.submit(taker.run)

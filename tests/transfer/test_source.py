@@ -1,4 +1,4 @@
-"""Data sets on disk: what is found, in which order, and what happens when it changes under the reader."""
+"""Data sets on disk: which entries are found, in which order, and how a change during the reading is noticed."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_link_is_no_data_set(uv: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "name"), [(stat.S_IFIFO, "named pipe"), (stat.S_IFSOCK, "socket")])
-def test_r7_what_is_no_file_is_refused_by_name(uv: Path, mode: int, name: str) -> None:
+def test_r7_a_pipe_or_a_socket_is_refused_by_name(uv: Path, mode: int, name: str) -> None:
     os.mknod(uv / "odd", mode | 0o644)
     for look in (scan, lambda _, path: read_fingerprint(path)):
         with pytest.raises(SourceError, match=f"/odd: is a {name}, which an archive cannot hold") as caught:
@@ -113,7 +113,7 @@ def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def powerless(folder: Path) -> Iterator[None]:
-    """Run the block with the rights of nobody in particular, even where the tests run as root."""
+    """Run the block without the rights of root, even if the tests run as root."""
     own = os.geteuid()
     try:
         if not own:
@@ -221,7 +221,7 @@ def test_the_fingerprint_is_that_of_the_contents_and_not_of_the_place(uv: Path) 
     assert read_fingerprint(raw(uv.parent / "elsewhere")) == before
 
 
-def test_an_entry_tells_mode_owner_and_time(uv: Path) -> None:
+def test_an_entry_has_mode_owner_and_time(uv: Path) -> None:
     (uv / "header").chmod(0o4750)
     entries: dict[bytes, Entry] = {entry.relative: entry for entry in walk(raw(uv))}
     attributes = entries[b"header"].attributes

@@ -1,4 +1,4 @@
-"""Data sets on disk to try things on."""
+"""Data sets on disk for the tests."""
 
 from __future__ import annotations
 
@@ -50,5 +50,5 @@ def rewrite(path: Path, data: bytes, mtime: int) -> None:
 
 
 def descriptors() -> set[str]:
-    """Return what descriptors this process has open."""
+    """Return the open descriptors of this process."""
     return {number for number in os.listdir("/proc/self/fd") if Path("/proc/self/fd", number).exists()}
