@@ -46,7 +46,7 @@ def test_the_whole_way(lab: Lab, database: LabDatabase) -> None:
     assert lab.json("bridge", "pull")["registered"] == 0
 
 
-def test_a_server_that_is_away_is_said_and_told_later(lab: Lab, database: LabDatabase) -> None:
+def test_a_server_that_is_away_is_reported_and_written_later(lab: Lab, database: LabDatabase) -> None:
     lab.ok("bridge", "pull")
     good = database.options.read_bytes()
     database.options.write_bytes(good.replace(b"/socket", b"/nowhere"))
@@ -76,7 +76,7 @@ def test_without_a_section_there_is_no_bridge(blank: Lab, command: str) -> None:
         ('files = "a"\nnonsense = 1\n[bridge.paths]\n"a:/b" = "/c"', "nonsense"),
     ],
 )
-def test_a_wrong_section_is_said(blank: Lab, section: str, says: str) -> None:
+def test_a_wrong_section_is_reported(blank: Lab, section: str, says: str) -> None:
     config = blank.folder / "papertape.toml"
     config.write_text(f"{config.read_text()}\n[bridge]\n{section}\n")
     ran = blank.run("bridge", "check")

@@ -314,7 +314,7 @@ def test_a_byte_that_flips_before_it_is_verified_archives_nothing(waiting: Lab) 
     assert check_archived(waiting) == 6
 
 
-def test_a_reader_who_leaves_is_no_error(done: Lab) -> None:
+def test_a_closed_pipe_is_no_error(done: Lab) -> None:
     for arguments in (["find", "*"], ["status"], ["volumes", "--json"]):
         process = done.start(*arguments)
         assert process.stdout
@@ -325,7 +325,7 @@ def test_a_reader_who_leaves_is_no_error(done: Lab) -> None:
         process.stderr.close()
 
 
-def test_a_dump_goes_on_where_nobody_reads_its_progress(waiting: Lab) -> None:
+def test_a_dump_continues_if_nobody_reads_its_progress(waiting: Lab) -> None:
     process = waiting.start("dump")
     assert process.stderr
     assert process.stderr.readline()

@@ -49,7 +49,7 @@ def test_a_volume_that_cannot_be_explained_is_one_sentence(done: Lab) -> None:
     assert ran.error == ("no data set on PAPR1001 matches 'nowhere'; `papertape find 'nowhere'` says where one lies")
 
 
-def test_a_script_for_real_drives_is_had_without_a_robot_that_answers(done: Lab) -> None:
+def test_a_script_for_real_drives_needs_no_robot(done: Lab) -> None:
     config = done.folder / "real.toml"
     text = (done.folder / "papertape.toml").read_text().partition("[library]")[0]
     config.write_text(f'{text}[library]\nkind = "scsi"\nchanger = "/dev/no changer"\ndrives = ["/dev/nst7"]\n')

@@ -131,7 +131,7 @@ def test_a_volume_that_only_the_lab_knows_may_be_named(lab: Lab, database: LabDa
     check_back(lab.folder / "back", sources)
 
 
-def test_one_of_a_pair_will_do(lab: Lab, sources: list[Source]) -> None:
+def test_one_volume_of_a_pair_is_enough(lab: Lab, sources: list[Source]) -> None:
     lab.ok("bridge", "history")
     take_out(lab, TAGS[0])
     lab.ok("restore", "zen", "--volume", TAGS[1], "--to", "back")
@@ -152,7 +152,7 @@ def test_a_volume_that_holds_something_else_is_reported(lab: Lab, database: LabD
     assert "pot1:/data1/zen.9.uv: the ledger knows what lies on H0C10001 and H0C20001" in again.err
 
 
-def test_rows_that_say_nothing_are_named_and_the_rest_goes_on(lab: Lab, database: LabDatabase) -> None:
+def test_rows_without_a_place_are_named_and_the_rest_is_entered(lab: Lab, database: LabDatabase) -> None:
     database.add_row("pot1:/data1/garbage", tape_index="gar\nbage")
     database.add_row("pot1:/data1/claimed", tape_index="1004711123")
     database.add_row("pot1:/data1/blank", tape_index="20170221[PAPR1001]-0:1")

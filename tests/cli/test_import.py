@@ -95,7 +95,7 @@ def test_from_tape_needs_no_ledger_and_makes_none(done: Lab) -> None:
     assert done.run("volumes", "show", "NOSUCH01", "--from-tape").code == 5
 
 
-def test_where_a_volume_lies(done: Lab) -> None:
+def test_a_place_outside_the_library_is_noted(done: Lab) -> None:
     done.ok("volumes", "place", "PAPR2001", "PAPR2002", "--at", "vault, shelf 3")
     assert "vault, shelf 3" in done.ok("volumes", "show", "PAPR2001")
     assert done.ok("volumes").count("vault, shelf 3") == 2

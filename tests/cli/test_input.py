@@ -159,7 +159,7 @@ def test_the_config_is_looked_for_in_order(tmp_path: Path) -> None:
 
 
 @in_a_file
-def test_a_missing_ledger_is_said_to_be_new(blank: Lab) -> None:
+def test_a_new_ledger_is_reported(blank: Lab) -> None:
     blank.ledger.unlink()
     ran = blank.run("status")
     assert ran.code == 0

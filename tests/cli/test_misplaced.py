@@ -76,7 +76,7 @@ def test_a_cartridge_of_another_owner_in_the_drive_is_put_away(waiting: Lab) -> 
     assert digest(foreign) == before
 
 
-def test_a_volume_left_in_a_drive_is_said_where_it_is(waiting: Lab) -> None:
+def test_a_volume_left_in_a_drive_is_named_with_the_drive(waiting: Lab) -> None:
     waiting.ok("library", "load", "PAPR1001", "--drive", "1")
     ran = waiting.run("library", "load", "PAPR1001", "--drive", "0")
     assert ran.code == 5
@@ -107,7 +107,7 @@ def lay(waiting: Lab, slots: list[str | None]) -> str:
     return full
 
 
-def test_an_empty_library_is_said_and_costs_no_volume(waiting: Lab) -> None:
+def test_an_empty_library_is_reported_and_sets_no_volume_aside(waiting: Lab) -> None:
     full = lay(waiting, [None] * 6)
     for command in ("plan", "dump"):
         ran = waiting.run(command)

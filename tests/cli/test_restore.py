@@ -126,7 +126,7 @@ def test_restore_prints_the_json_that_is_promised(done: Lab, sources: list[Path]
     assert (again.restored, again.present, again.mounts, again.bytes_read) == (0, 6, 0, 0)
 
 
-def test_restore_tells_which_volumes_it_needs_and_what_it_did(done: Lab, sources: list[Path]) -> None:
+def test_restore_reports_which_volumes_it_needs_and_what_it_did(done: Lab, sources: list[Path]) -> None:
     slots = done.homes()[1]
     plan = done.ok("restore", "*/zen.00[0-2]", "zen.004", "--to", "back", "--dry-run")
     assert plan.splitlines()[0] == "needed: PAPR1001 (slot 1), or else PAPR2001 (slot 4): 4 data sets, 12 MB"
@@ -220,7 +220,7 @@ def test_nothing_that_matches_and_something_in_the_way(done: Lab, sources: list[
     assert done.run("restore", "zen", "--to", "new", "--at", "1999-01-01").code == 3
 
 
-def test_two_at_once_into_one_folder(done: Lab) -> None:
+def test_two_restores_into_one_folder_at_once(done: Lab) -> None:
     (done.folder / "back").mkdir()
     command = ["flock", done.folder / "back", "sh", "-c", "echo held; cat"]
     holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -310,7 +310,7 @@ def test_recopy_prints_the_json_that_is_promised(torn: Lab) -> None:
     check_at_rest(torn, slots)
 
 
-def test_recopy_tells_what_it_does(torn: Lab) -> None:
+def test_recopy_reports_what_it_does(torn: Lab) -> None:
     ran = torn.run("recopy", "PAPR2001")
     assert ran.code == 0
     assert re.search(r"^copying PAPR1001 and PAPR2002: \S+ MB each$", ran.err, re.MULTILINE)
@@ -321,14 +321,14 @@ def test_recopy_tells_what_it_does(torn: Lab) -> None:
     ]
 
 
-def test_there_is_nothing_to_make_again(done: Lab) -> None:
+def test_recopy_refuses_a_volume_that_is_not_bad(done: Lab) -> None:
     for tag, why in (("PAPR2001", "not known to be bad"), ("PAPR2002", "holds no copy of a dump"), ("X", "X")):
         ran = done.run("recopy", tag)
         assert ran.code == 2
         assert why in ran.error
 
 
-def test_there_is_no_blank_volume(torn: Lab) -> None:
+def test_recopy_without_a_blank_volume(torn: Lab) -> None:
     for tag in ("PAPR2002", "PAPR2003"):
         torn.ok("volumes", "retire", tag)
     assert torn.run("recopy", "PAPR2001").code == 5
@@ -338,7 +338,7 @@ def test_there_is_no_blank_volume(torn: Lab) -> None:
     assert "holds the good copy, but is not in the library" in ran.error
 
 
-def test_there_is_but_one_drive(torn: Lab) -> None:
+def test_recopy_with_one_drive(torn: Lab) -> None:
     path = torn.library / "library.json"
     record = msgspec.json.decode(path.read_bytes())
     del record["drives"][1]
@@ -374,7 +374,7 @@ def test_recopy_from_disk_refuses_a_source_that_changed(torn: Lab) -> None:
     assert torn.rows("SELECT state FROM volumes WHERE tag = 'PAPR2002'") == [("blank",)]
 
 
-def test_the_twin_is_not_good_either(torn: Lab) -> None:
+def test_recopy_from_a_bad_twin(torn: Lab) -> None:
     flip(torn.cartridge("PAPR1001") / "0003.tar")
     ran = torn.run("recopy", "PAPR2001")
     assert ran.code == 8
@@ -385,7 +385,7 @@ def test_the_twin_is_not_good_either(torn: Lab) -> None:
 
 
 @pytest.mark.parametrize("number", ROUNDS)
-def test_a_recopy_that_was_killed_goes_on(
+def test_a_recopy_that_was_killed_is_repeated(
     done_lab: Lab, tmp_path: Path, number: int, tell_figure: Callable[[str], None]
 ) -> None:
     seed = SEED + number

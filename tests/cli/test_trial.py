@@ -66,7 +66,7 @@ def lab(blank: Lab, base: TestBase) -> Lab:
     return blank
 
 
-def test_the_whole_way_on_test_data(lab: Lab, base: TestBase) -> None:
+def test_test_data_is_pulled_dumped_and_reported(lab: Lab, base: TestBase) -> None:
     said = lab.ok("testdata", "night", "--paperdata", *SMALL)
     section = (
         lab.folder.joinpath("papertape.toml").read_text().partition("[bridge]\n")[2].replace("strict = true\n", "")
@@ -90,7 +90,7 @@ def test_the_whole_way_on_test_data(lab: Lab, base: TestBase) -> None:
     assert base.tables() == []
 
 
-def test_it_is_put_in_once_and_the_data_stay_as_they_are(lab: Lab, base: TestBase) -> None:
+def test_rows_are_inserted_once_and_the_data_stay(lab: Lab, base: TestBase) -> None:
     first = lab.json("testdata", "night", "--paperdata", *SMALL)
     assert first["files"]["added"] > 3
     assert (first["labels"]["added"], first["foreign"]) == (12, [])
