@@ -46,7 +46,7 @@ def test_a_volume_that_cannot_be_explained_is_one_sentence(done: Lab) -> None:
     assert "volume PAPR1002 is blank" in ran.error
     ran = done.run("explain", "PAPR1001", "nowhere")
     assert (ran.code, ran.out) == (3, "")
-    assert ran.error == ("no data set on PAPR1001 matches 'nowhere'; `papertape find 'nowhere'` says where one lies")
+    assert ran.error == ("no data set on PAPR1001 matches 'nowhere'; `papertape find 'nowhere'` prints where it is")
 
 
 def test_a_script_for_real_drives_needs_no_robot(done: Lab) -> None:
@@ -57,6 +57,6 @@ def test_a_script_for_real_drives_needs_no_robot(done: Lab) -> None:
     subprocess.run(["sh", "-n"], input=script.encode(), check=True)
     assert "DRIVE=${DRIVE:-/dev/nst7}\n" in script
     assert f"CHANGER=${{CHANGER:-{shlex.quote('/dev/no changer')}}}\n" in script
-    assert "\n# Where the volume lay was not to be had (" in script
+    assert "\n# The changer did not report where the volume is (" in script
     assert "\nmtx " not in script
     assert '\nmt -f "$DRIVE" offline\n' in script

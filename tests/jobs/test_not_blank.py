@@ -70,8 +70,8 @@ FOREIGN = [
     (put_one_byte, "it holds 1 byte of someone else's data"),
     (put_a_foreign_tar, "a tar archive of someone else's"),
     (put_a_filemark, "a filemark"),
-    (put_an_unreadable_block, "cannot be told to be blank"),
-    (put_a_block_that_is_too_long, "cannot be told to be blank"),
+    (put_an_unreadable_block, "is not known to be blank"),
+    (put_a_block_that_is_too_long, "is not known to be blank"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Promise 2, on the tape's side: nothing is written to a volume that does not itself say that it may be."""
+"""Promise 2, on the tape's side: before papertape writes to a volume, it reads the tape to see whether it may."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from papertape.words import count
 def check_writable(drive: Drive, volume: Volume, *, resumed: bool) -> None:
     """Return with the drive rewound if its volume may be written from BOT; raise VolumeNotBlank or WriteProtected.
 
-    It may if it is blank, or, where the dump is ``resumed``, if it bears the label that this very dump gave it. Blank
-    is what has its end of data at BOT by the drive's own count; a block that cannot be read proves nothing.
+    It may if it is blank or, for a ``resumed`` dump, if it has the label that this dump wrote. It is blank if the drive
+    finds the end of data at BOT; a block that cannot be read proves nothing.
     """
     if drive.status().write_protected:
         raise WriteProtected(volume.tag, "its tab forbids writing; move the tab, or use another volume")
@@ -27,7 +27,7 @@ def check_writable(drive: Drive, volume: Volume, *, resumed: bool) -> None:
             drive.rewind()
             first = drive.read_block(buffer)
     except DriveError as error:
-        raise VolumeNotBlank(volume.tag, f"cannot be told to be blank ({error}); nothing was written to it") from error
+        raise VolumeNotBlank(volume.tag, f"is not known to be blank ({error}); nothing was written to it") from error
     if first is not Mark.END_OF_DATA and not (resumed and _is_own(first, buffer, volume)):
         raise VolumeNotBlank(
             volume.tag,

@@ -1,4 +1,4 @@
-"""Which disk copies may go: archived, in doubt on no volume, and still what was archived."""
+"""Which disk copies may be deleted: archived, good on all volumes, and unchanged since."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from papertape.volume.names import unquote
 
 
 class OnDisk(StrEnum):
-    """What is at a data set's path now."""
+    """The state of a data set's path now."""
 
-    SAME = "same"  # as it was archived: it may go
-    CHANGED = "changed"  # it is not what is on tape: it must stay
+    SAME = "same"  # as it was archived: it may be deleted
+    CHANGED = "changed"  # it differs from what is on tape: it must stay
     GONE = "gone"
 
 
@@ -30,15 +30,13 @@ class Candidate(NamedTuple):
 
 
 def find_deletable(ledger: Ledger, host: str) -> Iterator[Candidate]:
-    """Yield this host's data sets that are safe on every copy, and say of each what is on disk now."""
+    """Yield this host's data sets that are good on every copy, each with the state of its disk copy now."""
     for item in ledger.search.deletable():
         at, _, path = item.source.partition(":")
         if at == host:
-            yield Candidate(item.source, item.size, _look(unquote(path), item.fingerprint))
-
-
-def _look(path: bytes, fingerprint: str) -> OnDisk:
-    try:
-        return OnDisk.SAME if read_fingerprint(path) == fingerprint else OnDisk.CHANGED
-    except SourceError:
-        return OnDisk.CHANGED if os.path.lexists(path) else OnDisk.GONE
+            place = unquote(path)
+            try:
+                on_disk = OnDisk.SAME if read_fingerprint(place) == item.fingerprint else OnDisk.CHANGED
+            except SourceError:
+                on_disk = OnDisk.CHANGED if os.path.lexists(place) else OnDisk.GONE
+            yield Candidate(item.source, item.size, on_disk)

@@ -1,4 +1,4 @@
-"""How a volume's data come back by hand: what the ledger knows of it, as a recipe."""
+"""Getting data back by hand: what the ledger knows of a volume, as a shell script."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from papertape.words import enumerate_names
 
 
 def explain(ledger: Ledger, tag: VolumeTag, pattern: str | None, origin: Origin) -> Iterator[str]:
-    """Yield the script that gets back what lies on a volume: all of it, or the data sets that match ``pattern``.
+    """Yield the script that gets the data sets back from a volume: all of them, or those that match ``pattern``.
 
     Raises UserError for a volume that the ledger does not know or that holds no finished dump, NothingToDo if no data
     set on it matches.
@@ -42,19 +42,19 @@ def explain(ledger: Ledger, tag: VolumeTag, pattern: str | None, origin: Origin)
 
 
 def find_origin(kind: LibraryKind, tag: VolumeTag) -> Origin:
-    """Return where the script gets the tape from; a changer that does not answer only costs it the robot's moves."""
+    """Return where the script gets the tape from; if the changer does not answer, a person must load the drive."""
     reach = kind.by_hand(tag)
     if isinstance(reach, HostFiles):
         return FolderOrigin(os.fsencode(reach.folder))
     try:
         inventory = kind.open(tell_all()).changer.inventory()
     except PapertapeError as error:
-        return ask_operator(reach.changer, reach.drives, f"Where the volume lay was not to be had ({error}).")
+        return ask_operator(reach.changer, reach.drives, f"The changer did not report where the volume is ({error}).")
     return choose_drive(inventory, tag, reach.changer, reach.drives)
 
 
 def choose_drive(inventory: Inventory, tag: VolumeTag, changer: str, drives: Sequence[str]) -> DriveOrigin:
-    """Return how the volume comes into a drive from where it lies now; ``drives`` are device nodes, by number."""
+    """Return how the volume gets into a drive from where it is now; ``drives`` are device nodes, by number."""
     places = [status.element for status in inventory.find(tag)]
     full = {status.element.number for status in inventory.of(ElementKind.DRIVE) if status.full}
     free = next((number for number in range(len(drives)) if number not in full), None)
@@ -67,7 +67,7 @@ def choose_drive(inventory: Inventory, tag: VolumeTag, changer: str, drives: Seq
 
 
 def ask_operator(changer: str, drives: Sequence[str], reason: str) -> DriveOrigin:
-    """Return that somebody has to put the volume into the first drive, and why the robot is not told to."""
+    """Return that somebody must put the volume into the first drive, with the ``reason`` why the robot does not."""
     return DriveOrigin(changer, drives[0], 0, None, f"{reason} First of all: mtx -f $CHANGER load SLOT 0")
 
 
@@ -92,7 +92,7 @@ def _look_up(ledger: Ledger, tag: VolumeTag) -> DumpRecord:
 
 
 def _describe(ledger: Ledger, dump: DumpRecord, tag: VolumeTag) -> tuple[str, ...]:
-    """Return what is to be known of a volume before it is read: where else its data are, and whether it is good."""
+    """Return notes on a volume: where else its data are, and whether it is good."""
     volume, *others = (ledger.volumes.one(name) for name in (tag, *(copy.volume for copy in dump.copies)))
     twins = [other.tag for other in others if other.tag != tag and other.state == VolumeState.ARCHIVED]
     notes = [f"The same data are on {enumerate_names(twins)}."] if twins else []
@@ -103,7 +103,7 @@ def _describe(ledger: Ledger, dump: DumpRecord, tag: VolumeTag) -> tuple[str, ..
 
 def _unfinished(ledger: Ledger, tag: VolumeTag) -> UserError:
     state = ledger.volumes.one(tag).state
-    what = "nothing to get back" if state == VolumeState.BLANK else "nothing that the ledger could tell"
+    what = "nothing to get back" if state == VolumeState.BLANK else "the ledger knows nothing on it"
     return UserError(f"volume {tag} is {state} and holds no finished dump: {what}; see `papertape volumes show {tag}`")
 
 
@@ -113,7 +113,7 @@ def _find(ledger: Ledger, dump: DumpRecord, tag: VolumeTag, pattern: str) -> dic
         item.number: item for item in ledger.search.find(pattern) if item.dump == dump.id and item.number is not None
     }
     if not found:
-        raise NothingToDo(f"no data set on {tag} matches '{pattern}'; `papertape find '{pattern}'` says where one lies")
+        raise NothingToDo(f"no data set on {tag} matches '{pattern}'; `papertape find '{pattern}'` prints where it is")
     return found
 
 
@@ -148,7 +148,7 @@ def _name_tape_file(number: int, extents: Sequence[Extent], left_out: int) -> st
 
 
 def _explain_datasets(ledger: Ledger, dump: DumpRecord, wanted: dict[int, Found]) -> Iterator[Step]:
-    """Yield a step for each run of data sets that lie one behind the other."""
+    """Yield a step for each run of adjacent data sets."""
     for run in _runs(extent for extent in ledger.contents.extents(dump.id) if extent.number in wanted):
         found = [wanted[extent.number] for extent in run]
         notes = (f"From tape file {run[0].tape_file}:", *(item.source for item in found))

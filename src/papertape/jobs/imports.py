@@ -1,4 +1,4 @@
-"""The ledger from the tapes: what volumes say of themselves, each recorded as soon as it was read."""
+"""The ledger from the tapes: labels and catalogs are entered, each volume as soon as it was read."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from papertape.transfer.stop import Stop
 from papertape.volume.recorded import Blank, Foreign, PredecessorVolume, Torn, Whole
 
 BLANK, FOREIGN, DUMP, TORN, PREDECESSOR = "blank", "foreign", "dump", "torn", "predecessor"
-"""What a volume can be."""
+"""The kinds of volumes."""
 
 
 class Result(NamedTuple):
-    """What became of one volume: its ``kind`` ("" where that could not be told), and the bytes that were read from it.
+    """The result for one volume: its ``kind`` ("" if it is not known), and the ``bytes`` that were read from it.
 
-    ``imported`` is what the ledger says of it now, None where it was told nothing. ``error`` is None for a volume that
-    counts, is blank, or was known.
+    ``imported`` is what the ledger says of it now; None if nothing was entered. ``error`` is None for a volume that
+    holds a good copy, is blank, or was known before.
     """
 
     volume: VolumeTag
@@ -34,21 +34,21 @@ class Result(NamedTuple):
 
 
 def choose_all(ledger: Ledger, library: Library) -> list[VolumeTag]:
-    """Return the volumes in the library of which the ledger does not know what lies on them; raises NothingToDo."""
+    """Return the volumes in the library whose contents the ledger does not know; raises NothingToDo."""
     tags = sorted(library.loadable() - ledger.imports.seen())
     if not tags:
-        raise NothingToDo("the ledger knows what lies on every volume in the library; put the others into slots")
+        raise NothingToDo("the ledger knows the contents of every volume in the library; put other volumes into slots")
     return tags
 
 
 def import_volumes(
     context: Context, tags: Sequence[VolumeTag], capacity: int, copy_of: Callable[[VolumeTag], int | None]
 ) -> Iterator[Result]:
-    """Read label and catalog of each volume, on all drives at once, enter them, and yield what came of it.
+    """Read label and catalog of each volume, on all drives at once, enter them in the ledger, and yield the results.
 
-    ``capacity`` in bytes is that of volumes which are new to the ledger; ``copy_of`` says which copy a tag is for, None
-    if it does not tell. An error with one volume does not keep the others from their turn. Raises DriveError,
-    ChangerError and HostError where nothing can be read at all, Interrupted.
+    ``capacity``, in bytes, is for volumes that are new to the ledger; ``copy_of`` returns which copy a tag is for, None
+    if that is not known. An error with one volume does not stop the others. Raises DriveError, ChangerError and
+    HostError if no volume can be read, and Interrupted.
     """
     with ending("import", context.tell) as end:
         for inspected in inspect(context.library, tags, context.settings.spool, context.stop):
@@ -59,43 +59,34 @@ def import_volumes(
 
 
 def inspect(library: Library, tags: Sequence[VolumeTag], spool: Path, stop: Stop) -> Iterator[Inspected]:
-    """Look at volumes, and yield what lies on each; no ledger is needed. Raises like ``inspect_volumes``."""
+    """Read label and catalog of volumes; no ledger is needed. Raises like ``inspect_volumes``."""
     wanted = list(dict.fromkeys(tags))
     with library.reserve(max(min(len(wanted), len(library.drives)), 1)) as session:
         yield from inspect_volumes(session, wanted, spool, stop)
 
 
 def name_kind(inspected: Inspected) -> str:
-    """Return what a volume is, in one word; "" where that could not be told."""
+    """Return the kind of a volume in one word; "" if it is not known."""
     kinds = {Blank: BLANK, Foreign: FOREIGN, Whole: DUMP, Torn: TORN, PredecessorVolume: PREDECESSOR}
     return kinds[type(inspected.recorded)] if inspected.recorded else ""
 
 
 def _enter(ledger: Ledger, inspected: Inspected, registered: Registered) -> Result:
+    """Enter one volume in the ledger, and return the result."""
     tag, found = inspected.volume, inspected.recorded
     imported: Imported | None = None
     error = inspected.error
     try:
         if isinstance(found, Whole | Torn | PredecessorVolume):
             imported = ledger.imports.enter(tag, found, registered)
-            error = error or _blame(tag, imported)
-        elif isinstance(found, Blank | Foreign):
-            error = error or _look(ledger, tag, found)
+            if imported.reason and imported.changed:  # otherwise it was known to be bad before
+                error = error or VolumeError(tag, imported.reason)
+        elif isinstance(found, Blank | Foreign) and tag in ledger.imports.seen():
+            now = "it is blank" if isinstance(found, Blank) else f"it holds {found.found}"
+            remedy = "find out which cartridge has this barcode"
+            error = error or VolumeError(tag, f"the ledger says that a dump is on it, but {now}; {remedy}")
+        elif isinstance(found, Foreign):
+            error = error or VolumeError(tag, f"holds {found.found}; nothing was entered")
     except VolumeError as contradiction:
         error = contradiction
     return Result(tag, name_kind(inspected), inspected.bytes, imported, error)
-
-
-def _blame(tag: VolumeTag, imported: Imported) -> VolumeError | None:
-    """Return why a volume does not count; None if it does, or if that was known before."""
-    return VolumeError(tag, imported.reason) if imported.reason and imported.changed else None
-
-
-def _look(ledger: Ledger, tag: VolumeTag, found: Blank | Foreign) -> VolumeError | None:
-    """Return what is wrong with a volume on which nothing of papertape's is."""
-    if tag in ledger.imports.seen():
-        what = "it is blank" if isinstance(found, Blank) else f"it holds {found.found}"
-        return VolumeError(
-            tag, f"the ledger says that a dump is on it, but {what}; look which cartridge bears this label"
-        )
-    return VolumeError(tag, f"holds {found.found}; nothing was entered") if isinstance(found, Foreign) else None

@@ -1,4 +1,4 @@
-"""Registering data sets: what is on disk becomes what waits in the ledger."""
+"""Registering data sets: they are scanned on disk, and then wait in the ledger."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ESCAPES = {b"\\\\": b"\\", b"\\n": b"\n", b"\\r": b"\r"}
 
 
 class Registered(NamedTuple):
-    """What became of one path: ``dataset`` with ``result``, or, where it cannot be registered, the ``error``."""
+    """The result for one path: ``dataset`` and ``result``, or, if it cannot be registered, ``error``."""
 
     dataset: DataSet | None
     result: Registration | None
@@ -28,7 +28,7 @@ class Registered(NamedTuple):
 
 
 def register(ledger: Ledger, host: str, paths: Iterable[bytes], md5s: Mapping[bytes, str]) -> Iterator[Registered]:
-    """Register each path as a data set of ``host`` and yield what became of it; one that cannot be is yielded, too.
+    """Register each path as a data set of ``host``, and yield the result, also for a path that cannot be registered.
 
     ``md5s`` are declared digests by absolute path: of the file, or of the directory's ``visdata``. Raises UserError
     for a path inside another data set.
@@ -47,15 +47,15 @@ def register(ledger: Ledger, host: str, paths: Iterable[bytes], md5s: Mapping[by
 def _absolute(path: bytes) -> bytes:
     absolute = os.path.abspath(path)
     if absolute.strip(b"/") == b"":
-        raise SourceError(quote(path), "is the root of the file system, which is no data set")
+        raise SourceError(quote(path), "is the root of the file system, and cannot be a data set")
     return b"/" + absolute.lstrip(b"/")
 
 
 def read_md5sums(path: Path) -> dict[bytes, str]:
     """Return the digests by absolute path of a file in the form that ``md5sum`` writes.
 
-    Relative names are relative to the working folder, as for ``md5sum -c``, or, where there is nothing, to the file's.
-    Raises UserError at the first line that is not of that form.
+    Relative names are relative to the current folder, as for ``md5sum -c``, or, if nothing is there, to the folder of
+    the file. Raises UserError at the first line that has another form.
     """
     try:
         lines = path.read_bytes().split(b"\n")
@@ -68,14 +68,11 @@ def read_md5sums(path: Path) -> dict[bytes, str]:
         match = _LINE.fullmatch(line)
         if match is None:
             raise UserError(
-                f"{path}: line {number} is not of the form that md5sum writes (32 hexadecimal digits, a name)"
+                f"{path}: line {number} has another form than md5sum writes (32 hexadecimal digits, a name)"
             )
         name = re.sub(rb"\\[\\nr]", lambda found: _ESCAPES[found[0]], match[3]) if match[1] else match[3]
-        md5s[_locate(name, path)] = match[2].decode()
+        here = os.path.abspath(name)
+        beside = os.path.abspath(os.path.join(os.fsencode(path.absolute().parent), name))
+        is_beside = os.path.lexists(beside) and not os.path.lexists(here)
+        md5s[beside if is_beside else here] = match[2].decode()
     return md5s
-
-
-def _locate(name: bytes, path: Path) -> bytes:
-    here = os.path.abspath(name)
-    beside = os.path.abspath(os.path.join(os.fsencode(path.absolute().parent), name))
-    return beside if os.path.lexists(beside) and not os.path.lexists(here) else here
