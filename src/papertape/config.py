@@ -70,7 +70,7 @@ class BridgeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may stand in the file."""
+    """The config file as a whole."""
 
     library: LibrarySection
     ledger: str = "sqlite:///ledger.sqlite"
@@ -122,7 +122,7 @@ def read_config(path: Path) -> Config:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); mend its permissions") from error
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); correct its permissions") from error
     return parse_config(path, content)
 
 

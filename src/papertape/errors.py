@@ -154,7 +154,7 @@ class WriteProtected(VolumeError):
 
 
 class FormatError(VolumeError):
-    """What lies on a volume breaks a rule of the volume format."""
+    """The data on a volume break a rule of the volume format."""
 
 
 class NoBlankVolume(PapertapeError):
@@ -183,7 +183,7 @@ class CopiesMissing(PapertapeError):
 
 
 class DriveError(PapertapeError):
-    """A drive failed, or did not do what it was told; ``drive`` is its element number."""
+    """A drive failed, or did not do what was asked; ``drive`` is its element number."""
 
     exit_code = 6
     meaning = "a drive is missing, busy or failed"
@@ -336,7 +336,7 @@ class WrongState(PapertapeError):
 
 
 class EvidenceMissing(PapertapeError):
-    """What a dump says of itself is not enough, or contradicts the ledger; nothing was changed."""
+    """The evidence for a dump is not complete, or contradicts the ledger; nothing was changed."""
 
     def __init__(self, dump: int, reason: str) -> None:
         super().__init__(f"dump {dump}: {reason}")

@@ -367,7 +367,7 @@ def test_the_source_is_read_and_compared(lab: Lab, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("speed", "verdict", "said"),
     [
-        (500e6, Verdict.OK, "that keeps LTO-9 streaming, which takes 177 MB/s at the least; which LTO generation"),
+        (500e6, Verdict.OK, "that keeps LTO-9 streaming, which takes 177 MB/s at the least; the LTO generation"),
         (100e6, Verdict.WARNING, "too slow to keep streaming: LTO-7 101 MB/s, LTO-8 112 MB/s, LTO-9 177 MB/s"),
     ],
 )
@@ -391,9 +391,9 @@ def test_device_nodes_that_are_none(lab: Lab) -> None:
     drives = [(check.name, check.sentence, check.code) for check in checks if check.name.startswith("drive")]
     assert drives == [
         ("drives", "/dev/zero and /dev/zero are the same device, which the config calls two drives", 2),
-        ("drive 0", "/dev/nst-gone is missing; switch the drive on, or mend `drives` in the config", 6),
-        ("drive 1", "/dev/zero is not a tape device; mend `drives` in the config", 2),
-        ("drive 2", "/dev/zero is not a tape device; mend `drives` in the config", 2),
+        ("drive 0", "/dev/nst-gone is missing; switch the drive on, or correct `drives` in the config", 6),
+        ("drive 1", "/dev/zero is not a tape device; correct `drives` in the config", 2),
+        ("drive 2", "/dev/zero is not a tape device; correct `drives` in the config", 2),
     ]
     assert exit_code(checks) == 2
     assert "which drive: not tried" in str(sentences(checks, Verdict.SKIPPED))

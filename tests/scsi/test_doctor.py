@@ -181,7 +181,7 @@ def test_a_device_that_is_no_changer_is_reported(runs: dict[str, Ran]) -> None:
     tape = runs["tape"]
     assert tape.code == 2
     changer, *_ = tape.sentences("problem")
-    assert changer == 'changer: /dev/sg0: it is not a changer: mend "changer" in the config'
+    assert changer == 'changer: /dev/sg0: it is not a changer: correct "changer" in the config'
     assert "which drive: not tried: first repair what is wrong with the changer and the drives" in tape.sentences(
         "skipped"
     )

@@ -391,7 +391,7 @@ def test_a_device_that_is_not_a_changer_is_corrected_in_the_config(fake: Fake, w
     fake.answer(before="cat words >&2; exit 1")
     reason = refused(fake.changer().inventory, UserError)
     assert reason.startswith(f"{fake.device}: it is ")
-    assert reason.endswith('mend "changer" in the config')
+    assert reason.endswith('correct "changer" in the config')
 
 
 def test_a_device_that_only_mtx_may_not_open(fake: Fake) -> None:

@@ -19,7 +19,7 @@ from papertape.tape.checks import Check
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the operator offers: a volume to load, one to write ``scratch_size`` bytes to, a folder to read."""
+    """The operator's options: a volume to load, one to write ``scratch_size`` bytes to, a folder to read."""
 
     load: VolumeTag | None = None
     scratch: VolumeTag | None = None

@@ -24,12 +24,12 @@ NEVER_READY = (
     "name the device of this drive in `drives`; or, if the cartridge is a new LTO-9 one, whose first load takes up to "
     "two hours, wait for that and run this again, or take one that was loaded before"
 )
-"""What to do about a cartridge that became ready nowhere."""
+"""The remedy for a cartridge that became ready nowhere."""
 POLL_SECONDS = 0.5
 NAME = "which drive"
 
 Work = Callable[[int, Drive], Iterable[Check]]
-"""What is done with a volume in a drive, by the drive's number, which was proven just before."""
+"""Work with a volume in a drive, by the drive's number, which was proven just before."""
 
 
 def check_order(setup: SetUp, devices: Parts, volume_tag: VolumeTag | None, *, is_proven: bool) -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""What a check-up looks at, how errors become findings, and the exit code."""
+"""The things that a check-up looks at, how errors become findings, and the exit code."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SetUp:
 
 
 def fault(name: str, error: PapertapeError) -> Check:
-    """Return an error as a problem; its own sentence says the remedy."""
+    """Return an error as a problem; its sentence says the remedy."""
     sentence = "; ".join((str(error), *getattr(error, "__notes__", ())))
     return problem(name, sentence, code=error.exit_code)
 

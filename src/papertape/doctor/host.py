@@ -17,7 +17,7 @@ from papertape.words import count, show_block, show_size
 
 MEMORY = Path("/proc/meminfo")
 MEMORY_BESIDE = 256 * 1024 * 1024
-"""What papertape takes besides the ring, and what others should still find, in bytes."""
+"""Memory for papertape besides the ring, and for other programs, in bytes."""
 SPOOL_ROOM = 10**9
 """Below this the catalog of a large dump may not fit: it takes some 300 bytes a file."""
 HOST = PapertapeError.exit_code
@@ -52,7 +52,7 @@ def check_spool(setup: SetUp) -> Iterator[Check]:
         room = shutil.disk_usage(spool).free
     except OSError as error:
         sentence = f"{spool} cannot be written to ({error.strerror or error})"
-        yield problem("spool", sentence, "mend its permissions, or name another `spool` in the config", HOST)
+        yield problem("spool", sentence, "correct its permissions, or name another `spool` in the config", HOST)
         return
     sentence = f"{spool} can be written to, {show_size(room)} are free"
     if room < SPOOL_ROOM:

@@ -51,7 +51,7 @@ class Noise:
 
 @dataclass
 class Measured:
-    """What was written in blocks of ``size`` bytes, and how long it took.
+    """The result of writing in blocks of ``size`` bytes, and how long it took.
 
     Speeds are in bytes a second, that of writing with the last flush. ``flushed`` and ``immediate`` are the seconds
     that a filemark takes, None where the tape ended before. ``wrong`` is the first object that read back otherwise.
@@ -212,7 +212,7 @@ def _read(setup: SetUp, drive: Drive, volume_tag: VolumeTag, noise: Noise, measu
 
 
 class _Moves:
-    """Tells of bytes moved, not block by block."""
+    """Tells the bytes that moved, in steps of TELL_EVERY."""
 
     def __init__(self, tell: Tell, volume_tag: VolumeTag, drive: int) -> None:
         self._tell = tell

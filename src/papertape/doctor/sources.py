@@ -1,4 +1,4 @@
-"""How fast the disk gives up what is to be archived, against what keeps a drive streaming."""
+"""How fast the disk can be read, compared with the speed that keeps a drive streaming."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def read_files(files: Sequence[bytes], stop: Stop) -> tuple[int, float]:
 
 
 class _Reading:
-    """What several threads have read together, and whether that is enough."""
+    """The bytes that several threads have read together, and when they have read enough."""
 
     def __init__(self, stop: Stop) -> None:
         self.size = 0
@@ -107,7 +107,7 @@ def judge(sentence: str, speed: float, generations: Sequence[Generation]) -> Che
     """Return whether ``speed``, in bytes a second, keeps drives of these generations streaming."""
     slow = [generation for generation in generations if speed < generation.slowest_speed]
     table = len(generations) == len(GENERATIONS)
-    unknown = "; which LTO generation the drives are cannot be told" if table else ""
+    unknown = "; the LTO generation of the drives is not known" if table else ""
     if not slow:
         most = max(generations, key=lambda generation: generation.slowest_speed)
         enough = f"that keeps {most.name} streaming, which takes {show_rate(most.slowest_speed)} at the least"

@@ -1,4 +1,4 @@
-"""Doing all that has to be done after a failure, too, and losing none of the errors."""
+"""Cleaning up: every step is done, after a failure too, and no error is lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Step = Callable[[], None]
 
 
 def one_by_one(steps: Sequence[Step]) -> list[BaseException]:
-    """Do all ``steps`` in order, whatever happens in one; return what failed."""
+    """Do all ``steps`` in order, whatever happens in one; return the failures."""
     failures: list[BaseException] = []
     for step in steps:
         try:
@@ -21,7 +21,7 @@ def one_by_one(steps: Sequence[Step]) -> list[BaseException]:
 
 
 def at_once(steps: Sequence[Step]) -> list[BaseException]:
-    """Do all ``steps`` at the same time, whatever happens in one; return, when all are done, what failed."""
+    """Do all ``steps`` at the same time, whatever happens in one; return the failures when all are done."""
     if len(steps) < 2:
         return one_by_one(steps)
     with ThreadPoolExecutor(len(steps)) as threads:
@@ -52,7 +52,7 @@ def raise_first(failures: Sequence[BaseException]) -> None:
 def afterwards(clean_up: Callable[[], list[BaseException]]) -> Iterator[None]:
     """Do ``clean_up`` at the end, whatever happens in the body.
 
-    The body's exception goes on, with what failed in ``clean_up`` as notes; else the first of those failures is raised.
+    The exception of the body is raised, with the failures of ``clean_up`` as notes; without one, the first of those.
     """
     try:
         yield

@@ -15,7 +15,7 @@ MAX_BLOCK = 8 * 1024 * 1024
 
 
 class Mark(enum.Enum):
-    """What a read can meet in place of a block."""
+    """A mark that a read can meet in place of a block."""
 
     FILEMARK = "filemark"
     END_OF_DATA = "end of data"
@@ -23,7 +23,7 @@ class Mark(enum.Enum):
 
 @dataclass(frozen=True)
 class DriveStatus:
-    """What the drive says of itself; ``file_number`` and ``block_number`` are None where the drive does not know."""
+    """The state that the drive reports; ``file_number`` and ``block_number`` are None where the drive does not know."""
 
     ready: bool
     at_bot: bool
@@ -44,14 +44,15 @@ class Drive(Protocol):
     def load(self) -> None:
         """Wait until the cartridge that is in the drive is ready, lock the door, and rewind the tape.
 
-        Nothing is believed of a tape before the first rewind after a load: some kernels answer EIO until then.
+        After a load, nothing that the drive says of the tape counts before the first rewind: some kernels answer EIO
+        until then. Raises DriveError.
         """
 
     def status(self) -> DriveStatus:
-        """Return the drive's state; does not move the tape, does not raise for an empty drive."""
+        """Return the drive's state; does not move the tape, and an empty drive is no error."""
 
     def rewind(self) -> None:
-        """Go to BOT. After a write, a filemark is written first, as ``st`` does."""
+        """Go to BOT. After a write, a filemark is written first, as ``st`` does. Raises DriveError."""
 
     def locate(self, address: int) -> None:
         """Go to logical object ``address``, counted from BOT; blocks and filemarks are objects alike (SSC LOCATE)."""
@@ -63,16 +64,16 @@ class Drive(Protocol):
         """Read the next block into ``buffer`` and return its length in bytes, or the mark met instead.
 
         A filemark is passed by being read. Raises DriveError if the block is longer than ``buffer`` or cannot be read;
-        an unreadable block is never taken for the end of data. A blank tape is unreadable to ``st``, too: to know it,
-        ``space`` to the end of data, which is at BOT.
+        an unreadable block is never taken for the end of data. To ``st`` a blank tape is unreadable, too: to recognize
+        one, ``space`` to the end of data; it is at BOT.
         """
 
     def write_block(self, block: memoryview) -> bool:
         """Write one block of ``len(block)`` bytes; True once the early warning was met (the block is written even so).
 
-        ``st`` tells of the early warning with the block behind the one that met it, so that True may come a block late.
+        ``st`` reports the early warning with the block after the one that met it, so True may come a block late.
 
-        Whatever lay behind the position is gone. Raises VolumeFull at the physical end, WriteProtected, DriveError, and
+        Everything after the position is lost. Raises VolumeFull at the physical end, WriteProtected, DriveError, and
         BlockRefused if it is too long for the drive. After an error of the drive or the medium nothing is written until
         the next ``load``: the tape may be another.
         """
@@ -88,7 +89,7 @@ class Drive(Protocol):
         """Return the logical object address that the drive itself reports (SSC READ POSITION)."""
 
     def unload(self) -> None:
-        """Rewind and let go of the cartridge, so that the robot can take it; fine on an empty drive."""
+        """Rewind and release the cartridge, so that the robot can take it; no error on an empty drive."""
 
     def close(self) -> None:
         """Give the device back; after a write, a filemark is written first, as ``st`` does."""

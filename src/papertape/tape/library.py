@@ -190,7 +190,7 @@ class Session:
         for number in numbers:
             self._reserved(number)
             if numbers.count(number) > 1:
-                raise DriveError(number, "named twice; each volume needs a drive of its own")
+                raise DriveError(number, "named twice; each volume needs another drive")
         return dict(zip(numbers, volume_tags, strict=False))
 
     def _reserved(self, number: int) -> None:

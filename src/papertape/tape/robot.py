@@ -39,7 +39,7 @@ def drive_element(number: int) -> Element:
 
 
 class Robot:
-    """Moves cartridges with ``changer``, alone while it holds ``lock``, and tells of each move."""
+    """Moves cartridges with ``changer``, alone while it holds the file ``lock``, and tells each move as an event."""
 
     def __init__(self, changer: Changer, lock: Path, tell: Tell) -> None:
         self._changer = changer
@@ -119,7 +119,7 @@ class Robot:
         try:
             self._changer.move(source, destination)
         except ChangerError as error:
-            # Somebody took it out of its slot, if it is nowhere any more: that is no fault of the robot's.
+            # If the volume is nowhere any more, somebody took it out of the slot: not the robot's fault.
             taken_out = False
             if isinstance(error, SourceEmpty) and volume_tag and source.kind is not ElementKind.DRIVE:
                 with suppress(PapertapeError):

@@ -18,7 +18,7 @@ from papertape.ids import VolumeTag
 from papertape.tape.drive import DriveStatus, Mark
 
 TOO_LONG = {errno.EINVAL, errno.EOVERFLOW, errno.ENOMEM}
-"""What st says to a block that the drive, the adapter or its own buffer is too small for, before it does anything."""
+"""The answers of st to a block that is too long for the drive, the adapter or st's buffer; nothing was done."""
 
 
 class TapeOp(enum.Enum):
@@ -38,7 +38,7 @@ class TapeOp(enum.Enum):
 
 @dataclass(frozen=True)
 class DeviceStatus:
-    """What ``MTIOCGET`` tells; ``file_number`` and ``block_number`` are -1 where ``st`` has lost count."""
+    """The answer to ``MTIOCGET``; ``file_number`` and ``block_number`` are -1 where ``st`` has lost count."""
 
     ready: bool
     at_bot: bool
@@ -74,7 +74,7 @@ class TapeDevice(Protocol):
         """Return the drive's state without moving the tape; an empty drive is not an error."""
 
     def close(self) -> None:
-        """Close the device; behind a written block ``st`` writes a filemark first."""
+        """Close the device; after a written block ``st`` writes a filemark first."""
 
 
 _REASONS = {
@@ -224,7 +224,7 @@ class StDrive:
             self._device.write(block)
 
     def _check_trusted(self, doing: str) -> None:
-        """After an error the tape may be another one, or stand elsewhere: st would write to it all the same."""
+        """After an error the tape may be another one, or stand elsewhere: st would write to it nevertheless."""
         if self._in_doubt:
             reason = f"{self._of_volume()}{doing} is refused after an error: unload it, and load it again"
             raise DriveError(self.number, reason)

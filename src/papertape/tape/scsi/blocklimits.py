@@ -26,10 +26,10 @@ READ_BLOCK_LIMITS = bytes((0x05, 0, 0, 0, 0, 0))
 FROM_DEVICE = -3
 TIMEOUT_MILLISECONDS = 10_000
 TOO_LONG = {errno.EINVAL, errno.EOVERFLOW}
-"""What st says to a buffer that is too long for it; ENOMEM, in reading, to one that is shorter than the block."""
+"""The answers of st to a buffer that is too long; ENOMEM, in reading, is for one that is shorter than the block."""
 MTREW, MTEOM, MTERASE = 6, 12, 13
 SOFT_LIMIT = 1280 * 1024
-"""What the kernel answers at the least for an adapter that takes this much or more (BLK_DEF_MAX_SECTORS), in bytes."""
+"""The least that the kernel answers for an adapter that takes this much or more (BLK_DEF_MAX_SECTORS), in bytes."""
 
 
 class _Header(ctypes.Structure):
@@ -97,7 +97,7 @@ def _read_block_limits(descriptor: int) -> int | None:
 def ask_adapter_limit(node: Path) -> int | None:
     """Return the longest transfer, in bytes, that the adapter takes; None if it takes ``SOFT_LIMIT`` or more.
 
-    None, too, if this user may not ask. The kernel never says more than its own soft limit, which is not that of tapes.
+    None, too, if this user may not ask. The kernel answers at most its soft limit for disks; tapes have no such limit.
     """
     generic = find_generic(node)
     if generic is None:
@@ -126,7 +126,7 @@ def takes_block(node: Path, size: int) -> bool | None:
 def wipe(node: Path, marker: bytes) -> bool:
     """Make the tape in the drive blank, if its first block begins with ``marker``; return whether it is blank then.
 
-    The end of data is put at the beginning (a short erase); what lay behind can still be read in a laboratory.
+    The end of data is put at the beginning (a short erase); data after that can still be read in a laboratory.
     """
     with suppress(OSError), _opened(node, os.O_RDWR) as descriptor:
         _order(descriptor, MTREW, 1)

@@ -106,11 +106,11 @@ def _show(line: str, room: int = 80) -> str:
 
 _UNKNOWN = "the robot's state is unknown: look into the library"
 _CANNOT_OPEN = re.compile(r"cannot open SCSI device '.*' - (.*)")
-_MEND = 'mend "changer" in the config'
+_CORRECT = 'correct "changer" in the config'
 _OPENING = {
-    os.strerror(errno.ENOENT): f"there is no such device: is the library on and connected? If so, {_MEND}",
+    os.strerror(errno.ENOENT): f"there is no such device: is the library on and connected? If so, {_CORRECT}",
     os.strerror(errno.EACCES): 'no permission to use it: the user must be in the group "tape"',
-    os.strerror(errno.EISDIR): f"it is a folder, not a changer: {_MEND}",
+    os.strerror(errno.EISDIR): f"it is a folder, not a changer: {_CORRECT}",
 }
 
 
@@ -135,7 +135,7 @@ class _Answer:
         if unopened:
             return _cannot_open(device, unopened[1])
         if means_no_changer(self.err):
-            return UserError(f"{device}: it is not a changer: {_MEND}")
+            return UserError(f"{device}: it is not a changer: {_CORRECT}")
         known = explain(self.err, *places)
         if known:
             return InventoryUnknown(known)
@@ -148,7 +148,7 @@ class _Answer:
 class MtxChanger:
     """The changer at ``device`` (see ``Changer``), by way of ``program``; one run at a time among all processes.
 
-    Raises UserError where only the set-up can be mended: no mtx, no such device, no permission, not a changer.
+    Raises UserError where the set-up is wrong: no mtx, no such device, no permission, not a changer.
     """
 
     def __init__(self, device: Path, *, program: str = "mtx", limits: Limits = LIMITS) -> None:
@@ -201,7 +201,7 @@ class MtxChanger:
         return _Answer(process.returncode, *(text.decode("latin-1") for text in printed))
 
     def _start(self, lock: int, *words: str) -> subprocess.Popen[bytes]:
-        """Start mtx in a session of its own, where no Ctrl-C reaches it; it holds ``lock`` on even if we die."""
+        """Start mtx in a new session, where no Ctrl-C reaches it; it keeps ``lock`` even if this process dies."""
         program = shutil.which(self._program, path=f"{os.environ.get('PATH', os.defpath)}:{SBIN}")
         if program is None:
             raise UserError(f"{self._program} is not installed: install the package mtx")
@@ -258,7 +258,7 @@ def _check(inventory: Inventory, source: Element, destination: Element) -> None:
 
 
 def _undisturbed(action: Callable[[], _Answer]) -> _Answer:
-    """Do ``action`` in a thread of its own, where no signal raises anything; a Ctrl-C goes on when it is done."""
+    """Do ``action`` in another thread, where no signal handler raises; a Ctrl-C is raised here when it is done."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         running = pool.submit(action)
         try:

@@ -116,7 +116,7 @@ _SENTENCES = (
     (r"Too Many Storage Elements Reported", "the changer reports more slots than it says it has"),
     (r"Descriptor Length too short|illegal Element Type Code", "mtx does not understand what the changer reports"),
 )
-"""What mtx prints where it gives up, and what that means."""
+"""The sentences with which mtx gives up, and their meaning."""
 
 _OFFLINE = "Drive needs offline before move"
 """mtx's words for the sense code 3A/00 after a move, whatever the source is."""

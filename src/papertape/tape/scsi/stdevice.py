@@ -54,7 +54,7 @@ class Patience:
 
     ``busy`` for another program that has it open, ``empty`` for a cartridge that the robot has just put in to be
     noticed, ``loading`` for one that is being loaded: a new LTO-9 cartridge is measured first, for up to two hours.
-    ``quiet`` is after how long the operator is told what is waited for.
+    After ``quiet`` the operator is told the reason for the wait.
     """
 
     busy: float = 60.0
@@ -96,7 +96,7 @@ class ScsiDrive:
         except OSError as error:
             raise _unusable(self.number, self.path, error) from error
         if not stat.S_ISCHR(node.st_mode) or os.major(node.st_rdev) != TAPE_MAJOR:
-            raise DriveError(self.number, f"{self.path} is not a tape device; mend `drives` in the config")
+            raise DriveError(self.number, f"{self.path} is not a tape device; correct `drives` in the config")
         if not os.minor(node.st_rdev) & NO_REWIND:
             wanted = f"{self.path.parent}/n{self.path.resolve().name}"
             raise DriveError(self.number, f"{self.path} rewinds when it is closed; name {wanted} in the config")
@@ -123,7 +123,7 @@ class StDevice:
         """See ``TapeDevice.read``.
 
         st refuses a buffer that is longer than the adapter can take, however short the block is (EINVAL, before
-        anything moves): such a buffer is used in part.
+        anything moves): of such a buffer only a part is used.
         """
         self._ended = False
         while True:
@@ -158,7 +158,7 @@ class StDevice:
             elif op is TapeOp.OFFLINE:
                 self._unload()
             else:
-                if op is TapeOp.END_OF_DATA:  # MTEOM goes on after the one error that tells of another tape
+                if op is TapeOp.END_OF_DATA:  # MTEOM would hide the one error that reports a changed tape
                     self.position()
                 self._order(OPERATIONS[op], count)
 
@@ -242,7 +242,7 @@ class StDevice:
     def _unload(self) -> None:
         """Put the tape offline, which unlocks the door as well.
 
-        Unlocking it first would keep st from writing the filemark that belongs behind a block.
+        Unlocking it first would keep st from writing the filemark that must follow a block.
         """
         try:
             self._order(OPERATIONS[TapeOp.OFFLINE], 1)
@@ -264,7 +264,7 @@ class StDevice:
             raise
 
     def _disarm(self) -> None:
-        """Keep st from writing the filemark that it writes behind a block, because the tape may be another one.
+        """Keep st from writing the filemark that it writes after a block, because the tape may be another one.
 
         Writing no filemark at all counts as having written one (st.c: any operation but a few ends the writing).
         """
@@ -311,7 +311,7 @@ def find_user(path: Path) -> str:
 
 def _unusable(number: int, path: Path, error: OSError) -> DriveError:
     remedy = {
-        errno.ENOENT: "is missing; switch the drive on, or mend `drives` in the config",
+        errno.ENOENT: "is missing; switch the drive on, or correct `drives` in the config",
         errno.ENXIO: "has no drive behind it; switch it on and look at its cable",
         errno.ENODEV: "has no drive behind it; switch it on and look at its cable",
         errno.EACCES: "may not be used by this user; join the group that owns it (tape, on Debian), and log in again",

@@ -1,13 +1,13 @@
 """A virtual cartridge on the host's disk: a folder with ``cartridge.json`` and one host file a tape file.
 
-``0000.tar`` is tape file 0, and so on: the blocks one behind the other, nothing else, so that ``tar -tvf`` reads it.
+``0000.tar`` is tape file 0, and so on: the blocks one after the other, nothing else, so that ``tar -tvf`` reads it.
 ``cartridge.json`` holds what the bytes cannot tell: block sizes, as runs ``[bytes, count]`` of equal blocks, and
 filemarks. The count of the run being written is null: it follows from the host file's size, so that a killed writer
 leaves a recording that says exactly what was written. A block cut off in its middle does not count.
 
 A writer that overwrites a tape overwrites the old host files in place, which is several times faster than giving their
 room back and taking new. While it does, ``recycled`` is true in the record, and the file ``end`` holds the byte where
-the tape file ends by now; what lies behind, and in host files that the record does not name, is gone, as on a tape.
+the tape file ends now. Bytes after it, and host files that the record does not name, are lost, as on a tape.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class TapeFile:
         return self.blocks + self.filemark
 
     def keep(self, blocks: int) -> None:
-        """Forget everything behind the first ``blocks`` blocks."""
+        """Forget everything after the first ``blocks`` blocks."""
         kept: list[Run] = []
         for run in self.runs:
             count = min(run.count, blocks)
@@ -175,14 +175,14 @@ class Cartridge:
         except OSError as error:
             raise drive_error(self.drive, error) from error
 
-    def forget_behind(self, number: int, blocks: int) -> None:
-        """Drop everything behind ``blocks`` blocks of tape file ``number``, as writing there does on a tape."""
+    def forget_after(self, number: int, blocks: int) -> None:
+        """Drop everything after ``blocks`` blocks of tape file ``number``, as writing there does on a tape."""
         del self.files[number + 1 :]
         self.files[number].keep(blocks)
         self.save()
 
     def tidy(self) -> None:
-        """Remove the host files that a writer left behind its end. Raises DriveError."""
+        """Remove the host files that a writer left after the end of its recording. Raises DriveError."""
         number = len(self.files)
         try:
             while self.path(number).exists():

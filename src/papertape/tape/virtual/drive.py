@@ -1,4 +1,4 @@
-"""A virtual library's drives: what a drive is told, done on the cartridge's folder that lies in it."""
+"""The drives of a virtual library: each operation is done on the folder of the cartridge that lies in the drive."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class VirtualDrive:
             lock = try_lock(folder / "lock")
         except (FileNotFoundError, NotADirectoryError) as error:
             raise DriveError(
-                self.number, f"missing: the folder {folder} is gone; put it back, or mend the config"
+                self.number, f"missing: the folder {folder} is gone; put it back, or correct the config"
             ) from error
         except OSError as error:
             raise drive_error(self.number, error) from error
@@ -146,7 +146,7 @@ class VirtualDevice:
         if record.position:
             medium.resume(record.position)
         if self._wound:
-            self._remember(None)  # a process that dies leaves a tape of which nobody knows where it stands
+            self._remember(None)  # if this process dies, nobody knows where the tape stands
         self._medium = medium
         return medium
 
@@ -162,7 +162,7 @@ class VirtualDevice:
     def _unload(self) -> None:
         try:
             ready = self._medium or self._take_up()
-        except (VolumeError, DriveError):  # a cartridge whose files cannot be read must come out all the same
+        except (VolumeError, DriveError):  # a cartridge whose files cannot be read must come out, too
             ready = None
         if ready:
             self._wind(TapeOp.REWIND, 1)

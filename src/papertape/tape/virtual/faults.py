@@ -9,7 +9,7 @@
 
 Every call of a device counts, in the order in which they come, over all devices: ``open``, each method of ``Drive``
 and of ``Changer``. A call that fails does not reach the device; only ``close`` does, because a close that reports an
-error closes all the same.
+error has closed the device nevertheless.
 """
 
 from __future__ import annotations

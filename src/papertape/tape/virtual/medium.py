@@ -87,7 +87,7 @@ class Medium:
         end = self.used + size
         if self._warned or end > record.capacity:
             self._warned = False
-            self._unmarked = True  # st writes the filemark behind a block that did not fit, too
+            self._unmarked = True  # st also writes the filemark after a block that did not fit
             raise fault(errno.ENOSPC)
         if not self._appending or size != self._size:
             self._begin_run(size)
@@ -130,7 +130,7 @@ class Medium:
             self._go_to_end()
 
     def space_forward(self, filemarks: int) -> None:
-        """Go behind the ``filemarks``-th filemark from here; EIO, and at the end of data, if there are fewer.
+        """Go to just after the ``filemarks``-th filemark from here; EIO, and at the end of data, if there are fewer.
 
         st writes no filemark before it spaces forward: what was written last stays without one.
         """
@@ -140,12 +140,12 @@ class Medium:
             self._go_to_end()
             raise fault(errno.EIO)
         self._go(target, 0)
-        self._behind_mark = True
+        self._after_mark = True
 
     def space_backward(self, filemarks: int) -> None:
         """Go before the ``filemarks``-th filemark from here, backwards; EIO, and at BOT, if there are fewer.
 
-        The filemark that st writes before, behind what was written last, is not counted.
+        If the last operation was a write, st writes a filemark first; that one is not counted.
         """
         filemarks += self._unmarked
         self.end_writing()
@@ -162,7 +162,7 @@ class Medium:
         self._go_to_end()
 
     def _leave_unmarked(self) -> None:
-        """End writing without the filemark that belongs behind it: the tape is torn there."""
+        """End writing without the filemark that should follow: the recording is torn there."""
         if self._unmarked and self._appending:
             self._complete_file(sync=True)
             self.cartridge.save(sync=True)
@@ -188,7 +188,7 @@ class Medium:
     def _go(self, number: int, block: int) -> None:
         """Stand before block ``block`` of tape file ``number``; its filemark counts as one more block."""
         self._close_file()
-        self._appending = self._warned = self.end_of_data = self._behind_mark = False
+        self._appending = self._warned = self.end_of_data = self._after_mark = False
         self._file = self.file_number = number
         self._counts_blocks = True
         self._objects_before = sum(file.objects for file in self._files[:number])
@@ -232,22 +232,22 @@ class Medium:
         self._left -= 1
 
     def _read_mark(self) -> int:
-        """Pass a filemark, or tell the end of data as st does: 0 once behind a filemark that was met, else EIO."""
+        """Pass a filemark, or report the end of data as st does: 0 once, right after a filemark was read, else EIO."""
         if self._file < len(self._files) and self._files[self._file].filemark:
             counted = self.file_number
             self._go(self._file + 1, 0)
-            self._behind_mark = True
+            self._after_mark = True
             if counted == UNKNOWN:
                 self.file_number = UNKNOWN
             return 0
-        if not self._behind_mark or self._block:
+        if not self._after_mark or self._block:
             self.end_of_data = self.end_of_data and not self._block
             raise fault(errno.EIO)
-        self.end_of_data, self._behind_mark = True, False
+        self.end_of_data, self._after_mark = True, False
         return 0
 
     def _begin_run(self, size: int) -> None:
-        """Start blocks of ``size`` bytes at the position; what lay behind it is gone from here on."""
+        """Start blocks of ``size`` bytes at the position; everything after it is lost from here on."""
         file = self._writable_file()
         if not file.runs or file.runs[-1].size != size:
             file.runs.append(Run(size, 0))
@@ -262,7 +262,7 @@ class Medium:
         if self._appending:
             return self._files[self._file]
         if self._file < len(self._files):
-            self.cartridge.forget_behind(self._file, self._block)
+            self.cartridge.forget_after(self._file, self._block)
         else:
             self._files.append(TapeFile())
         self._close_file()
@@ -271,7 +271,7 @@ class Medium:
         return self._files[self._file]
 
     def _recycle(self, descriptor: int) -> None:
-        """If old blocks lie behind the position in the host file, note from now on where the new ones end."""
+        """If the host file has old blocks after the position, note from now on where the new ones end."""
         try:
             if os.fstat(descriptor).st_size > self._offset:
                 self._end = self._open(self.cartridge.end_path, os.O_WRONLY | os.O_CREAT)

@@ -106,7 +106,7 @@ class Shelf:
         held = [name for element in record.elements() if (name := record.cartridge_in(element))]
         for name in held:
             if held.count(name) > 1:
-                raise UserError(f"{path}: cartridge {name} cannot lie in two elements at once; mend the file")
+                raise UserError(f"{path}: cartridge {name} cannot lie in two elements at once; correct the file")
         return record
 
     @property

@@ -67,7 +67,7 @@ class SimulatedClock:
 class DriveTiming:
     """The times of one drive; ``underruns`` counts how often it had to stop and reposition.
 
-    The drive has a buffer of its own. It works at any speed between its slowest and its native one: ``_full_speed``
+    The drive has a buffer. It works at any speed between its slowest and its native one: ``_full_speed``
     is when it would be through with all it has at the native speed, ``_slow_speed`` at the slowest. A host that comes
     later than the latter left the drive without data: it stops and repositions.
     """
@@ -89,7 +89,7 @@ class DriveTiming:
         self._stop(UNLOAD_SECONDS)
 
     def travel(self, share: float) -> None:
-        """The tape winds over ``share`` (0 to 1) of its capacity: rewind, locate and space alike."""
+        """The tape winds over ``share`` (0 to 1) of its capacity: for a rewind, a locate and a space."""
         self._stop(FULL_REWIND_SECONDS * min(abs(share), 1.0))
 
     def flush(self) -> None:
