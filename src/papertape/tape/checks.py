@@ -1,4 +1,4 @@
-"""What a check of a set-up found: one sentence for each thing, and what to change.
+"""The findings of a check of the set-up: one sentence for each thing, and what to change.
 
 ``papertape doctor`` collects these. They stand on this floor because each kind of library checks its own devices.
 """

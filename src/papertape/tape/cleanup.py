@@ -22,11 +22,12 @@ def one_by_one(steps: Sequence[Step]) -> list[BaseException]:
 
 def at_once(steps: Sequence[Step]) -> list[BaseException]:
     """Do all ``steps`` at the same time, whatever happens in one; return the failures when all are done."""
-    if len(steps) < 2:
+    if len(steps) < 2:  # in the caller's thread, where a signal's handler runs as well
         return one_by_one(steps)
     with ThreadPoolExecutor(len(steps)) as threads:
         futures = [threads.submit(step) for step in steps]
         interrupts = _wait_for_all(futures)
+    # A drive's error raised by ``result`` would hide those of the other drives; ``exception`` only hands it over.
     return interrupts + [error for future in futures if (error := future.exception()) is not None]
 
 

@@ -148,8 +148,8 @@ class Session:
     ) -> Iterator[tuple[Drive, ...]]:
         """Have each volume in its drive (by default in the order of the session's), ready and at BOT; yield the drives.
 
-        A volume that is in its drive already is rewound, not loaded again. What else is in these drives is brought home
-        first. Afterwards each drive is closed, unloaded and its cartridge brought home, whatever happened; with
+        A volume that is in its drive already is rewound, not loaded again. Other cartridges in these drives are brought
+        home first. Afterwards each drive is closed, unloaded and its cartridge brought home, whatever happened; with
         ``keep`` the volumes stay, rewound, for the next ``mounted``.
 
         Raises VolumeError for a volume that is not there or must not be loaded (then nothing was moved), DriveError,

@@ -15,6 +15,7 @@ from pathlib import Path
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold ``path`` alone among threads and processes; it is free again when the process dies. Raises OSError."""
+    # Never deleted afterwards: who waits for the old file and who makes a new one would both have "the" lock.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

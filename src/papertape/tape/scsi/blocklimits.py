@@ -89,6 +89,7 @@ def _read_block_limits(descriptor: int) -> int | None:
         timeout=TIMEOUT_MILLISECONDS,
     )
     fcntl.ioctl(descriptor, SG_IO, header)
+    # The ioctl succeeds when the command was sent; whether the drive did it, and answered in full, the header says.
     if header.status or header.host_status or header.driver_status or header.resid:
         return None
     return int.from_bytes(answer.raw[1:4], "big")  # byte 0 is the granularity, 4 and 5 the shortest block

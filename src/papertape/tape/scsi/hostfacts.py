@@ -1,4 +1,4 @@
-"""What the host knows without moving a tape: the kernel's facts of a tape device, and the programs installed.
+"""Facts that the host knows without moving a tape: the kernel's of a tape device, and the programs installed.
 
 Bits and defaults of ``st`` are those of ``<linux/mtio.h>`` (``MT_ST_*``), as sysfs shows them; what they do is in
 ``man 4 st``.
@@ -57,7 +57,7 @@ def ask_version(program: str) -> str:
             capture_output=True,
             check=False,
             timeout=ANSWER_SECONDS,
-            start_new_session=True,
+            start_new_session=True,  # a Ctrl-C at the terminal is not for it
         )
         lines = (done.stdout + done.stderr).decode("ascii", "replace").split("\n")
         return next((line.strip() for line in lines if line.strip()), "")

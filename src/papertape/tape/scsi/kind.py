@@ -45,6 +45,7 @@ class ScsiConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
 
     def open(self, tell: Tell, *, patient: bool = True) -> Parts:
         """See ``LibraryKind.open``."""
+        # ``patience`` of the config is for other programs only: a cartridge needs the time that it needs.
         patience = Patience(busy=self.patience) if patient else Patience(busy=0.0, empty=0.0, loading=0.0)
         drives = [ScsiDrive(number, Path(path), tell, patience) for number, path in enumerate(self.drives)]
         return Parts(MtxChanger(Path(self.changer)), drives, Path(self.locks))

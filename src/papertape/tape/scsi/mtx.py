@@ -1,7 +1,7 @@
 """A changer by way of the program ``mtx``: its ``status`` read, its moves run, its sentences put into our words.
 
-mtx opens the device for each run, asks for the state of every element, does one command and ends. What is said here of
-mtx is from the source of its release 1.3.12, before Debian's patches.
+mtx opens the device for each run, asks for the state of every element, does one command and ends. Statements about mtx
+here are from the source of its release 1.3.12, before Debian's patches.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ class MtxChanger:
         try:
             printed = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired as error:
-            _kill(process)
+            _kill(process)  # its command may be under way in the library nevertheless
             raise InventoryUnknown(f"mtx did not answer within {seconds:g} s; {_UNKNOWN}") from error
         # Volume tags are bytes without an encoding; latin-1 keeps each apart.
         return _Answer(process.returncode, *(text.decode("latin-1") for text in printed))
@@ -211,9 +211,9 @@ class MtxChanger:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, "LC_ALL": "C"},
+                env={**os.environ, "LC_ALL": "C"},  # its sentences are recognized in English only
                 start_new_session=True,
-                pass_fds=[lock],
+                pass_fds=[lock],  # flock belongs to the open file description: mtx holds it as long as it runs
             )
         except OSError as error:
             raise InventoryUnknown(f"{program} cannot be started: {error.strerror or error}") from error
@@ -264,6 +264,7 @@ def _undisturbed(action: Callable[[], _Answer]) -> _Answer:
         try:
             return running.result()
         except KeyboardInterrupt:
+            # A move is under way, and somebody must learn how it ends: wait for it, however often Ctrl-C comes.
             while not running.done():
                 with contextlib.suppress(KeyboardInterrupt):
                     wait([running])
@@ -274,7 +275,7 @@ def _undisturbed(action: Callable[[], _Answer]) -> _Answer:
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """Kill ``process`` and what it started, and wait for it, but not for ever."""
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)  # mtx began a session: its group is its own, and not ours
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.communicate(timeout=GRACE_SECONDS)
     process.poll()

@@ -1,7 +1,8 @@
 """Linux ``st``: a tape device node, its operations, and how long to wait for it.
 
 Operations, status bits and their numbers are those of ``<linux/mtio.h>``; what they do is in ``man 4 st`` and in the
-kernel's ``Documentation/scsi/st.rst``. What the driver does beyond them was measured (docs/hardware.md).
+kernel's ``Documentation/scsi/st.rst``. Where they are silent, the driver was measured
+(docs/hardware.md).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Patience:
 
     ``busy`` for another program that has it open, ``empty`` for a cartridge that the robot has just put in to be
     noticed, ``loading`` for one that is being loaded: a new LTO-9 cartridge is measured first, for up to two hours.
-    After ``quiet`` the operator is told the reason for the wait.
+    After ``quiet`` an event says the reason.
     """
 
     busy: float = 60.0
@@ -144,7 +145,7 @@ class StDevice:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         self._ended = False
         with self._disarming():
-            count = os.write(descriptor, block)
+            count = os.write(descriptor, block)  # in variable block mode one write is one block
             if count != len(block):
                 raise OSError(errno.EIO, f"only {count} of {len(block)} bytes were written")
         return count
@@ -183,6 +184,7 @@ class StDevice:
 
     def close(self) -> None:
         """See ``TapeDevice.close``."""
+        # Forgotten first: if close fails (the filemark cannot be written), the number is free again and may be reused.
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
@@ -223,13 +225,13 @@ class StDevice:
             self._open()
             bits, _, _, block_size = self._ask()
             if bits & GMT_ONLINE:
-                if block_size:
+                if block_size:  # another program left fixed blocks, in which st would cut and pad ours
                     self._order(MTSETBLK, 0)
                 if bits & GMT_CLN:
                     sentence = f"drive {self._number} asks for cleaning: put a cleaning cartridge in when it is free"
                     self._tell(Note(sentence=sentence))
                 return
-            if not bits & GMT_DR_OPEN:
+            if not bits & GMT_DR_OPEN:  # a cartridge is in, and being loaded: that has the longer patience
                 empty_since = None
                 continue
             empty_since = waited if empty_since is None else empty_since
@@ -288,11 +290,12 @@ class StDevice:
 
 def _open_node(path: Path) -> tuple[int, bool]:
     """Return a descriptor, and whether it can be written through. Raises OSError."""
+    # Without O_NONBLOCK st waits in the kernel for a tape, and gives up by itself. O_CLOEXEC: mtx must not inherit it.
     flags = os.O_NONBLOCK | os.O_CLOEXEC
     try:
         return os.open(path, os.O_RDWR | flags), True
     except OSError as error:
-        if error.errno != errno.EROFS:
+        if error.errno != errno.EROFS:  # a write-protected tape is ready in it
             raise
     return os.open(path, os.O_RDONLY | flags), False
 
@@ -312,8 +315,8 @@ def find_user(path: Path) -> str:
 def _unusable(number: int, path: Path, error: OSError) -> DriveError:
     remedy = {
         errno.ENOENT: "is missing; switch the drive on, or correct `drives` in the config",
-        errno.ENXIO: "has no drive behind it; switch it on and look at its cable",
-        errno.ENODEV: "has no drive behind it; switch it on and look at its cable",
+        errno.ENXIO: "exists, but no drive answers there; switch it on and look at its cable",
+        errno.ENODEV: "exists, but no drive answers there; switch it on and look at its cable",
         errno.EACCES: "may not be used by this user; join the group that owns it (tape, on Debian), and log in again",
         errno.EPERM: "may not be used by this user; join the group that owns it (tape, on Debian), and log in again",
     }.get(error.errno or 0, f"cannot be opened ({error.strerror})")

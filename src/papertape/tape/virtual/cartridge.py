@@ -227,6 +227,7 @@ class Cartridge:
 
 def _is_consistent(record: CartridgeRecord) -> bool:
     """Only the last tape file may lack a filemark, and only its last run a count."""
+    # A writer closes a tape file, with its counts, before it begins the next one.
     inner = record.tape_files[:-1]
     if not all(file.filemark for file in inner):
         return False

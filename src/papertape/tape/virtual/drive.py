@@ -118,7 +118,7 @@ class VirtualDevice:
             if self._medium:
                 self._medium.close()
                 self._remember(self._medium.address if self._wound else None)
-        finally:
+        finally:  # also where the filemark could not be written: st closes the device then, too
             self._medium = None
             os.close(self._lock)
             self._lock = None
@@ -143,7 +143,7 @@ class VirtualDevice:
             return None
         medium = Medium(cartridge)
         self._wound = record.position is not None
-        if record.position:
+        if record.position:  # the process before closed the device there, and the tape did not move
             medium.resume(record.position)
         if self._wound:
             self._remember(None)  # if this process dies, nobody knows where the tape stands

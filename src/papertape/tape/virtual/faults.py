@@ -104,7 +104,7 @@ class Faults:
 
     def meet(self, call: Call, kind: Callable[[str], BaseException]) -> None:
         """Count ``call``; raise what was asked for, or ``kind`` of a sentence, if it is to fail."""
-        with self._guard:
+        with self._guard:  # both drives' threads count here
             self.log.append(call)
             met = [fault for fault in self._faults if fault.meets(call)]
             number = len(self.log)

@@ -60,12 +60,12 @@ def write_json(path: Path, value: object, *, sync: bool = False) -> None:
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
-        beside.replace(path)
+        beside.replace(path)  # rename(2): whoever opens ``path`` finds the old file or the new one
     except OSError:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         raise
-    if sync:
+    if sync:  # the new name lies in the folder, which has to be on the disk as well
         sync_folder(path.parent)
 
 
@@ -90,6 +90,7 @@ def write_json_with_spare(path: Path, value: object, spare: Path, *, sync: bool 
     except OSError as error:
         if not disk_is_full(error) or not spare.exists():
             raise
+        # Where a cartridge lies must be recorded: without that it could not be put away until the disk has room.
         spare.unlink(missing_ok=True)
         write_json(path, value, sync=sync)
         return

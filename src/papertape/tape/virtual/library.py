@@ -151,6 +151,7 @@ class VirtualChanger:
     def move(self, source: Element, destination: Element) -> None:
         """See ``Changer.move``."""
         try:
+            # Not the library's lock: drives go on writing, and noting where they stand, while the robot moves.
             with locked(self._shelf.folder / "robot.lock"):
                 if self._clock:
                     self._clock.sleep(ROBOT_MOVE_SECONDS)

@@ -85,6 +85,7 @@ class Medium:
         if not 0 < size <= MAX_BLOCK:
             raise fault(errno.EINVAL)
         end = self.used + size
+        # As st: ENOSPC once at the early warning, with nothing written, so that the same block is written again.
         if self._warned or end > record.capacity:
             self._warned = False
             self._unmarked = True  # st also writes the filemark after a block that did not fit
@@ -251,6 +252,7 @@ class Medium:
         file = self._writable_file()
         if not file.runs or file.runs[-1].size != size:
             file.runs.append(Run(size, 0))
+        # Announced before its first block is written: a killed writer's blocks are counted from the file's size.
         self.cartridge.save(growing=True, recycled=self._end is not None)
         self._wrote = True
         self._runs, self._run, self._size = file.runs, file.runs[-1], size
@@ -289,13 +291,13 @@ class Medium:
             if self._end is not None:
                 os.pwrite(self._end, (self._offset + done).to_bytes(8, "little"), 0)
         except OSError as error:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # the disk is full: give back the room of a part of a block
                 os.ftruncate(self._descriptor, self._offset)
             raise drive_error(self.cartridge.drive, self._at_path(error)) from error
 
     def _mark(self, *, flush: bool) -> None:
         file = self._writable_file()
-        file.filemark = True
+        file.filemark = True  # ``save`` writes it; undone if that fails, so that record and memory agree
         try:
             self._complete_file(sync=flush)
             self.cartridge.save(sync=flush)

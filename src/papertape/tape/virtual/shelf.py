@@ -118,6 +118,6 @@ class Shelf:
     def changing(self) -> Iterator[LibraryRecord]:
         """Hand out the state alone among all processes, and write it back unless an exception comes."""
         with locked(self.folder / "library.lock"):
-            record = self.read()
+            record = self.read()  # inside the lock: another process may have changed it since
             yield record
             write_json_with_spare(self.folder / "library.json", record, self.spare)

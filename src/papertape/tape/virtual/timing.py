@@ -107,6 +107,7 @@ class DriveTiming:
         speed, slowest = self.generation.native_speed, self.generation.slowest_speed
         self._full_speed = max(self._full_speed, now) + count / speed
         self._slow_speed = min(max(self._slow_speed, now) + count / slowest, now + max(self.buffer, count) / slowest)
+        # The drive takes what fits into its buffer at once, and keeps the host waiting for the rest.
         ahead = self._full_speed - now - self.buffer / speed
         if ahead > 0:
             self.clock.sleep(ahead)
