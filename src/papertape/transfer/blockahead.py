@@ -90,7 +90,7 @@ class BlockAhead:
         """
         while self._current is None or self._current.address < address:
             if self._current is not None:
-                # Buffers are made one by one as the caller falls behind: a small data set never costs the whole bound.
+                # Buffers are made one by one, only while the reading thread has none: a small data set needs few.
                 if self._free.empty():
                     self._make_buffer()
                 self._free.put(self._current.buffer)

@@ -19,7 +19,7 @@ ZEROS = memoryview(bytes(1024 * 1024))
 """The source of padding, in pieces of at most 1 MiB."""
 
 
-class Begun(NamedTuple):
+class Place(NamedTuple):
     """Where a member's headers begin: the number of the tape file, and the bytes from its begin."""
 
     tape_file: int
@@ -49,16 +49,16 @@ class Composer:
         self.offset = 0
         self._structure = hashlib.sha256()
 
-    def put_small(self, header: bytes, data: bytes, digests: tuple[Digest, ...]) -> Begun:
+    def put_small(self, header: bytes, data: bytes, digests: tuple[Digest, ...]) -> Place:
         """Write a whole member, headers, data and padding; return where it begins."""
         size = len(header) + len(data)
         padding = -size % RECORD
         # The fast way, for the millions of files that lie wholly in one block: one copy each, and few calls.
         if not data or self._block is None or self._at + size + padding >= self._block_size:
-            begun = self.put_header(header)
+            place = self.put_header(header)
             self.put_data(data, digests)
-            return begun
-        begun = Begun(self.number, self.offset)
+            return place
+        place = Place(self.number, self.offset)
         begin, view = self._at + len(header), self._block.view
         view[self._at : begin] = header
         end = begin + len(data)
@@ -68,14 +68,14 @@ class Composer:
         self._structure.update(ZEROS[:padding])
         self._hash(digests, view[begin:end], last=True)
         self._advance(size + padding)
-        return begun
+        return place
 
-    def put_header(self, header: bytes) -> Begun:
+    def put_header(self, header: bytes) -> Place:
         """Write a member's headers; return where they begin."""
-        begun = Begun(self.number, self.offset)
+        place = Place(self.number, self.offset)
         self._structure.update(header)
         self._copy(memoryview(header), ())
-        return begun
+        return place
 
     def put_data(self, data: bytes, digests: tuple[Digest, ...]) -> None:
         """Write all data of a member, and the padding up to a whole record."""

@@ -64,8 +64,8 @@ class Inspected(NamedTuple):
 def inspect_volumes(session: Session, tags: Sequence[VolumeTag], spool: Path, stop: Stop) -> Iterator[Inspected]:
     """Inspect the volumes, one thread for each drive of the session, and yield each result as it comes.
 
-    The files of a result lie in a folder of ``spool`` until the next result is requested. No other volume is begun when
-    asked to stop, and after a failure of the robot; an error with one volume does not end the others. Raises
+    The files of a result lie in a folder of ``spool`` until the next result is requested. No further volume is started
+    when asked to stop, or after a failure of the robot; an error with one volume does not end the others. Raises
     Interrupted when asked to stop at once, HostError if ``spool`` cannot be written.
     """
     for drive in session.drives:
@@ -117,8 +117,8 @@ def _inspect(session: Session, tag: VolumeTag, *, drive: int, folder: Path, stop
 class Inspection:
     """The inspection of the rewound volume in ``drive``; ``folder`` is made for its files. ``bytes`` counts bytes read.
 
-    Order: the first block says whose the volume is; then the last tape file is the catalog, or there is none, and the
-    plan in tape file 1 is the next best.
+    The first block says whose volume it is. The last tape file is the catalog; if it is not, the dump was cut off, and
+    the plan in tape file 1 is the next best.
     """
 
     def __init__(self, tag: VolumeTag, drive: Drive, folder: Path, stop: Stop) -> None:
@@ -138,7 +138,7 @@ class Inspection:
         try:
             first = self._read()
         except DriveError:
-            # Some drives report an error in place of the end of data on a blank tape: the position tells.
+            # On a blank tape a drive may report an error instead of the end of data: the position shows which it is.
             self._drive.space(Mark.END_OF_DATA)
             if self._drive.position():
                 raise
@@ -235,7 +235,7 @@ class Inspection:
         else:
             last = end.tape_files - 2
             if end.marked:
-                # A filemark follows the last tape file, and yet that may be incomplete: its last block tells. An
+                # A filemark follows the last tape file, and yet that may be incomplete: its last block shows. An
                 # archive ends with SHA256SUMS, and the zeros of the end-of-archive records.
                 self._drive.locate(end.position - 2)
                 block = self._read()

@@ -137,7 +137,7 @@ class Pump:
         self.lanes.close()
         self._threads.shutdown()
         for future in self._futures:
-            future.result()  # raises what is no failure of a drive: a fault in this program
+            future.result()  # a failure of a drive is in the writer; this raises a fault in the program
 
     def take(self) -> Block:
         """Return a free block; raises Interrupted when asked to stop at once, CopyFailed when no copy is left."""
@@ -147,8 +147,8 @@ class Pump:
     def check(self) -> None:
         """Raise what ends the transfer.
 
-        Interrupted if the stop is to be at once, CopyFailed if no writer is left, BlockRefused if a drive takes only
-        shorter blocks.
+        Interrupted if the transfer must stop at once, CopyFailed if no writer is left, BlockRefused if a drive takes
+        only shorter blocks.
         """
         self._stop.check()
         self.check_blocks()

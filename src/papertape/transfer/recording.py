@@ -15,7 +15,7 @@ from papertape import __version__
 from papertape.errors import SourceError
 from papertape.events import Tell
 from papertape.plan import Batch, DataSet
-from papertape.transfer.composer import Begun, Composer
+from papertape.transfer.composer import Composer, Place
 from papertape.transfer.hashing import Digest
 from papertape.transfer.journal import Journal
 from papertape.transfer.pump import Pump
@@ -54,7 +54,7 @@ def describe_plan(batch: Batch, created: datetime) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
-def _member(name: bytes, size: int, attributes: Attributes, begun: Begun, *, dataset: int, header: bytes) -> Member:
+def _member(name: bytes, size: int, attributes: Attributes, place: Place, *, dataset: int, header: bytes) -> Member:
     """Return a member whose digests are not known yet."""
     return Member(
         name=name,
@@ -62,8 +62,8 @@ def _member(name: bytes, size: int, attributes: Attributes, begun: Begun, *, dat
         size=size,
         sha256="",
         md5="",
-        tape_file=begun.tape_file,
-        offset=begun.offset,
+        tape_file=place.tape_file,
+        offset=place.offset,
         dataset=dataset,
         header=checksum_header(header),
     )
@@ -212,8 +212,8 @@ class Recording:
             if content.data is not None:
                 header = build_header(name, size, attributes)
                 sha256, md5 = self._start_digests(size, with_md5=with_md5)
-                begun = self._composer.put_small(header, content.data, (sha256, md5) if md5 else (sha256,))
-                self._list(_member(name, size, attributes, begun, dataset=self._number, header=header), sha256, md5)
+                place = self._composer.put_small(header, content.data, (sha256, md5) if md5 else (sha256,))
+                self._list(_member(name, size, attributes, place, dataset=self._number, header=header), sha256, md5)
             elif content.descriptor is not None:
                 wrong = self._add_large(name, content.entry, content.descriptor, with_md5=with_md5)
             elif content.error is not None:
@@ -263,8 +263,8 @@ class Recording:
         md5: Digest | None = None,
     ) -> None:
         header = build_header(name, size, attributes)
-        begun = self._composer.put_header(header)
-        self._list(_member(name, size, attributes, begun, dataset=dataset, header=header), sha256, md5)
+        place = self._composer.put_header(header)
+        self._list(_member(name, size, attributes, place, dataset=dataset, header=header), sha256, md5)
 
     def _list(self, member: Member, sha256: Digest | None, md5: Digest | None) -> None:
         self.journal.add(member, sha256, md5)

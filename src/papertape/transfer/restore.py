@@ -188,7 +188,7 @@ def restore_extracts(
         for extract in extracts:
             # Between two data sets the first request to stop is enough: what is restored so far stays.
             if stop.soon:
-                raise Interrupted("stopped; the same command again goes on where this one stopped")
+                raise Interrupted("stopped; run the same command again to continue")
             extractor = _Extractor(layout, extract, ahead, stop)
             extraction.extracted.append(extractor.run())
             extraction.findings += extractor.findings[: MOST_FINDINGS - len(extraction.findings)]

@@ -23,4 +23,4 @@ class Stop:
     def check(self) -> None:
         """Raise Interrupted if the transfer must stop at once."""
         if self.now:
-            raise Interrupted("stopped at once; `papertape recover` finishes or undoes what was under way")
+            raise Interrupted("stopped at once; `papertape recover` finishes or undoes the job")

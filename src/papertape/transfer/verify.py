@@ -372,7 +372,7 @@ class TapeFileReading:
         self._scanner.resume(self._next.offset if self._next else self._tape_file.size)
 
     def _miss_before(self, offset: int) -> None:
-        """Report the members that should have begun before ``offset``."""
+        """Report the members whose headers should be before ``offset``."""
         while self._next is not None and self._next.offset < offset:
             self._explained = True
             self._find(FileMissing, self._next)

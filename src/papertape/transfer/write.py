@@ -103,7 +103,7 @@ def write_targets(
 
 
 def make_record(identity: Identity, drive: Drive, label: Composed) -> VolumeRecord:
-    """Return what the catalog says of a twin."""
+    """Return the catalog's record of a volume."""
     return VolumeRecord(
         tag=identity.tag,
         uuid=identity.uuid,

@@ -137,7 +137,7 @@ class _Way:
     def restore(self, tape_file: int, extracts: list[PredecessorExtract]) -> None:
         """Restore the ``extracts`` from one archive."""
         if self._stop.soon:
-            raise Interrupted("stopped; the same command again goes on where this one stopped")
+            raise Interrupted("stopped; run the same command again to continue")
         if tape_file > self._tape_file:
             self.extraction.locates += 1
             try:
