@@ -19,6 +19,7 @@ import pytest
 from papertape.tape.changer import Element, ElementKind
 from papertape.tape.drive import Drive, Mark
 from papertape.tape.virtual.library import VirtualLibrary, create_library
+from papertape.volume import names
 from papertape.volume.predecessor.catalog import ARCHIVE_BLOCK, CATALOG_BLOCK, PredecessorHeading, PredecessorItem
 from stories import noise
 
@@ -159,13 +160,17 @@ class OldVolume(NamedTuple):
 def write_old_volume(writer: str, folder: Path) -> OldVolume:
     """Return the volume that the predecessor's own program wrote, or one of the same form made in ``folder``."""
     if writer == "genuine":
-        first = PredecessorItem(1, 0, 1, "09ea4f00e649d1226e6c4a0eed05c07b", "pot1:/data1/2456000/zen.2456000.10000.uv")
+        first = PredecessorItem(
+            1, 0, 1, "09ea4f00e649d1226e6c4a0eed05c07b", names.Source.parse("pot1:/data1/2456000/zen.2456000.10000.uv")
+        )
         heading = PredecessorHeading("000198851", "20170221", "20261122-0838")
         return OldVolume([path.read_bytes() for path in sorted(GENUINE.glob("*.bin"))], heading, first)
     sources = make_sources(folder / "disk", 600)
     tape_files = compose_tape(folder / "work", [sources[at : at + 159] for at in range(0, 600, 159)])
     heading = PredecessorHeading(JOB, "20170221", "20171003-0412")
-    return OldVolume(tape_files, heading, PredecessorItem(1, 0, 1, sources[0].md5, os.fsdecode(sources[0].name)))
+    return OldVolume(
+        tape_files, heading, PredecessorItem(1, 0, 1, sources[0].md5, names.Source.parse(os.fsdecode(sources[0].name)))
+    )
 
 
 def record(drive: Drive, tape: Sequence[bytes | Mark]) -> None:

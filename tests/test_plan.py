@@ -19,7 +19,7 @@ from papertape.transfer.source import scan
 from papertape.transfer.stop import Stop
 from papertape.transfer.write import Writing, write_volumes
 from papertape.volume.catalogcheck import load_catalog
-from papertape.volume.names import quote
+from papertape.volume.names import Source, quote
 
 BLOCK = 64 * 1024
 CAPACITY = 100_000_000
@@ -31,7 +31,15 @@ block_sizes = st.sampled_from([BLOCK, 1 << 20])
 
 
 def dataset(number: int, tape_bytes: int, catalog_bytes: int = 500) -> DataSet:
-    return DataSet(f"pot1:/data/zen.{number:06}", "file", 1, tape_bytes - 512, tape_bytes, catalog_bytes, "f" * 64)
+    return DataSet(
+        source=Source("pot1", b"/data/zen.%06d" % number),
+        kind="file",
+        files=1,
+        size=tape_bytes - 512,
+        tape_bytes=tape_bytes,
+        catalog_bytes=catalog_bytes,
+        fingerprint="f" * 64,
+    )
 
 
 pending_lists = st.lists(_facts, max_size=60).map(
@@ -136,8 +144,8 @@ def test_a_plan_takes_no_more_from_the_pending_than_it_needs() -> None:
 
 
 def test_a_source_names_its_host_and_path() -> None:
-    item = dataset(0, 1024)._replace(source="pot1:" + quote(b"/data/a:b\xff"))
-    assert (item.host, item.path) == ("pot1", b"/data/a:b\xff")
+    item = dataset(0, 1024)._replace(source=Source.parse("pot1:" + quote(b"/data/a:b\xff")))
+    assert (item.source.host, item.source.path) == ("pot1", b"/data/a:b\xff")
 
 
 def write(batch: Batch, folder: Path) -> Writing:

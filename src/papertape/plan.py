@@ -1,4 +1,4 @@
-"""Decisions, pure: data sets and a capacity become a batch."""
+"""Plans a dump: which data sets fill the next volumes. Pure decisions: no file, tape or database is read."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import NamedTuple
 
 from papertape.ids import VolumeTag
 from papertape.volume.layout import RECORD, round_up
-from papertape.volume.names import unquote
+from papertape.volume.names import Source
 
 
 class DataSet(NamedTuple):
     """The unit the lab tracks: one regular file, or one directory with all that it holds (R7).
 
-    ``source`` is ``host:/path`` in text form. ``tape_bytes`` is what its members and their SHA256SUMS lines take in an
-    archive, ``catalog_bytes`` what its rows take in the catalog. ``fingerprint`` changes when a name, a size, a kind
-    or a modification time in it changes. ``md5`` is what the lab declares, of the file or of the directory's
-    ``visdata``. ``id`` is the ledger's.
+    ``kind`` is "file" or "directory"; ``files`` counts the regular files, ``size`` their bytes. ``tape_bytes`` are what
+    its members and their SHA256SUMS lines take in an archive, ``catalog_bytes`` what its rows take in the catalog.
+    ``fingerprint`` changes if a name, a size, a kind or a modification time in it changes. ``md5`` is declared by the
+    lab: that of the file, or of the directory's ``visdata``. ``id`` is the ledger's.
     """
 
-    source: str
-    kind: str  # "file" or "directory"
+    source: Source
+    kind: str
     files: int
     size: int
     tape_bytes: int
@@ -30,19 +30,9 @@ class DataSet(NamedTuple):
     md5: str | None = None
     id: int = 0
 
-    @property
-    def host(self) -> str:
-        """The host that the path is on."""
-        return self.source.partition(":")[0]
-
-    @property
-    def path(self) -> bytes:
-        """The absolute path on that host."""
-        return unquote(self.source.partition(":")[2])
-
 
 class Volume(NamedTuple):
-    """One of the twins that a batch goes to; ``capacity`` in bytes, ``copy`` counts from 1."""
+    """A volume that a batch is written to; ``capacity`` in bytes, ``copy`` counts from 1."""
 
     tag: VolumeTag
     uuid: str
@@ -50,12 +40,12 @@ class Volume(NamedTuple):
     capacity: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Batch:
-    """The plan of one dump: which data sets, in which archives, onto which volumes.
+    """The plan of one dump: its data sets, archive by archive, and its volumes.
 
-    ``refused`` are the data sets that no volume can hold, with the reason. ``tape_bytes`` is what the dump takes on
-    each volume, labels, plan and catalog included.
+    ``refused`` are the data sets that no volume can hold, each with the reason. ``tape_bytes`` are those that the dump
+    takes on each volume, with label, plan and catalog.
     """
 
     dump: str
@@ -67,13 +57,13 @@ class Batch:
 
 
 SLACK = 100
-"""A hundredth of a volume is not planned for: capacities are nominal, and the early warning comes before the end."""
+"""One part in this many of a volume stays free: capacities are nominal, and the early warning comes before the end."""
 FIXED = 64 * 1024
-"""Bytes that plan.json, catalog.json's first part and their headers take at the most."""
+"""The most bytes that plan.json, the first part of catalog.json and their headers take."""
 TAPE_FILE = 256
-"""Bytes that a tape file takes in catalog.json at the most."""
+"""The most bytes that a tape file takes in catalog.json."""
 ARCHIVE_END = 4 * RECORD
-"""Bytes that an archive takes besides its data sets: the header and filling of SHA256SUMS, and the end records."""
+"""Bytes that an archive takes besides its data sets: the header and padding of SHA256SUMS, and the end records."""
 
 
 class _Shelf:
@@ -81,7 +71,7 @@ class _Shelf:
 
     def __init__(self, room: int, archive_size: int, block_size: int) -> None:
         self.archives: list[tuple[DataSet, ...]] = []
-        self._room = room - 3 * block_size - FIXED  # label, plan and catalog end in a part of a block each
+        self._room = room - 3 * block_size - FIXED  # label, plan and catalog each leave a part of a block empty
         self._archive_size = archive_size
         self._block_size = block_size
         self._current: list[DataSet] = []
@@ -89,7 +79,7 @@ class _Shelf:
         self._closed = 0  # bytes of the archives before the current one, and of the rows of all data sets
 
     def takes(self, dataset: DataSet, *, alone: bool = False) -> bool:
-        """Whether ``dataset`` has room on the volume; with ``alone``, whether it would on an empty one."""
+        """Whether there is room for ``dataset`` on the volume; with ``alone``, whether there were on an empty one."""
         rows = dataset.catalog_bytes
         if alone:
             return self._on_tape(dataset.tape_bytes) + rows <= self._room
@@ -100,7 +90,7 @@ class _Shelf:
         return used + rows <= self._room
 
     def put(self, dataset: DataSet) -> None:
-        """Add ``dataset``, in an archive of its own if the current one would grow too large."""
+        """Add ``dataset`` to the current archive, or to a new one if that would grow too large."""
         if self._starts_archive(dataset):
             self.close_archive()
         self._current.append(dataset)
@@ -108,7 +98,7 @@ class _Shelf:
         self._closed += dataset.catalog_bytes
 
     def close_archive(self) -> None:
-        """End the current archive, if there is one."""
+        """End the current archive, if it has a data set."""
         if self._current:
             self._closed += self._on_tape(self._current_size)
             self.archives.append(tuple(self._current))
@@ -128,10 +118,10 @@ class _Shelf:
 def plan_batch(
     dump: str, pending: Iterable[DataSet], volumes: Sequence[Volume], *, archive_size: int, block_size: int
 ) -> Batch:
-    """Return the batch that fills ``volumes`` with data sets in the order in which they are ``pending``.
+    """Return the batch that fills ``volumes`` with data sets in the order of ``pending``; sizes in bytes.
 
-    A data set is never split. The first one that has no more room ends the batch, so that the order stays the lab's;
-    one that an empty volume could not hold is refused, and planning goes on. Sizes in bytes.
+    A data set is never split. The first one without room ends the batch, so that the lab's order is kept. A data set
+    that even an empty volume cannot hold is refused, and planning continues.
     """
     capacity = min(volume.capacity for volume in volumes)
     shelf = _Shelf(capacity - capacity // SLACK, archive_size, block_size)
@@ -146,4 +136,11 @@ def plan_batch(
         else:
             break
     shelf.close_archive()
-    return Batch(dump, tuple(volumes), block_size, tuple(shelf.archives), tuple(refused), shelf.used())
+    return Batch(
+        dump=dump,
+        volumes=tuple(volumes),
+        block_size=block_size,
+        archives=tuple(shelf.archives),
+        refused=tuple(refused),
+        tape_bytes=shelf.used(),
+    )

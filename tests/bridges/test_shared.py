@@ -51,7 +51,7 @@ def test_a_row_that_another_host_has_registered_is_that_hosts(bridged: BridgedLa
     again = list(pull(ledger, bridged.bridge, "another"))
     assert {item.result for item in again} == {None}
     assert all("it is registered as correlator:" in item.trouble for item in again)
-    assert {item.source.partition(":")[0] for item in ledger.datasets.pending()} == {"correlator"}
+    assert {item.source.host for item in ledger.datasets.pending()} == {"correlator"}
 
 
 def test_a_row_whose_folder_went_elsewhere_follows_it_once_the_old_path_is_rejected(

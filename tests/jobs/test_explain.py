@@ -316,7 +316,7 @@ def enter(lab: Lab, tag: str, catalog: bytes, *, kind: str = "directory") -> Non
         number = connection.scalar(select(VOLUMES.c.id).where(VOLUMES.c.tag == tag))
         connection.execute(insert(COPIES).values(dump_id=dump, volume_id=number, copy=1, touched=True))
         for item in read.items:
-            row = {"source": item.source, "source_key": source_key(item.source), "version": 1, "kind": kind}
+            row = {"source": str(item.source), "source_key": source_key(item.source), "version": 1, "kind": kind}
             row |= {"files": 1, "size": 0, "tape_bytes": 0, "catalog_bytes": 0, "fingerprint": "", "md5": item.md5}
             place = {"dump_id": dump, "number": item.number - 1, "tape_file": item.tape_index + 1, "offset": 0}
             state = {"state": DataSetState.ARCHIVED, "registered_at": now}
@@ -447,7 +447,7 @@ def test_a_predecessors_volume_of_600_data_sets_comes_back(
     done = run(script(old_lab, TAGS[0]), tmp_path / "back", shell)
     assert (done.returncode, done.stderr) == (0, b"")
     assert all((tmp_path / "back" / "data" / os.fsdecode(item.name)).exists() for item in items)
-    done = run(script(old_lab, TAGS[0], items[5].source), tmp_path / "one", shell)
+    done = run(script(old_lab, TAGS[0], str(items[5].source)), tmp_path / "one", shell)
     assert (done.returncode, done.stderr) == (0, b"")
     names = os.listdir((tmp_path / "one" / "data" / os.fsdecode(items[5].name)).parent)
     assert names == [Path(os.fsdecode(items[5].name)).name]

@@ -11,6 +11,7 @@ from pathlib import Path
 from papertape.tape.drive import Mark
 from papertape.volume.label import compose_label
 from papertape.volume.members import DataSetRecord, Member
+from papertape.volume.names import Source
 from papertape.volume.tapefile import compose
 from stories import BLOCK, KIB, Lab, make_lab
 from volume.samples import NOW, TWIN, VOLUME, a_file, make_catalog
@@ -54,7 +55,7 @@ def lay_volume(lab: Lab, folder: Path) -> None:
     records = [
         DataSetRecord(
             number=0,
-            source="pot1:/data/many",
+            source=Source.parse("pot1:/data/many"),
             kind="directory",
             tape_file=2,
             offset=0,

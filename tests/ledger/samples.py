@@ -13,6 +13,7 @@ from papertape.ledger import Ledger, Owner
 from papertape.plan import Batch, DataSet, Volume
 from papertape.volume.catalog import Catalog
 from papertape.volume.members import DataSetRecord, Member, TapeFile, VolumeRecord
+from papertape.volume.names import Source
 
 NOW = datetime(2024, 5, 17, 3, 4, 5, 678901, tzinfo=UTC)
 LATER = NOW + timedelta(hours=9)
@@ -63,7 +64,16 @@ class ListedCatalog(Catalog):
 
 
 def dataset(source: str, *, fingerprint: str = "f1", size: int = 100, md5: str | None = None) -> DataSet:
-    return DataSet(source, "file", 1, size, 1024 + size, 200, fingerprint, md5)
+    return DataSet(
+        source=Source.parse(source),
+        kind="file",
+        files=1,
+        size=size,
+        tape_bytes=1024 + size,
+        catalog_bytes=200,
+        fingerprint=fingerprint,
+        md5=md5,
+    )
 
 
 def named(count: int, folder: str = "host:/data") -> list[DataSet]:
@@ -86,7 +96,14 @@ def plan(
 ) -> Batch:
     chosen = tuple(ledger.datasets.pending()) if sets is None else tuple(sets)
     twins = ledger.volumes.free(2, all_tags(ledger)) if volumes is None else tuple(volumes)
-    return Batch(dump, tuple(twins), BLOCK, (chosen,), tuple(refused), 10**6)
+    return Batch(
+        dump=dump,
+        volumes=tuple(twins),
+        block_size=BLOCK,
+        archives=(chosen,),
+        refused=tuple(refused),
+        tape_bytes=10**6,
+    )
 
 
 def member(name: bytes, *, number: int = 0, tape_file: int = 2, offset: int = 0, size: int = 100) -> Member:
@@ -120,7 +137,7 @@ def catalog(batch: Batch, rejected: dict[str, str] | None = None, *, until: int 
             size=each.size,
             md5=each.md5 or "",
             fingerprint=each.fingerprint,
-            reason=rejected.get(each.source, ""),
+            reason=rejected.get(str(each.source), ""),
         )
         for number, each in enumerate(sets)
     )

@@ -28,6 +28,7 @@ from ledger.samples import (
 )  # fmt: skip
 from papertape.errors import ClaimLost, EvidenceMissing, PapertapeError, UserError, WrongState
 from papertape.ledger import Ledger, Owner, open_ledger
+from papertape.volume.names import Source
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_a_dump_goes_all_the_way(ledger: Ledger) -> None:
         assert copy.write_serial in ("S1", "S2")
         assert copy.error is None
         assert copy.version
-    assert [each.source for each in ledger.search.deletable()] == [each.source for each in batch.archives[0]]
+    assert [each.source for each in ledger.search.deletable()] == [str(each.source) for each in batch.archives[0]]
 
 
 def test_an_interrupted_dump_keeps_its_volumes(ledger: Ledger) -> None:
@@ -339,7 +340,7 @@ def test_the_catalog_must_be_of_this_dump(ledger: Ledger) -> None:
         replace(good, volumes=good.volumes[:1]),
         replace(good, volumes=(replace(good.volumes[0], uuid="other"), good.volumes[1])),
         replace(good, datasets=2),
-        replace(good, dataset_rows=(replace(good.dataset_rows[0], source="host:/never/registered"),)),
+        replace(good, dataset_rows=(replace(good.dataset_rows[0], source=Source.parse("host:/never/registered")),)),
         replace(good, dataset_rows=(good.dataset_rows[0], good.dataset_rows[0], good.dataset_rows[1])),
     ]
     for bad in wrong:

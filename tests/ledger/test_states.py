@@ -71,7 +71,14 @@ class Life(RuleBasedStateMachine):
                 batch = plan(ledger, dump=f"d{self.clock}", sets=list(ledger.datasets.pending())[:most])
             if stale and self.batches:
                 old = data.draw(st.sampled_from(sorted(self.batches)))
-                batch = Batch(batch.dump, self.batches[old].volumes, 512, batch.archives, (), 0)
+                batch = Batch(
+                    dump=batch.dump,
+                    volumes=self.batches[old].volumes,
+                    block_size=512,
+                    archives=batch.archives,
+                    refused=(),
+                    tape_bytes=0,
+                )
             dump = ledger.dumps.begin(batch)
         except (ClaimLost, VolumeError):
             return
@@ -102,7 +109,7 @@ class Life(RuleBasedStateMachine):
     @rule(who=st.integers(0, 1), dump=a_dump, until=st.integers(0, 4), bad=st.booleans(), flushed=st.booleans())
     def written(self, who: int, dump: int, until: int, bad: bool, flushed: bool) -> None:
         batch = self.batches[dump]
-        rejected = {each.source: "it shrank" for each in batch.archives[0][:1]} if bad else {}
+        rejected = {str(each.source): "it shrank" for each in batch.archives[0][:1]} if bad else {}
         made = catalog(batch, rejected, until=until)
         how = copies(batch, flushed=NOW if flushed else None)
         if self.attempt(self.ledgers[who].dumps.written, dump, made, how):
@@ -170,7 +177,7 @@ class Life(RuleBasedStateMachine):
     def what_is_deletable_is_whole_on_good_volumes(self) -> None:
         safe = {found.source: found for found in self.ledger.search.find("*")}  # the newest version comes last
         for each in self.ledger.search.deletable():
-            found = safe[each.source]
+            found = safe[str(each.source)]
             assert found.dump in self.proven
             assert len(found.copies) == 2
             assert all(

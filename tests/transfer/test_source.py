@@ -14,7 +14,7 @@ import pytest
 
 from papertape.errors import SourceError
 from papertape.transfer.source import Entry, check_unchanged, member_name, read_fingerprint, scan, walk
-from papertape.volume.names import quote
+from papertape.volume.names import Source, quote
 
 from .trees import LARGE, descriptors, make_uv, raw, replace, rewrite
 
@@ -51,13 +51,13 @@ def test_a_walk_yields_directories_before_what_is_in_them_in_byte_order(uv: Path
 
 def test_a_data_set_is_described_without_reading_it(uv: Path) -> None:
     dataset = scan("pot1", raw(uv))
-    assert (dataset.source, dataset.kind, dataset.files, dataset.size) == (
+    assert (str(dataset.source), dataset.kind, dataset.files, dataset.size) == (
         f"pot1:{quote(raw(uv))}",
         "directory",
         3,
         LARGE + 10,
     )
-    assert (dataset.host, dataset.path, dataset.md5) == ("pot1", raw(uv), None)
+    assert (dataset.source.host, dataset.source.path, dataset.md5) == ("pot1", raw(uv), None)
     assert dataset.fingerprint == read_fingerprint(raw(uv))
 
 
@@ -67,8 +67,8 @@ def test_one_file_is_a_data_set(uv: Path) -> None:
 
 
 def test_r5_a_member_is_named_for_host_and_path() -> None:
-    assert member_name("pot1", b"/data/zen.uv", b"") == b"data/pot1/data/zen.uv"
-    assert member_name("pot1", b"/data/zen.uv", b"\xff/x") == b"data/pot1/data/zen.uv/\xff/x"
+    assert member_name(Source("pot1", b"/data/zen.uv"), b"") == b"data/pot1/data/zen.uv"
+    assert member_name(Source("pot1", b"/data/zen.uv"), b"\xff/x") == b"data/pot1/data/zen.uv/\xff/x"
 
 
 def test_a_miriad_observation_is_described(observations: list[Path]) -> None:

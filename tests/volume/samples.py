@@ -27,7 +27,7 @@ from papertape.volume.header import DIRECTORY, FILE, LINK, Attributes
 from papertape.volume.label import Identity, compose_label
 from papertape.volume.layout import ARCHIVE, PLAN
 from papertape.volume.members import DataSetRecord, Member, TapeFile, VolumeRecord
-from papertape.volume.names import quote
+from papertape.volume.names import Source, quote
 from papertape.volume.sums import sums_line
 
 NOW = datetime(2024, 5, 17, 3, 4, 5, 678901, tzinfo=UTC)
@@ -168,7 +168,7 @@ def sample_rows() -> tuple[list[Member], list[DataSetRecord]]:
     records = [
         DataSetRecord(
             number=0,
-            source="pot1:/data/zen.1.uv",
+            source=Source.parse("pot1:/data/zen.1.uv"),
             kind="directory",
             tape_file=2,
             offset=0,
@@ -180,7 +180,7 @@ def sample_rows() -> tuple[list[Member], list[DataSetRecord]]:
         ),
         DataSetRecord(
             number=1,
-            source="pot1:/data/zen.2.uvh5",
+            source=Source.parse("pot1:/data/zen.2.uvh5"),
             kind="file",
             tape_file=2,
             offset=4096,
@@ -192,7 +192,7 @@ def sample_rows() -> tuple[list[Member], list[DataSetRecord]]:
         ),
         DataSetRecord(
             number=2,
-            source="pot1:/data/zen.3.uvh5",
+            source=Source.parse("pot1:/data/zen.3.uvh5"),
             kind="file",
             tape_file=3,
             offset=0,

@@ -29,7 +29,7 @@ from papertape.volume.catalogcheck import load_catalog
 from papertape.volume.header import LINK
 from papertape.volume.label import Label
 from papertape.volume.members import DataSetRecord, Member
-from papertape.volume.names import quote
+from papertape.volume.names import Source
 from papertape.volume.plan import PLAN_COLUMNS, PlanDocument
 
 from .samples import QUICK, a_file, make_catalog, parts, sample_catalog, sample_rows, sign, write_rows
@@ -52,7 +52,7 @@ any_members = st.builds(
 any_records = st.builds(
     DataSetRecord,
     number=numbers,
-    source=parts.map(lambda part: f"pot1:/{quote(part)}"),
+    source=parts.map(lambda part: Source("pot1", b"/" + part)),
     kind=st.sampled_from(["file", "directory"]),
     tape_file=numbers,
     offset=numbers,
@@ -146,7 +146,7 @@ def _dataset(
     records.append(
         DataSetRecord(
             number=number,
-            source=f"pot1:{quote(path)}",
+            source=Source("pot1", path),
             kind="directory",
             tape_file=tape_file,
             offset=begin,

@@ -58,7 +58,7 @@ def add(app: App, paths: tuple[str, ...], md5sums: str | None, host: str | None)
                 described.append({"source": result.error.path, "result": "refused", "reason": result.error.reason})
             elif result.dataset:
                 size = result.dataset.size
-                described.append({"source": result.dataset.source, "result": str(result.result), "bytes": size})
+                described.append({"source": str(result.dataset.source), "result": str(result.result), "bytes": size})
                 if result.result in _REPORTED and not app.json:
                     say(f"{result.dataset.source}: {_REPORTED[result.result]}")
     new = [result.dataset for result in results if result.dataset and result.result is Registration.NEW]

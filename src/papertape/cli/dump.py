@@ -44,7 +44,7 @@ def _show_plan(app: App, config: Config) -> None:
     held = f"{sets} in {count(len(batch.archives), 'archive')}, {show_size(batch.tape_bytes)} per volume"
     lines = [f"dump onto {names}{again}: {held}"]
     for number, archive in enumerate(batch.archives, 2):  # tape file 0 is the label, 1 the plan
-        items = [{"source": item.source, "files": item.files, "bytes": item.size} for item in archive]
+        items = [{"source": str(item.source), "files": item.files, "bytes": item.size} for item in archive]
         archives.append({"tape_file": number, "datasets": items})
         size = show_size(sum(item.size for item in archive))
         span = f"{archive[0].source} ... {archive[-1].source}" if len(archive) > 1 else archive[0].source
@@ -55,7 +55,7 @@ def _show_plan(app: App, config: Config) -> None:
         "volumes": [volume.tag for volume in batch.volumes],
         "tape_bytes": batch.tape_bytes,
         "archives": archives,
-        "refused": [{"source": dataset.source, "reason": reason} for dataset, reason in batch.refused],
+        "refused": [{"source": str(dataset.source), "reason": reason} for dataset, reason in batch.refused],
     }
     app.show(described, *lines)
 

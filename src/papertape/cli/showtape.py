@@ -81,15 +81,20 @@ def _rows(recorded: Recorded) -> Iterator[dict[str, Any]]:
     """Yield the data sets of a volume; for an unfinished one, those that were planned."""
     if isinstance(recorded, Whole):
         for item in recorded.catalog.dataset_records():
-            place = {"source": item.source, "tape_file": item.tape_file, "offset": item.offset}
+            place = {"source": str(item.source), "tape_file": item.tape_file, "offset": item.offset}
             yield {**place, "files": item.files, "bytes": item.size, "rejected": item.reason or None}
     elif isinstance(recorded, Torn) and recorded.plan:
         for planned in read_planned(recorded.folder / PLAN_CSV):
-            place = {"source": planned.source, "tape_file": planned.tape_file}
+            place = {"source": str(planned.source), "tape_file": planned.tape_file}
             yield {**place, "files": planned.files, "bytes": planned.size, "whole": planned.tape_file <= recorded.last}
     elif isinstance(recorded, PredecessorVolume):
         for old in recorded.catalog.items:
-            yield {"source": old.source, "tape_file": old.tape_index + 1, "item": old.archive_index, "md5": old.md5}
+            yield {
+                "source": str(old.source),
+                "tape_file": old.tape_index + 1,
+                "item": old.archive_index,
+                "md5": old.md5,
+            }
 
 
 def _sentences(recorded: Recorded) -> Iterable[str]:

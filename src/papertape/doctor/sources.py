@@ -52,7 +52,7 @@ def _files(setup: SetUp, folder: Path | None) -> Iterator[bytes]:
         roots = [os.fsencode(folder.absolute())]
     else:
         waiting = setup.ledger.datasets.pending(setup.settings.host) if setup.ledger else iter(())
-        roots = [dataset.path for dataset in islice(waiting, MOST_SETS)]
+        roots = [dataset.source.path for dataset in islice(waiting, MOST_SETS)]
     for root in roots:
         with suppress(SourceError):
             yield from (entry.path for entry in walk(root) if entry.size > 0)

@@ -301,7 +301,7 @@ def claim_next(context: Context, run: Run) -> Claimed | None:
     """
     for _ in range(ATTEMPTS):
         batch, resumed = plan_next(context.ledger, context.library, context.settings)
-        run.rejected = tuple((dataset.source, reason) for dataset, reason in batch.refused)
+        run.rejected = tuple((str(dataset.source), reason) for dataset, reason in batch.refused)
         if not batch.archives:
             context.ledger.datasets.reject(batch.refused)
             return None
@@ -341,7 +341,8 @@ def _claim(context: Context, batch: Batch, *, resumed: bool) -> DumpId:
         for tag in lost.volumes:
             ledger.volumes.set_aside(tag, TAKEN)
         taken = frozenset(lost.sources)
-        ledger.datasets.reject([(item, TAKEN) for item in chain.from_iterable(batch.archives) if item.source in taken])
+        sets = chain.from_iterable(batch.archives)
+        ledger.datasets.reject([(item, TAKEN) for item in sets if str(item.source) in taken])
     what = enumerate_names(lost.volumes) or enumerate_names(lost.sources, most=1)
     raise ClaimLost(what, "not to be had in the lab's database")
 
@@ -420,7 +421,7 @@ def releasing(run: Run, claimed: Claimed) -> Iterator[None]:
             # What this dump rejected must not be in the next one; `written` does this where there is a catalog.
             reasons = dict(run.rejected)
             sets = chain.from_iterable(claimed.batch.archives)
-            ledger.datasets.reject([(item, reasons[item.source]) for item in sets if item.source in reasons])
+            ledger.datasets.reject([(item, reasons[str(item.source)]) for item in sets if str(item.source) in reasons])
         raise
     finally:
         shutil.rmtree(run.context.settings.spool / claimed.batch.dump, ignore_errors=True)

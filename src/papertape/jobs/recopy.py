@@ -233,4 +233,11 @@ def _rebuild_batch(dump: DumpRecord, expected: Expected, placed: Sequence[tuple[
     archives = tuple(tuple(dataset for _, _, dataset in archive) for _, archive in groupby(placed, key=itemgetter(0)))
     volumes = tuple(Volume(item.tag, item.uuid, item.copy, 0) for item in expected.volumes)
     size = sum(item.size for item in expected.tape_files) + dump.block_size
-    return Batch(dump.uuid, volumes, dump.block_size, archives, (), size)
+    return Batch(
+        dump=dump.uuid,
+        volumes=volumes,
+        block_size=dump.block_size,
+        archives=archives,
+        refused=(),
+        tape_bytes=size,
+    )

@@ -39,7 +39,7 @@ def register(ledger: Ledger, host: str, paths: Iterable[bytes], md5s: Mapping[by
         except SourceError as error:
             yield Registered(None, None, error)
             continue
-        md5 = md5s.get(dataset.path) or md5s.get(dataset.path + b"/" + VISDATA)
+        md5 = md5s.get(dataset.source.path) or md5s.get(dataset.source.path + b"/" + VISDATA)
         dataset = dataset._replace(md5=md5)
         yield Registered(dataset, ledger.datasets.register(dataset), None)
 

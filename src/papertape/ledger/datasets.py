@@ -38,6 +38,7 @@ from papertape.sql.databases import find_dialect
 from papertape.sql.dialect import SpanSearch
 from papertape.sql.rows import CHUNK, stream
 from papertape.states import DataSetState
+from papertape.volume.names import Source
 
 T = TypeVar("T")
 
@@ -119,7 +120,7 @@ class DataSets:
         with self._database.reading() as connection:
             ordered = self._database.dialect.orders_by_index
             for row in stream(connection, query) if ordered else _paged(connection, query, host):
-                yield DataSet(*row)
+                yield _read_dataset(row)
 
     def of_dump(self, dump: int) -> tuple[tuple[int, int, DataSet], ...]:
         """Return the data sets on a dump's tapes in tape order, with their tape files and their numbers."""
@@ -131,7 +132,7 @@ class DataSets:
         )
         return self._database.read(
             lambda connection: tuple(
-                (tape_file, number, DataSet(*values)) for tape_file, number, *values in connection.execute(query)
+                (tape_file, number, _read_dataset(values)) for tape_file, number, *values in connection.execute(query)
             )
         )
 
@@ -156,12 +157,12 @@ class DataSets:
             for row in stream(connection, query):
                 yield Rejected(*row)
 
-    def rejected_unchanged(self, sets: Sequence[DataSet]) -> dict[str, str]:
+    def rejected_unchanged(self, sets: Sequence[DataSet]) -> dict[Source, str]:
         """Return the sources of those that were rejected and have not changed since, with the reasons."""
         by_key = {source_key(dataset.source): dataset for dataset in sets}
 
-        def look(connection: Connection) -> dict[str, str]:
-            found: dict[str, str] = {}
+        def look(connection: Connection) -> dict[Source, str]:
+            found: dict[Source, str] = {}
             for chunk in chunks(by_key):
                 its = DATASETS.c.source_key.in_(chunk), DATASETS.c.state == DataSetState.REJECTED
                 for row in connection.execute(select(DATASETS).where(*its)):
@@ -173,9 +174,15 @@ class DataSets:
         return self._database.read(look)
 
 
+def _read_dataset(values: Sequence[Any]) -> DataSet:
+    """Return the data set whose fields, in their order, are ``values`` of the table."""
+    source, *rest = values
+    return DataSet(Source.parse(source), *rest)
+
+
 def _distinct_chunks(sets: Iterable[DataSet]) -> Iterator[list[DataSet]]:
     """Yield data sets in lists of at most ``CHUNK`` in which no source comes twice."""
-    chunk: dict[str, DataSet] = {}
+    chunk: dict[Source, DataSet] = {}
     for dataset in sets:
         if len(chunk) == CHUNK or dataset.source in chunk:
             yield list(chunk.values())
@@ -223,7 +230,7 @@ def _replace(
 
 
 def _row(dataset: DataSet, key: str, old: Row[Any] | None, result: Registration, now: datetime) -> dict[str, Any]:
-    values: dict[str, Any] = dict(dataset._asdict())
+    values: dict[str, Any] = {**dataset._asdict(), "source": str(dataset.source)}
     del values["id"]
     if old is not None and dataset.md5 is None:
         values["md5"] = old.md5  # what was declared once holds until something else is declared
@@ -242,10 +249,11 @@ def _refuse_nested(connection: Connection, datasets: Sequence[DataSet]) -> None:
 
 
 def _inside_another(connection: Connection, datasets: Sequence[DataSet]) -> tuple[str, str] | None:
-    outer = {above: dataset.source for dataset in datasets for above in _above(dataset.source)}
+    outer = {above: str(dataset.source) for dataset in datasets for above in _above(dataset.source)}
     for dataset in datasets:
-        if dataset.source in outer:
-            return outer[dataset.source], dataset.source
+        source = str(dataset.source)
+        if source in outer:
+            return outer[source], source
     for chunk in chunks(outer):
         found = connection.scalar(
             select(DATASETS.c.source)
@@ -258,11 +266,12 @@ def _inside_another(connection: Connection, datasets: Sequence[DataSet]) -> tupl
     return None
 
 
-def _above(source: str) -> Iterator[str]:
-    host, _, path = source.partition(":")
-    while path.rstrip("/"):
-        path = path.rpartition("/")[0]
-        yield f"{host}:{path or '/'}"
+def _above(source: Source) -> Iterator[str]:
+    """Yield the text forms of all folders around ``source``."""
+    path = source.path
+    while path.rstrip(b"/"):
+        path = path.rpartition(b"/")[0]
+        yield str(Source(source.host, path or b"/"))
 
 
 def _around_another(connection: Connection, datasets: Sequence[DataSet]) -> tuple[str, str] | None:
@@ -286,7 +295,7 @@ def _around_another(connection: Connection, datasets: Sequence[DataSet]) -> tupl
 def _join_staged(connection: Connection, datasets: Sequence[DataSet]) -> tuple[str, str] | None:
     _STAGED.create(connection, checkfirst=True)
     connection.execute(delete(_STAGED))
-    connection.execute(insert(_STAGED), [{"source": each.source, **_span(each.source)} for each in datasets])
+    connection.execute(insert(_STAGED), [{"source": str(each.source), **_span(each.source)} for each in datasets])
     inside = (DATASETS.c.source >= _STAGED.c.first_inside) & (DATASETS.c.source < _STAGED.c.first_behind)
     found = connection.execute(
         select(DATASETS.c.source, _STAGED.c.source)
@@ -322,18 +331,19 @@ def _name_outer(inner: str | None, datasets: Sequence[DataSet]) -> tuple[str, st
     """Return ``inner`` and the data set in which it is."""
     if inner is None:
         return None
-    folders = {dataset.source.rstrip("/"): dataset.source for dataset in datasets}
-    return inner, next(folders[above.rstrip("/")] for above in _above(inner) if above.rstrip("/") in folders)
+    folders = {source.rstrip("/"): source for source in (str(dataset.source) for dataset in datasets)}
+    above = (folder.rstrip("/") for folder in _above(Source.parse(inner)))
+    return inner, next(folders[folder] for folder in above if folder in folders)
 
 
-def _is_inside(source: str) -> ColumnElement[bool]:
+def _is_inside(source: Source) -> ColumnElement[bool]:
     span = _span(source)
     return (DATASETS.c.source >= span["first_inside"]) & (DATASETS.c.source < span["first_behind"])
 
 
-def _span(source: str) -> dict[str, str]:
+def _span(source: Source) -> dict[str, str]:
     """The sources inside ``source``: all that begin with it and a slash; the zero is the character behind the slash."""
-    folder = source.rstrip("/")
+    folder = str(source).rstrip("/")
     return {"first_inside": f"{folder}/", "first_behind": f"{folder}0"}
 
 
@@ -397,4 +407,4 @@ def reject(connection: Connection, refused: Iterable[tuple[DataSet, str]]) -> No
             .values(state=DataSetState.REJECTED, reason=reason)
         )
         if taken.rowcount != 1:
-            raise ClaimLost(dataset.source, "taken or changed since the plan; plan again")
+            raise ClaimLost(str(dataset.source), "taken or changed since the plan; plan again")

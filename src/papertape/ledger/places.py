@@ -37,7 +37,7 @@ def enter(
         rows = []
         for record in chunk:
             if record.reason:
-                kept = {"number": record.number, "source": record.source, "reason": record.reason}
+                kept = {"number": record.number, "source": str(record.source), "reason": record.reason}
                 connection.execute(insert(REJECTIONS).values(dump_id=dump, **kept))
             before = known.setdefault(source_key(record.source), [])
             if before is _ENTERED or any(item.row.dump_id == dump for item in before):
@@ -57,7 +57,7 @@ _ENTERED: list[_Known] = []
 def _row(record: DataSetRecord, dump: int, version: int, now: datetime) -> dict[str, Any]:
     rejected = bool(record.reason)
     return {
-        "source": record.source,
+        "source": str(record.source),
         "source_key": source_key(record.source),
         "version": version,
         "kind": record.kind,

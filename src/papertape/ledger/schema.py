@@ -32,6 +32,8 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeDecorator
 
+from papertape.volume.names import Source
+
 
 class Moment(TypeDecorator[datetime]):
     """A time, aware in Python, stored in UTC without a zone: SQLite and MariaDB know no zones."""
@@ -52,9 +54,9 @@ class Moment(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
-def source_key(source: str) -> str:
-    """Return the key under which ``source`` is unique: its SHA-256."""
-    return hashlib.sha256(source.encode()).hexdigest()
+def source_key(source: Source | str) -> str:
+    """Return the key under which ``source`` is unique: the SHA-256 of its text form."""
+    return hashlib.sha256(str(source).encode()).hexdigest()
 
 
 Name = (

@@ -81,7 +81,7 @@ def place_datasets(connection: Connection, dump: int, records: Sequence[DataSetR
     mine = _claimed(connection, dump, records)
     whole, rejected = [], []
     for record in records:
-        known = mine.pop(record.source, None)
+        known = mine.pop(str(record.source), None)
         if known is None:
             raise EvidenceMissing(dump, f"the catalog has {record.source}, which this dump has not claimed")
         if record.reason:
@@ -122,5 +122,5 @@ def _reject(connection: Connection, dump: int, the_id: int, record: DataSetRecor
     """Take a data set out of the dump, which still remembers that parts of it are on its tapes."""
     values = {"state": DataSetState.REJECTED, "reason": record.reason, **datasets.NOWHERE}
     connection.execute(update(DATASETS).where(DATASETS.c.id == the_id).values(**values))
-    kept = {"number": record.number, "source": record.source, "reason": record.reason}
+    kept = {"number": record.number, "source": str(record.source), "reason": record.reason}
     connection.execute(insert(REJECTIONS).values(dump_id=dump, **kept))

@@ -130,8 +130,8 @@ class Journal:
             self._sums.seek(self._mark)
             self._sums.truncate()
             self._sums_size = self._mark
-            self.rejected.append((record.source, record.reason))
-            self._tell(Rejected(source=record.source, reason=record.reason))
+            self.rejected.append((str(record.source), record.reason))
+            self._tell(Rejected(source=str(record.source), reason=record.reason))
             return
         self._mark = self._sums_size
         self.datasets += 1

@@ -134,22 +134,22 @@ def _examine(dataset: DataSet) -> Iterator[Entry | End]:
     try:
         fingerprint = Fingerprint()
         entries = []
-        for number, entry in enumerate(walk(dataset.path)):
+        for number, entry in enumerate(walk(dataset.source.path)):
             fingerprint.add(entry)
             if number < KEPT:
                 entries.append(entry)
         if fingerprint.value() != dataset.fingerprint:
-            raise SourceError(quote(dataset.path), "changed since it was registered: `papertape add` it again")
+            raise SourceError(quote(dataset.source.path), "changed since it was registered: `papertape add` it again")
         yield from entries
         if number >= KEPT:
             # The rest comes from a second walk, and the fingerprint shows whether that met the same entries.
             fingerprint = Fingerprint()
-            for number, entry in enumerate(walk(dataset.path)):
+            for number, entry in enumerate(walk(dataset.source.path)):
                 fingerprint.add(entry)
                 if number >= KEPT:
                     yield entry
             if fingerprint.value() != dataset.fingerprint:
-                raise SourceError(quote(dataset.path), "changed while it was read")
+                raise SourceError(quote(dataset.source.path), "changed while it was read")
     except SourceError as error:
         yield End(error)
     else:

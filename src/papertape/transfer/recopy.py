@@ -140,8 +140,8 @@ def check_sources(batch: Batch, members_of: Callable[[DataSet], Iterator[Member]
     """
     for archive in batch.archives:
         for dataset in archive:
-            for entry, member in zip_longest(walk(dataset.path), members_of(dataset)):
-                name = member_name(dataset.host, dataset.path, entry.relative) if entry else b""
+            for entry, member in zip_longest(walk(dataset.source.path), members_of(dataset)):
+                name = member_name(dataset.source, entry.relative) if entry else b""
                 header = build_header(name, entry.size, entry.attributes) if entry else b""
                 if member is None or (name, checksum_header(header)) != (member.name, member.header):
                     path = entry.path if entry else member.name if member else b""

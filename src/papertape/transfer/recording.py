@@ -20,7 +20,7 @@ from papertape.transfer.hashing import Digest
 from papertape.transfer.journal import Journal
 from papertape.transfer.pump import Pump
 from papertape.transfer.readahead import KEPT, Content, End, ReadAhead, close_content
-from papertape.transfer.source import Entry, check_unchanged, find_change, member_name
+from papertape.transfer.source import Entry, check_unchanged, find_change
 from papertape.volume.catalog import CATALOG_JSON, DATASETS, FILES, SUMS, Catalog, encode_catalog
 from papertape.volume.header import DIRECTORY, Attributes, build_header
 from papertape.volume.layout import ARCHIVE, CATALOG, FLUSH_EVERY, FORMAT_VERSION, PLAN
@@ -97,7 +97,7 @@ class Recording:
             for number, archive in enumerate(self._batch.archives, 2):
                 for item in archive:
                     md5 = item.md5 or ""
-                    rows.writerow((number, item.source, item.kind, item.files, item.size, md5, item.fingerprint))
+                    rows.writerow((number, str(item.source), item.kind, item.files, item.size, md5, item.fingerprint))
         self._composer.begin()
         self._add_spooled(self._spool, PLAN_JSON, PLAN_CSV)
         self._end(PLAN, next_size)
@@ -116,7 +116,9 @@ class Recording:
                 error = self._write_members(dataset, contents)
                 reason = ""
                 if error:
-                    reason = error.reason if error.path == quote(dataset.path) else f"{error.path} {error.reason}"
+                    reason = (
+                        error.reason if error.path == quote(dataset.source.path) else f"{error.path} {error.reason}"
+                    )
                 self.journal.end_dataset(
                     DataSetRecord(
                         number=self._number,
@@ -196,7 +198,7 @@ class Recording:
 
         It is returned, not raised: an exception would end the dump, and this error concerns one data set.
         """
-        prefix = member_name(dataset.host, dataset.path, b"")
+        prefix = dataset.source.member
         subject = (b"" if dataset.kind == "file" else VISDATA) if dataset.md5 else None
         wrong: SourceError | None = None
         directories: list[Entry] = []

@@ -18,7 +18,7 @@ from papertape.errors import SourceError
 from papertape.plan import DataSet
 from papertape.volume.header import DIRECTORY, FILE, LINK, Attributes, build_header
 from papertape.volume.layout import RECORD, round_up
-from papertape.volume.names import quote
+from papertape.volume.names import Source, quote
 from papertape.volume.sums import sums_line
 
 CATALOG_ROW = 160
@@ -42,9 +42,9 @@ class Entry(NamedTuple):
     attributes: Attributes
 
 
-def member_name(host: str, path: bytes, relative: bytes) -> bytes:
-    """Return the name in the archive of ``relative`` in the data set at the absolute ``path`` (R5)."""
-    return b"data/%b%b%b" % (host.encode(), path, b"/" + relative if relative else b"")
+def member_name(source: Source, relative: bytes) -> bytes:
+    """Return the name in the archive of the file ``relative`` in the data set ``source`` (R5)."""
+    return b"%b/%b" % (source.member, relative) if relative else source.member
 
 
 def walk(path: bytes) -> Iterator[Entry]:
@@ -148,30 +148,27 @@ def scan(host: str, path: bytes) -> DataSet:
 
     Raises SourceError for an entry that no archive can hold, and for a data set that is a symbolic link.
     """
-    fingerprint, kind = Fingerprint(), ""
+    source, fingerprint, kind = Source(host, path), Fingerprint(), ""
     files = size = tape_bytes = catalog_bytes = 0
     for entry in walk(path):
         kind = kind or entry.attributes.kind
         if kind == LINK:
             raise SourceError(quote(path), "is a symbolic link: add what it points to")
         fingerprint.add(entry)
-        name = member_name(host, path, entry.relative)
+        name = member_name(source, entry.relative)
         tape_bytes += len(build_header(name, entry.size, entry.attributes)) + round_up(entry.size, RECORD)
         catalog_bytes += _field_bytes(quote(name)) + CATALOG_ROW
         if entry.attributes.kind == FILE:
             files += 1
             size += entry.size
             tape_bytes += len(sums_line("0" * 64, name))
-    source = f"{host}:{quote(path)}"
-    catalog_bytes += 2 * _field_bytes(source) + CATALOG_DATASET
-    kind = "file" if kind == FILE else "directory"
     return DataSet(
         source=source,
-        kind=kind,
+        kind="file" if kind == FILE else "directory",
         files=files,
         size=size,
         tape_bytes=tape_bytes,
-        catalog_bytes=catalog_bytes,
+        catalog_bytes=catalog_bytes + 2 * _field_bytes(str(source)) + CATALOG_DATASET,
         fingerprint=fingerprint.value(),
     )
 
@@ -210,9 +207,9 @@ def find_change(dataset: DataSet, directories: Sequence[Entry] | None) -> Source
     """
     try:
         if directories is None:
-            same = read_fingerprint(dataset.path) == dataset.fingerprint
+            same = read_fingerprint(dataset.source.path) == dataset.fingerprint
         else:
             same = all(os.lstat(entry.path).st_mtime_ns == entry.attributes.mtime for entry in directories)
     except (OSError, SourceError):
         same = False
-    return None if same else SourceError(quote(dataset.path), "changed while it was read")
+    return None if same else SourceError(quote(dataset.source.path), "changed while it was read")

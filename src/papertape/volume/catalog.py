@@ -14,7 +14,7 @@ from papertape import __version__
 from papertape.ids import VolumeTag
 from papertape.volume.layout import FORMAT_VERSION, LABEL
 from papertape.volume.members import DataSetRecord, Expected, Member, TapeFile, VolumeRecord, own_member
-from papertape.volume.names import quote, unquote
+from papertape.volume.names import Source, quote, unquote
 from papertape.volume.rows import read_number, read_rows
 
 CATALOG_JSON, DATASETS, FILES, SUMS = "catalog.json", "datasets.csv", "files.csv", "SHA256SUMS"
@@ -221,7 +221,7 @@ def dataset_row(record: DataSetRecord) -> tuple[str | int, ...]:
     """Return the row of datasets.csv for ``record``, with DATASETS_COLUMNS."""
     return (
         record.number,
-        record.source,
+        str(record.source),
         record.kind,
         record.tape_file,
         record.offset,
@@ -237,10 +237,9 @@ def read_datasets(path: Path) -> Iterator[DataSetRecord]:
     """Yield the data sets that the datasets.csv at ``path`` lists; raises ValueError at the first wrong row."""
     for row in read_rows(path, DATASETS_COLUMNS):
         number, source, kind, tape_file, offset, files, size, md5, fingerprint, reason = row
-        unquote(source)
         yield DataSetRecord(
             number=read_number(number),
-            source=source,
+            source=Source.parse(source),
             kind=kind,
             tape_file=read_number(tape_file),
             offset=read_number(offset),

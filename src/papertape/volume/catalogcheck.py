@@ -26,7 +26,7 @@ from papertape.volume.document import check_names, decode_document
 from papertape.volume.header import DIRECTORY, FILE, LINK
 from papertape.volume.layout import ARCHIVE, END_OF_ARCHIVE, PLAN, RECORD, round_up
 from papertape.volume.members import DataSetRecord, Member
-from papertape.volume.names import Source, quote
+from papertape.volume.names import quote
 from papertape.volume.plan import LONGEST_FINGERPRINT
 from papertape.volume.sums import sums_line
 
@@ -216,7 +216,7 @@ class _DataSet:
             raise ValueError(f"data set {record.number} has a fingerprint of {len(record.fingerprint)} characters")
         self.record = record
         self.number = record.number
-        self._name = Source.parse(record.source).member
+        self._name = record.source.member
         self._within = self._name + b"/"
         self._started = self._matched = False
         self._files = self._size = 0

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from papertape.ids import VolumeTag
 from papertape.volume.header import FILE
+from papertape.volume.names import Source
 
 
 # A tuple, because there is one for each file of a dump: creating it takes a third of the time of a frozen dataclass.
@@ -68,7 +69,7 @@ class DataSetRecord:
     """
 
     number: int
-    source: str
+    source: Source
     kind: str
     tape_file: int
     offset: int

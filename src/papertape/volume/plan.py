@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from papertape.volume.document import check_names, decode_document
-from papertape.volume.names import unquote
+from papertape.volume.names import Source
 from papertape.volume.rows import read_number, read_rows
 
 PLAN_JSON, PLAN_CSV = "plan.json", "plan.csv"
@@ -42,7 +42,7 @@ class Planned(NamedTuple):
     """
 
     tape_file: int
-    source: str
+    source: Source
     kind: str
     files: int
     size: int
@@ -70,23 +70,14 @@ def parse_plan(content: bytes, volume_tag: str) -> PlanDocument:
 def read_planned(path: Path) -> Iterator[Planned]:
     """Yield the data sets that the plan.csv at ``path`` lists; raises ValueError at the first wrong row."""
     for tape_file, source, kind, files, size, md5, fingerprint in read_rows(path, PLAN_COLUMNS):
-        check_source(source)
         if kind not in {"file", "directory"} or not _MD5.match(md5) or len(fingerprint) > LONGEST_FINGERPRINT:
             raise ValueError(f"{source[:100]!a} has a kind, digest or fingerprint that papertape never writes")
         yield Planned(
             tape_file=read_number(tape_file),
-            source=source,
+            source=Source.parse(source),
             kind=kind,
             files=read_number(files),
             size=read_number(size),
             md5=md5,
             fingerprint=fingerprint,
         )
-
-
-def check_source(source: str) -> None:
-    """Raise ValueError unless ``source`` can be that of a data set: ``host:/path``, the path in text form."""
-    host, _, path = source.partition(":")
-    if not host or "/" in host or not path.startswith("/"):
-        raise ValueError(f"{source[:100]!a} is not host:/path")
-    unquote(path)

@@ -48,11 +48,11 @@ class Volume(NamedTuple):
         items = [self.catalog.items[number] for number in numbers or range(len(self.catalog.items))]
         return [
             PredecessorExtract(
-                item.source,
+                str(item.source),
                 item.tape_index + 1,
                 item.name,
                 item.md5,
-                partial(destination.begin, item.source, item.host, item.path),
+                partial(destination.begin, str(item.source), item.source.host, item.source.path),
             )
             for item in items
         ]

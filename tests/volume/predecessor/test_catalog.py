@@ -93,8 +93,8 @@ def test_whatever_it_could_write_is_read(archives: list[list[tuple[bytes, str]]]
     assert [[(item.name, item.md5) for item in archive] for archive in catalog.archives()] == archives
     assert [item.number for item in catalog.items] == list(range(1, len(catalog.items) + 1))
     for item in catalog.items:
-        assert item.host.encode() + b":" + item.path == item.name
-        assert item.source.isprintable() or not item.source.isascii()
+        assert item.source.host.encode() + b":" + item.source.path == item.name
+        assert str(item.source).isprintable() or not str(item.source).isascii()
 
 
 def test_both_of_a_pair_have_the_same_digest_and_no_others() -> None:
@@ -217,7 +217,7 @@ def test_a_mutated_catalog_is_refused_or_says_what_it_can(edits: list[tuple[int,
         assert places == sorted(set(places))
         assert len({item.source for item in catalog.items}) == len(catalog.items)
         assert all(re.fullmatch("[0-9a-f]{32}", item.md5) for item in catalog.items)
-        assert not any({b"", b"..", b"."} & set(item.path[1:].split(b"/")) for item in catalog.items)
+        assert not any({b"", b"..", b"."} & set(item.source.path[1:].split(b"/")) for item in catalog.items)
 
 
 @THOROUGH

@@ -19,6 +19,7 @@ from papertape.plan import DataSet
 from papertape.states import LabKind
 from papertape.transfer.journal import WRONG_MD5
 from papertape.transfer.source import scan
+from papertape.volume.names import Source, quote
 
 MEGABYTE = 10**6
 TOGETHER = 1000
@@ -163,7 +164,7 @@ def _compare_size(megabytes: Decimal | None, size: int) -> str:
 
 def _register(ledger: Ledger, looked: Sequence[_Looked]) -> list[Pulled]:
     """Register what was found: first whose row it is, so that nothing waits of which that is not known."""
-    named = [(item.row.source, item.dataset.source) for item in looked if item.dataset]
+    named = [(item.row.source, str(item.dataset.source)) for item in looked if item.dataset]
     twice = ledger.lab.note(LabKind.FILE, named)
     wanted = [item.dataset for item in looked if item.dataset and item.row.source not in twice]
     wrong = _find_wrong(ledger, wanted)
@@ -172,7 +173,7 @@ def _register(ledger: Ledger, looked: Sequence[_Looked]) -> list[Pulled]:
     return [_tell(item, twice, results, errors) for item in looked]
 
 
-def _find_wrong(ledger: Ledger, wanted: Sequence[DataSet]) -> dict[str, str]:
+def _find_wrong(ledger: Ledger, wanted: Sequence[DataSet]) -> dict[Source, str]:
     """Return those that a dump found wrong and that are as they were, with a clause: no tape is to have them again."""
     before = ledger.datasets.rejected_unchanged(wanted)
     return {
@@ -182,9 +183,9 @@ def _find_wrong(ledger: Ledger, wanted: Sequence[DataSet]) -> dict[str, str]:
     }
 
 
-def _enter(ledger: Ledger, wanted: Sequence[DataSet]) -> tuple[dict[str, Registration], dict[str, str]]:
+def _enter(ledger: Ledger, wanted: Sequence[DataSet]) -> tuple[dict[Source, Registration], dict[Source, str]]:
     """Register data sets, all at once, or one by one if one of them cannot be; return results and errors by source."""
-    results: dict[str, Registration] = {}
+    results: dict[Source, Registration] = {}
     try:
         ledger.datasets.register_many(wanted, lambda dataset, result: results.update({dataset.source: result}))
     except UserError:
@@ -198,14 +199,16 @@ def _enter(ledger: Ledger, wanted: Sequence[DataSet]) -> tuple[dict[str, Registr
     return results, {}
 
 
-def _tell(item: _Looked, twice: dict[str, str], results: dict[str, Registration], errors: dict[str, str]) -> Pulled:
+def _tell(
+    item: _Looked, twice: dict[str, str], results: dict[Source, Registration], errors: dict[Source, str]
+) -> Pulled:
     name, dataset = item.row.source, item.dataset
     if dataset is None:
         return Pulled(name, None, 0, item.trouble)
     if twice.get(name):
         return Pulled(name, None, 0, f"it is registered as {twice[name]} already; see to it that one rule fits it")
     if name in twice:
-        return Pulled(name, None, 0, f"another row stands for {dataset.source.partition(':')[2]} already; mend one")
+        return Pulled(name, None, 0, f"another row stands for {quote(dataset.source.path)} already; mend one")
     if dataset.source in errors:
         return Pulled(name, None, 0, errors[dataset.source])
     return Pulled(name, results[dataset.source], dataset.size, item.trouble)

@@ -257,7 +257,7 @@ class ArchiveReading:
         expected: str | None = None,
         found: str | None = None,
     ) -> None:
-        member = item.source if item else None
+        member = str(item.source) if item else None
         finding = kind(self._reading.tag, self._number, offset=offset, member=member, expected=expected, found=found)
         self._reading.find(finding)
 

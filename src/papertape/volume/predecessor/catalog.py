@@ -22,7 +22,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from papertape.errors import FormatError
-from papertape.volume.names import quote, unquote
+from papertape.volume.names import Source, quote
 
 CATALOG_BLOCK = 32 * 1024
 ARCHIVE_BLOCK = 10 * 1024
@@ -49,30 +49,19 @@ _ODD_PART = re.compile(rb"//|/\.{1,2}(?:/|\Z)|/\Z|\0")
 class PredecessorItem(NamedTuple):
     """One data set of a catalog: ``number`` counts from 1, ``tape_index`` from 0, ``archive_index`` from 1.
 
-    ``md5``, in lowercase, is that of the file, or of the directory's ``visdata``. ``source`` is ``host:/path`` in text
-    form.
+    ``md5``, in lowercase, is that of the file, or of the directory's ``visdata``.
     """
 
     number: int
     tape_index: int
     archive_index: int
     md5: str
-    source: str
-
-    @property
-    def host(self) -> str:
-        """The host that the path was on."""
-        return self.source.partition(":")[0]
-
-    @property
-    def path(self) -> bytes:
-        """The absolute path on that host."""
-        return unquote(self.source.partition(":")[2])
+    source: Source
 
     @property
     def name(self) -> bytes:
         """``host:/path`` as it stands on the tape, in the catalog and in the archive."""
-        return b"%b:%b" % (self.host.encode(), self.path)
+        return self.source.raw
 
 
 class PredecessorHeading(NamedTuple):
@@ -183,7 +172,7 @@ def _read_items(text: bytes) -> Iterator[PredecessorItem]:
     at = match.end() if match else 0
     if at == len(text):
         raise ValueError("it lists no data set")
-    before = PredecessorItem(0, -1, 0, "", "")
+    before = PredecessorItem(0, -1, 0, "", Source("", b""))
     sources = set()
     while at < len(text):
         match = _ITEM.match(text, at)
@@ -191,15 +180,15 @@ def _read_items(text: bytes) -> Iterator[PredecessorItem]:
             line = text[at : at + 5000].partition(b"\n")[0]
             raise ValueError(f"in line {before.number + 4} {_explain(line)}")
         at = match.end()
-        host, path = match[5].decode("ascii"), match[6]
-        if not is_plain(path):
-            raise ValueError(f"{quote(path)} is not a path that a data set can have")
+        source = Source(match[5].decode("ascii"), match[6])
+        if not is_plain(source.path):
+            raise ValueError(f"{quote(source.path)} is not a path that a data set can have")
         item = PredecessorItem(
             number=int(match[1]),
             tape_index=int(match[2]),
             archive_index=int(match[3]),
             md5=match[4].decode("ascii").lower(),
-            source=f"{host}:{quote(path)}",
+            source=source,
         )
         if item.number != before.number + 1 or item.number > MOST_ITEMS:
             raise ValueError(f"data set {item.number} comes after {before.number}")
@@ -208,9 +197,9 @@ def _read_items(text: bytes) -> Iterator[PredecessorItem]:
             raise ValueError(f"data set {item.number} lies in archive {item.tape_index}, after {before.tape_index}")
         if item.archive_index != (1 if step else before.archive_index + 1):
             raise ValueError(f"data set {item.number} is number {item.archive_index} of its archive, out of order")
-        if item.source in sources:
-            raise ValueError(f"{item.source} is in it twice")
-        sources.add(item.source)
+        if source in sources:
+            raise ValueError(f"{source} is in it twice")
+        sources.add(source)
         yield item
         before = item
 
