@@ -11,7 +11,7 @@ CROSSED, RELOAD, IN_PLACE = MOUNTS = ("crossed", "reload", "in-place")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a job needs to know of the config.
+    """The part of the config that jobs use.
 
     ``copies`` is the number of twins; ``archive_size``, ``block_size`` and ``ring`` are in bytes; ``mount`` is one of
     ``MOUNTS``. ``host`` is whose data sets can be read here, "" for those of all hosts in the ledger.

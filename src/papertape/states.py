@@ -28,7 +28,7 @@ class DumpState(StrEnum):
     """Where a dump stands.
 
     A planned one without owner is held: it will be written again on the same volumes. An incomplete one has a good copy
-    and lacks another, which is to be made from that.
+    and must get another, which is made from it.
     """
 
     PLANNED = "planned"
@@ -42,17 +42,17 @@ class DumpState(StrEnum):
 
 
 class LabKind(StrEnum):
-    """What a row of the lab's own tables stands for."""
+    """The subject of a row in the lab's own tables."""
 
     FILE = "file"
     LABEL = "label"
 
 
 class LabState(StrEnum):
-    """Where a row of the lab's own tables stands, as far as we have to do with it."""
+    """The state of a row in the lab's own tables, as far as papertape uses it."""
 
-    KNOWN = "known"  # nothing is ours there
-    CLAIMED = "claimed"  # it bears our mark, or may bear it
+    KNOWN = "known"  # it has no mark of ours
+    CLAIMED = "claimed"  # it has our mark, or may have it
     PUSHED = "pushed"  # it says where things lie on tape
     FOREIGN = "foreign"  # somebody else changed it while it was ours, and it was left alone
 

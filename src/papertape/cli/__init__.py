@@ -38,7 +38,7 @@ def _hear(handler: Callable[[int, FrameType | None], None] | signal.Handlers, *m
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
-    """End at once. While modules are loaded no work has begun, and an exception in an import may be swallowed."""
+    """End at once. While modules are loaded no work has started, and an exception in an import may be swallowed."""
     os._exit(INTERRUPTED)
 
 

@@ -77,7 +77,7 @@ def papertape(context: click.Context, config_path: str | None, as_json: bool) ->
     \b
     A night's data:
       papertape init /srv/papertape        once: a library in a folder, and a ledger
-      papertape add /data/2459000/*.uvh5   register what is to be archived
+      papertape add /data/2459000/*.uvh5   register the data sets to archive
       papertape dump                       write a pair of volumes, verify both, record it
       papertape status                     what may be deleted from disk
     """

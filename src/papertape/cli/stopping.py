@@ -15,7 +15,7 @@ from papertape.transfer.stop import Stop
 
 
 class Replies(NamedTuple):
-    """What the operator reads after asking to stop: for the first time, and when the job stops at once.
+    """The sentences that the operator reads after asking to stop: for the first time, and when the job stops at once.
 
     They are bytes, since a signal handler writes them.
     """

@@ -29,7 +29,7 @@ OTHER = "other"
 
 
 class Filling(NamedTuple):
-    """What was inserted into both tables, and the names of data sets that the table of files cannot hold."""
+    """The rows that were inserted into both tables, and the names of data sets that the table of files cannot hold."""
 
     files: Filled
     labels: Filled

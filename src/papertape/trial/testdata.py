@@ -36,7 +36,7 @@ VISDATA = b"visdata"
 KIB, MIB = 1024, 1024 * 1024
 PIECE = MIB
 DISK_BLOCK = 4096
-"""What a file's size is rounded up to on most disks, in bytes."""
+"""Most disks round a file's size up to a multiple of this, in bytes."""
 LOGS_IN_A_FOLDER = 50
 LINES = 64
 FIRST_NIGHT, FIRST_FRACTION, FILE_FRACTION = 2457698, 40355, 746

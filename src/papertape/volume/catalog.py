@@ -37,7 +37,7 @@ DATASETS_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """What a dump wrote: the same on every copy and in the ledger.
+    """The content of a dump, the same on every copy and in the ledger.
 
     ``tape_files`` are those from 1 on; the last one is the catalog itself, and ``own_members`` are its members.
     ``folder`` holds the catalog's files as they lie on tape. ``datasets`` counts the data sets that were not rejected,

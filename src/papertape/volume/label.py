@@ -37,7 +37,7 @@ class Twin(msgspec.Struct, frozen=True):
 
 
 class Label(msgspec.Struct, frozen=True):
-    """What ``volume.json`` says; ``created`` is in UTC, ``block_size`` in bytes."""
+    """The content of ``volume.json``; ``created`` is in UTC, ``block_size`` in bytes."""
 
     format: str
     format_version: int

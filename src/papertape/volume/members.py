@@ -94,7 +94,7 @@ class VolumeRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What a reading of a volume is compared with; ``block_size`` is in bytes.
+    """The values that a reading of a volume is compared with; ``block_size`` is in bytes.
 
     ``members`` returns an iterator over the members from tape file 1 on, in tape order. ``rejected`` are the numbers of
     the data sets that are on tape and do not count.

@@ -54,12 +54,12 @@ unpack() {
     fi
 }
 
-# check: hold files against the lines of standard input, which are those of SHA256SUMS, odd bytes in octal.
+# check: compare files with the lines of standard input, which are those of SHA256SUMS, odd bytes in octal.
 check() {
     while IFS= read -r line; do printf '%b\n' "$line"; done | sha256sum --quiet --strict -c -
 }
 
-# check_listed: hold all files of an archive against its SHA256SUMS.
+# check_listed: compare all files of an archive with its SHA256SUMS.
 check_listed() {
     if [ -s SHA256SUMS ]; then sha256sum --quiet --strict -c SHA256SUMS; fi
     rm SHA256SUMS

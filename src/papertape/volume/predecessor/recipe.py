@@ -72,7 +72,7 @@ unpack() {{
     fi
 }}
 
-# check: hold data sets against the lines of standard input: MD5, blank, name, odd bytes in octal. The MD5 of a
+# check: compare data sets with the lines of standard input: MD5, blank, name, odd bytes in octal. The MD5 of a
 # directory is that of the file visdata in it; nothing proves its other files.
 check() {{
     while IFS= read -r line; do
