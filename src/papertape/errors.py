@@ -50,6 +50,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from papertape.ids import DumpId, VolumeTag
 from papertape.words import be, enumerate_names
 
 
@@ -108,7 +109,7 @@ class AllRejected(PapertapeError):
     exit_code = SourceError.exit_code
     meaning = SourceError.meaning
 
-    def __init__(self, dump: int) -> None:
+    def __init__(self, dump: DumpId) -> None:
         super().__init__(f"every data set of dump {dump} was rejected; its volumes are kept for the next dump")
         self.dump = dump
 
@@ -131,7 +132,7 @@ class VolumeError(PapertapeError):
     exit_code = 5
     meaning = "a volume is missing or cannot be used"
 
-    def __init__(self, volume_tag: str | None, reason: str) -> None:
+    def __init__(self, volume_tag: VolumeTag | None, reason: str) -> None:
         super().__init__(f"volume {volume_tag or '(tag unknown)'}: {reason}")
         self.volume_tag = volume_tag
         self.reason = reason
@@ -175,7 +176,7 @@ class CopiesMissing(PapertapeError):
     exit_code = VolumeError.exit_code
     meaning = VolumeError.meaning
 
-    def __init__(self, volume_tags: Sequence[str], reason: str) -> None:
+    def __init__(self, volume_tags: Sequence[VolumeTag], reason: str) -> None:
         names = enumerate_names(volume_tags, "or")
         super().__init__(f"{f'volume {names}' if names else 'no volume'}: {reason}")
         self.volume_tags = tuple(volume_tags)
@@ -265,7 +266,7 @@ class LabelUnreadable(ChangerError):
 class LibraryFull(ChangerError):
     """No element of ``kind`` ("slot", "mail slot") is free for the volume; its tag is None if it cannot be read."""
 
-    def __init__(self, kind: str, volume_tag: str | None) -> None:
+    def __init__(self, kind: str, volume_tag: VolumeTag | None) -> None:
         reason = f"no {kind} is free; take a cartridge out"
         super().__init__(f"volume {volume_tag or 'without a readable label'} cannot be moved: {reason}", reason)
         self.kind = kind

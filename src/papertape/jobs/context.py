@@ -40,10 +40,10 @@ class Lab(Protocol):
     def claim(self, dump: int) -> Lost:
         """Claim the lab's rows for all that ``dump`` has claimed: all, or none, and then return which are taken."""
 
-    def check_label(self, tag: str) -> None:
+    def check_label(self, tag: VolumeTag) -> None:
         """Raise VolumeError if the lab has given the blank volume ``tag`` to somebody else."""
 
-    def claim_label(self, dump: int, tag: str) -> None:
+    def claim_label(self, dump: int, tag: VolumeTag) -> None:
         """Claim the tape ``tag``, which ``dump`` has claimed in the ledger; raises VolumeError if it is taken."""
 
     def settle(self) -> object:
@@ -67,10 +67,10 @@ class NoLab:
             raise ConfigError(f"{rows[0].name} came from the lab's database, and the config has no [bridge]; add it")
         return Lost((), ())
 
-    def check_label(self, tag: str) -> None:
+    def check_label(self, tag: VolumeTag) -> None:
         """Accept every volume."""
 
-    def claim_label(self, dump: int, tag: str) -> None:
+    def claim_label(self, dump: int, tag: VolumeTag) -> None:
         """Accept every volume."""
 
     def settle(self) -> None:

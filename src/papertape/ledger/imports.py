@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from papertape.clock import Clock
 from papertape.errors import VolumeError
+from papertape.ids import VolumeTag
 from papertape.ledger import contents, history, places, proof
 from papertape.ledger import written as evidence
 from papertape.ledger.claims import dump_on, read_dump
@@ -59,7 +60,7 @@ class Imported(NamedTuple):
 class _Copy(NamedTuple):
     """A copy as it is to be entered; ``values`` are those of its row, beside dump, volume and copy number."""
 
-    tag: str
+    tag: VolumeTag
     uuid: str | None
     copy: int
     values: dict[str, Any]
@@ -76,7 +77,7 @@ class Imports:
         """Return the volumes of which it is known what lies on them: not those that only a twin's catalog names."""
         return self._database.read(history.seen_volumes)
 
-    def enter(self, tag: str, found: Whole | Torn | PredecessorVolume, registered: Registered) -> Imported:
+    def enter(self, tag: VolumeTag, found: Whole | Torn | PredecessorVolume, registered: Registered) -> Imported:
         """Enter what a volume says of itself, and return what came of it; what is known already stays as it is.
 
         With the last of its copies the dump is archived, though not verified: nothing of it is deletable before every
@@ -97,7 +98,7 @@ class Imports:
 class _Import:
     """One volume on its way into the ledger, in one transaction; all methods raise VolumeError for a contradiction."""
 
-    def __init__(self, connection: Connection, tag: str, registered: Registered, now: datetime) -> None:
+    def __init__(self, connection: Connection, tag: VolumeTag, registered: Registered, now: datetime) -> None:
         self._connection = connection
         self._tag = tag
         self._registered = registered
@@ -341,7 +342,7 @@ def _describe_copy(found: Whole) -> dict[str, Any]:
     }
 
 
-def _enter_volume(connection: Connection, known: Row[Any] | None, tag: str, capacity: int, now: datetime) -> int:
+def _enter_volume(connection: Connection, known: Row[Any] | None, tag: VolumeTag, capacity: int, now: datetime) -> int:
     """Return the id of the volume ``tag``, which is entered if it is not ``known``."""
     if known is None:
         row = {"tag": tag, "copy": 1, "capacity": capacity, "state": VolumeState.ASIDE, "registered_at": now}

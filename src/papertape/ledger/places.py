@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from papertape.errors import FormatError
+from papertape.ids import VolumeTag
 from papertape.ledger.datasets import chunks
 from papertape.ledger.schema import DATASETS, DUMPS, REJECTIONS, source_key
 from papertape.states import DataSetState
@@ -24,7 +25,12 @@ class _Known(NamedTuple):
 
 
 def enter(
-    connection: Connection, tag: str, dump: int, created: datetime, records: Iterable[DataSetRecord], now: datetime
+    connection: Connection,
+    tag: VolumeTag,
+    dump: int,
+    created: datetime,
+    records: Iterable[DataSetRecord],
+    now: datetime,
 ) -> None:
     """Enter the data sets of a dump that was created at ``created``, whole and rejected ones.
 
@@ -136,7 +142,7 @@ def _renumber(connection: Connection, order: Sequence[_Known | None]) -> None:
 
 
 def enter_torn(
-    connection: Connection, dump: int, tag: str, planned: Iterable[Planned], last: int, now: datetime
+    connection: Connection, dump: int, tag: VolumeTag, planned: Iterable[Planned], last: int, now: datetime
 ) -> None:
     """Enter as rejected what a dump was to hold of which no catalog is known, where nothing else is known of it.
 
@@ -165,6 +171,6 @@ def enter_torn(
             connection.execute(insert(DATASETS), rows)
 
 
-def _explain_torn(tag: str, tape_file: int, last: int) -> str:
+def _explain_torn(tag: VolumeTag, tape_file: int, last: int) -> str:
     state = "whole by its end" if tape_file <= last else "not written to its end"
     return f"its dump was cut off: tape file {tape_file} of {tag} is {state}, and no catalog proves it; add it again"

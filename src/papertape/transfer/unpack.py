@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from papertape.errors import FormatError, HostError
+from papertape.ids import VolumeTag
 from papertape.volume.catalog import CATALOG_JSON, DATASETS, FILES, SUMS
 from papertape.volume.header import FILE, HeaderError
 from papertape.volume.label import README, VOLUME
@@ -51,7 +52,7 @@ class Unpacker:
     header is checked before anything is stored. ``size`` counts the bytes so far.
     """
 
-    def __init__(self, tag: str, kind: str, members: Mapping[str, int], folder: Path | None) -> None:
+    def __init__(self, tag: VolumeTag, kind: str, members: Mapping[str, int], folder: Path | None) -> None:
         self.size = 0
         self._tag = tag
         self._kind = kind

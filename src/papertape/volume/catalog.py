@@ -114,7 +114,7 @@ class LabelDocument(msgspec.Struct, frozen=True):
 class VolumeDocument(msgspec.Struct, frozen=True):
     """A volume in catalog.json; ``drive_serial`` is that of the drive that wrote it."""
 
-    volume_tag: str
+    volume_tag: VolumeTag
     volume_uuid: str
     copy: int
     drive_serial: str

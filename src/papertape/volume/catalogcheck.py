@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from papertape.errors import FormatError
+from papertape.ids import VolumeTag
 from papertape.volume.catalog import (
     CATALOG_JSON,
     DATASETS,
@@ -38,7 +39,7 @@ LARGEST = 10**18
 """Bytes that no tape file has; 64 bits hold the sum of nine."""
 
 
-def load_catalog(folder: Path, volume_tag: str) -> CatalogDocument:
+def load_catalog(folder: Path, volume_tag: VolumeTag) -> CatalogDocument:
     """Return the catalog whose four files lie in ``folder``, checked against itself (R9).
 
     Raises FormatError, which names ``volume_tag``, if any part of it contradicts another, or cannot be read.
@@ -58,7 +59,7 @@ def load_catalog(folder: Path, volume_tag: str) -> CatalogDocument:
     return document
 
 
-def parse_catalog(content: bytes, volume_tag: str) -> CatalogDocument:
+def parse_catalog(content: bytes, volume_tag: VolumeTag) -> CatalogDocument:
     """Return the document in ``content``, a catalog.json, which is not checked against itself yet.
 
     Raises FormatError for a newer version, ValueError or msgspec.DecodeError for anything else that is no catalog.

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from papertape.errors import FormatError
+from papertape.ids import VolumeTag
 from papertape.volume.layout import FORMAT_VERSION, check_block_size
 
 
@@ -39,7 +40,7 @@ _EARLIEST, _LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9000, 1, 1, tzin
 _VERSION = msgspec.json.Decoder(_Version)
 
 
-def decode_document(content: bytes, decoder: msgspec.json.Decoder[D], volume_tag: str) -> D:
+def decode_document(content: bytes, decoder: msgspec.json.Decoder[D], volume_tag: VolumeTag) -> D:
     """Return the document in ``content``, with its version, block size and time checked.
 
     Raises FormatError, which names ``volume_tag``, for a version newer than this program's; ValueError or

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from papertape.ids import VolumeTag
 from papertape.volume.document import check_names, decode_document
 from papertape.volume.names import Source
 from papertape.volume.rows import read_number, read_rows
@@ -56,7 +57,7 @@ LONGEST_FINGERPRINT = 255
 _DECODER = msgspec.json.Decoder(PlanDocument)
 
 
-def parse_plan(content: bytes, volume_tag: str) -> PlanDocument:
+def parse_plan(content: bytes, volume_tag: VolumeTag) -> PlanDocument:
     """Return the plan in ``content``, a plan.json.
 
     Raises FormatError, which names ``volume_tag``, for a newer version; ValueError or msgspec.DecodeError for anything

@@ -82,7 +82,7 @@ class LabDatabases:
             names = set(files.claim([row.name for row in rows], claim))
         return Lost(tuple(row.source for row in rows if row.name in names), ())
 
-    def check_label(self, tag: str) -> None:
+    def check_label(self, tag: VolumeTag) -> None:
         """Raise VolumeError if the blank volume ``tag`` is not free in the lab's table of tapes."""
         if self.bridge.labels is None:
             return
@@ -91,7 +91,7 @@ class LabDatabases:
             if not labels.is_free(tag):
                 raise VolumeError(tag, TAKEN)
 
-    def claim_label(self, dump: int, tag: str) -> None:
+    def claim_label(self, dump: int, tag: VolumeTag) -> None:
         """Claim the tape ``tag``, which ``dump`` has claimed in the ledger; raises VolumeError if it is taken."""
         if self._claim_labels(dump, [tag], Claim.draw()):
             raise VolumeError(tag, TAKEN)
@@ -115,7 +115,7 @@ class LabDatabases:
         pending = sum(item.standing is not Standing.HELD for item in self.ledger.lab.marked())
         return Settled(counts["pushed"], counts["released"], pending, tuple(foreign), tuple(troubles))
 
-    def _claim_labels(self, dump: int, tags: Sequence[str], claim: Claim) -> tuple[str, ...]:
+    def _claim_labels(self, dump: int, tags: Sequence[VolumeTag], claim: Claim) -> tuple[str, ...]:
         """Claim tapes, all or none; return those that are taken."""
         if self.bridge.labels is None:
             return ()

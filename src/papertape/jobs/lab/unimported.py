@@ -82,7 +82,7 @@ def _judge_rest(ledger: Ledger, wish: Wish, errors: Mapping[VolumeTag, Papertape
     return error or _tell_away(unknown, away[0].sets, sum(group.sets for group in away[1:]))
 
 
-def _tell_away(labels: Sequence[str], sets: int, others: int) -> CopiesMissing:
+def _tell_away(labels: Sequence[VolumeTag], sets: int, others: int) -> CopiesMissing:
     more = f" (and others for {others} more)" if others else ""
     needed = f"by the lab's table needed for {count(sets, 'data set')}{more}"
     return CopiesMissing(labels, f"{needed}, never read, and not where a drive can get it; put it into a slot")

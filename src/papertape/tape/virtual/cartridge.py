@@ -198,10 +198,10 @@ class Cartridge:
         except OSError as error:
             raise drive_error(self.drive, error) from error
         except UserError as error:
-            raise VolumeError(self.folder.name, str(error)) from error
+            raise VolumeError(VolumeTag(self.folder.name), str(error)) from error
         if not _is_consistent(record):
             raise VolumeError(
-                self.folder.name, f"{self.folder / RECORD} contradicts itself; restore it or leave it out"
+                VolumeTag(self.folder.name), f"{self.folder / RECORD} contradicts itself; restore it or leave it out"
             )
         return record
 

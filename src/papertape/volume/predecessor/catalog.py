@@ -22,6 +22,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from papertape.errors import FormatError
+from papertape.ids import VolumeTag
 from papertape.volume.names import Source, quote
 
 CATALOG_BLOCK = 32 * 1024
@@ -145,7 +146,7 @@ def digest_catalog(content: bytes) -> str:
     return hashlib.sha256(content.rstrip(b"\0")).hexdigest()
 
 
-def parse_predecessor_catalog(content: bytes, volume_tag: str) -> PredecessorCatalog:
+def parse_predecessor_catalog(content: bytes, volume_tag: VolumeTag) -> PredecessorCatalog:
     """Return the catalog whose whole blocks are ``content``; raises FormatError, which names ``volume_tag``."""
     try:
         if len(content) > LONGEST_CATALOG:
