@@ -231,7 +231,7 @@ def test_a_bridge_that_leads_nowhere_is_reported_in_one_sentence(
 
 def test_a_host_that_is_not_there_is_not_waited_for(tmp_path: Path) -> None:
     content = "[client]\nuser=a\npassword=b\nhost=no-such-host.invalid\ndatabase=c\n"
-    with pytest.raises(UserError, match="mend `host`"):
+    with pytest.raises(UserError, match="correct `host`"):
         FileTable(Server(read(tmp_path / "wrong.cnf", content))).check()
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bridges.labdatabase import BridgedLab
 from jobs.surgery import record
-from papertape.jobs.lab.history import Outcome, Remembered, find_blank, import_history
+from papertape.jobs.lab.history import NotEntered, Remembered, find_blank, import_history
 from papertape.ledger import Listing
 from papertape.tape.virtual.library import add_cartridge
 from predecessor import TAGS, compose_tape, lay_out, make_sources
@@ -63,7 +63,7 @@ def test_a_row_that_names_no_place_is_reported(bridged: BridgedLab, place: str) 
     add(bridged, "good.uv", PLACE)
     found = remember(bridged)
     assert found["good.uv"].result is Listing.NEW
-    assert found["bad.uv"].result is Outcome.REFUSED
+    assert found["bad.uv"].result is NotEntered.REFUSED
     assert "names no place on tapes" in found["bad.uv"].trouble
     assert "\n" not in found["bad.uv"].trouble
     assert [item.source for item in bridged.lab.ledger.history.find("*")] == ["pot1:/data/good.uv"]
@@ -73,7 +73,9 @@ def test_claims_are_counted_and_rows_without_a_place_are_none(bridged: BridgedLa
     add(bridged, "claimed.uv", "1004711123")
     add(bridged, "waiting.uv", None)
     found = remember(bridged)
-    assert {name: (item.result, item.trouble) for name, item in found.items()} == {"claimed.uv": (Outcome.CLAIMED, "")}
+    assert {name: (item.result, item.trouble) for name, item in found.items()} == {
+        "claimed.uv": (NotEntered.CLAIMED, "")
+    }
     assert list(bridged.lab.ledger.history.find("*")) == []
 
 
@@ -81,7 +83,7 @@ def test_claims_are_counted_and_rows_without_a_place_are_none(bridged: BridgedLa
 def test_a_source_that_is_no_path_is_reported(bridged: BridgedLab, source: str) -> None:
     bridged.database.add_row(source, tape_index=PLACE)
     (item,) = remember(bridged).values()
-    assert item.result is Outcome.REFUSED
+    assert item.result is NotEntered.REFUSED
     assert "host:/path" in item.trouble
 
 
@@ -98,7 +100,7 @@ def test_two_rows_with_one_source_are_reported(bridged: BridgedLab) -> None:
     add(bridged, "zen.uv", PLACE)
     add(bridged, "zen.uv", "20170221[H0C10002]-0:1")
     found = list(import_history(bridged.lab.ledger, bridged.bridge, "*"))
-    assert sorted(item.result for item in found) == [Listing.NEW, Outcome.REFUSED]
+    assert sorted(item.result for item in found) == [Listing.NEW, NotEntered.REFUSED]
     assert len(list(bridged.lab.ledger.history.find("*"))) == 1
 
 
@@ -169,7 +171,7 @@ def test_any_row_is_reported_and_none_is_changed(bridged: BridgedLab, made: list
     before = database.ask("SELECT * FROM File ORDER BY source")
     found = list(import_history(bridged.lab.ledger, bridged.bridge, "*"))
     assert len(found) == len(before)
-    assert all(item.result is Outcome.CLAIMED or item.trouble for item in found)
+    assert all(item.result is NotEntered.CLAIMED or item.trouble for item in found)
     assert database.ask("SELECT * FROM File ORDER BY source") == before
 
 

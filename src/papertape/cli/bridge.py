@@ -17,7 +17,7 @@ from papertape.errors import ConfigError, HostError, PapertapeError, SourceError
 from papertape.events import tell_all
 from papertape.jobs.lab.databases import LabDatabases
 from papertape.jobs.lab.databases import check as check_bridge
-from papertape.jobs.lab.history import Outcome, find_blank, import_history
+from papertape.jobs.lab.history import NotEntered, find_blank, import_history
 from papertape.jobs.lab.pull import Pulled, pull_labels
 from papertape.jobs.lab.pull import pull as pull_files
 from papertape.ledger import Ledger, Listing, Registration, Standing
@@ -167,15 +167,15 @@ def history(app: App, pattern: str, dry_run: bool) -> int:
                 note(f"papertape: {row.name}: {row.trouble}")
         blank = find_blank(ledger, labels)
     entered = results[Listing.NEW] + results[Listing.MOVED]
-    refused = results[Outcome.REFUSED] + results[Listing.DISPUTED]
+    refused = results[NotEntered.REFUSED] + results[Listing.DISPUTED]
     if app.json:
-        counts = {kind.replace(" ", "_"): results[kind] for kind in (*Listing, *Outcome)}
+        counts = {kind.replace(" ", "_"): results[kind] for kind in (*Listing, *NotEntered)}
         print_json({"dry_run": dry_run, "remembered": entered, **counts, "blank": blank, "troubles": troubles})
     else:
         others = {
             "known already": results[Listing.KNOWN],
             "known from the tapes": results[Listing.ON_TAPE],
-            "claimed by a dump": results[Outcome.CLAIMED],
+            "claimed by a dump": results[NotEntered.CLAIMED],
         }
         more = "".join(f"; {number:,} {what}" for what, number in others.items() if number)
         left = f"; {count(refused, 'row')} left out" if refused else ""

@@ -15,7 +15,7 @@ from papertape.errors import NothingToDo
 from papertape.ids import VolumeTag
 from papertape.jobs import restore as job
 from papertape.jobs.context import Context
-from papertape.jobs.lab.unimported import find_unread, import_unread, wants_unknown
+from papertape.jobs.lab.unimported import find_unimported, import_unimported, names_unknown_volume
 from papertape.jobs.restore import Errand, Plan, Restored, Wish, plan_only
 from papertape.words import count, enumerate_names, show_size
 
@@ -70,10 +70,10 @@ def restore(
         if dry_run:
             _show_plan(app, context, wish, folder, overwrite=overwrite)
             return 0
-        results, left = import_unread(context, wish, DEFAULT_CAPACITY, config.copy_of)
+        results, left = import_unimported(context, wish, DEFAULT_CAPACITY, config.copy_of)
         for result in results:
             note(f"papertape: {result.error}" if result.error else f"imported {result.volume}")
-        if left and wants_unknown(context.ledger, wish):
+        if left and names_unknown_volume(context.ledger, wish):
             raise left
         try:
             done = job.restore(context, wish, folder, lambda plan: note(*_list_needed(plan)), overwrite=overwrite)
@@ -98,9 +98,9 @@ def restore(
 
 
 def _show_plan(app: App, context: Context, wish: Wish, folder: Path, *, overwrite: bool) -> None:
-    unread = find_unread(context.ledger, wish)
+    unread = find_unimported(context.ledger, wish)
     plan = Plan((), (), (), {})
-    if not unread or not wants_unknown(context.ledger, wish):
+    if not unread or not names_unknown_volume(context.ledger, wish):
         try:
             plan = plan_only(context, wish, folder, overwrite=overwrite)
         except NothingToDo:
@@ -110,9 +110,9 @@ def _show_plan(app: App, context: Context, wish: Wish, folder: Path, *, overwrit
     described: dict[str, object] = {"present": len(plan.present), "volumes": errands}
     lines = _list_needed(plan)
     if unread:
-        described["unread"] = [{"volumes": item.labels, "datasets": item.sets} for item in unread]
+        described["unread"] = [{"volumes": item.labels, "datasets": item.datasets} for item in unread]
         for group in unread:
-            sets = count(group.sets, "data set")
+            sets = count(group.datasets, "data set")
             lines.append(f"to be imported first: {enumerate_names(group.labels, 'or')}, {sets} in the lab's table")
     for errand in plan.errands:
         for item in errand.sets:

@@ -1,12 +1,12 @@
-"""Taking work from the lab's database: rows that are to go to tape become data sets that wait in the ledger."""
+"""``papertape bridge pull``: the lab's rows that must go to tape become data sets that wait in the ledger."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 from papertape.bridges import LabFile
@@ -25,17 +25,20 @@ MEGABYTE = 10**6
 TOGETHER = 1000
 """How many rows are registered at once."""
 FOLDERS = 1000
-"""How many folders are remembered that were found to lie where they seem to."""
+"""For how many folders the result of following their symbolic links is kept."""
 _MD5 = re.compile("[0-9a-f]{32}")
 _LABEL = re.compile("[A-Z0-9]+")
 _LARGEST = Decimal("99999.99")
 """The largest size that the lab's column holds, in MB."""
 _TOLERANCE = Decimal("0.05")
-"""By what part a declared size may be wrong: what a directory's was taken with, nobody knows."""
+"""By what part a declared size may be wrong: nobody knows how that of a directory was measured."""
 
 
 class Pulled(NamedTuple):
-    """What became of one row: ``result`` if it is registered; ``trouble`` is a clause on what is not well with it."""
+    """How one row was registered: ``result`` is None if it was not; ``trouble`` is a clause, "" if all is well.
+
+    ``size`` in bytes.
+    """
 
     name: str
     result: Registration | None
@@ -50,18 +53,38 @@ class PulledLabels(NamedTuple):
     troubles: tuple[Pulled, ...]
 
 
-def pull(ledger: Ledger, bridge: Bridge, host: str) -> Iterator[Pulled]:
-    """Register what the lab's table of files wants on tape as data sets of ``host``, and yield what became of each.
+class _Scanned(NamedTuple):
+    """A row and what is on disk for it; without a data set, ``trouble`` says why."""
 
-    Rows that another host has, by a rule without a folder here, are passed over. A row that cannot be registered does
-    not keep the others from it. Raises UserError, HostError if the lab's
-    database, or the ledger, has something against it as a whole.
+    row: LabFile
+    dataset: DataSet | None
+    trouble: str
+
+
+def pull(ledger: Ledger, bridge: Bridge, host: str) -> Iterator[Pulled]:
+    """Register the rows that the lab wants on tape as data sets of ``host``, and yield the result for each.
+
+    Rows that another host registers (their rule has no folder here) are skipped. A row that cannot be registered does
+    not stop the others. Raises UserError, HostError if the lab's database, or the ledger, refuses the whole.
     """
-    locate = partial(map_path, paths=bridge.paths, resolve=lru_cache(FOLDERS)(os.path.realpath))
+    resolve = lru_cache(FOLDERS)(os.path.realpath)
     with bridge.open_files() as files:
-        rows = (row for row in files.tapeable(bridge.file_types) if not _is_elsewhere(row.source, bridge.paths))
-        for chunk in chunks(rows, TOGETHER):
-            yield from _register(ledger, list(_look(chunk, locate, host)))
+        for rows in chunks(files.tapeable(bridge.file_types), TOGETHER):
+            scanned = []
+            for row in rows:
+                rule = _find_rule(row.source, bridge.paths)
+                if rule is not None and not rule[1]:
+                    continue
+                try:
+                    path = map_path(row.source, bridge.paths, resolve)
+                    dataset = scan(host, path)._replace(md5=check_md5(row.md5))
+                except SourceError as error:
+                    scanned.append(_Scanned(row, None, error.reason))
+                except ValueError as error:
+                    scanned.append(_Scanned(row, None, str(error)))
+                else:
+                    scanned.append(_Scanned(row, dataset, _compare_size(row.megabytes, dataset.size)))
+            yield from _register(ledger, scanned)
 
 
 def pull_labels(ledger: Ledger, bridge: Bridge) -> PulledLabels:
@@ -80,8 +103,9 @@ def pull_labels(ledger: Ledger, bridge: Bridge) -> PulledLabels:
                 if label in known or label in added:
                     continue
                 if capacity is None or not _LABEL.fullmatch(label):
-                    what = "has no capacity" if capacity is None else "is not made of capital letters and digits"
-                    troubles.append(Pulled(label, None, 0, f"its row {what}; mend it, or use `papertape volumes add`"))
+                    why = "has no capacity" if capacity is None else "is not made of capital letters and digits"
+                    remedy = "correct it, or use `papertape volumes add`"
+                    troubles.append(Pulled(label, None, 0, f"its row {why}; {remedy}"))
                     continue
                 added[label] = (VolumeTag(label), copy, capacity)
     if added:
@@ -89,31 +113,12 @@ def pull_labels(ledger: Ledger, bridge: Bridge) -> PulledLabels:
     return PulledLabels(tuple(added), tuple(troubles))
 
 
-class _Looked(NamedTuple):
-    row: LabFile
-    dataset: DataSet | None
-    trouble: str
-
-
-def _look(rows: Iterable[LabFile], locate: Callable[[str], bytes], host: str) -> Iterator[_Looked]:
-    """Say what is on disk for each row."""
-    for row in rows:
-        try:
-            dataset = scan(host, locate(row.source))._replace(md5=check_md5(row.md5))
-        except SourceError as error:
-            yield _Looked(row, None, error.reason)
-        except ValueError as error:
-            yield _Looked(row, None, str(error))
-        else:
-            yield _Looked(row, dataset, _compare_size(row.megabytes, dataset.size))
-
-
 def map_path(
     source: str, paths: Sequence[tuple[str, str]], resolve: Callable[[bytes], bytes] = os.path.realpath
 ) -> bytes:
     """Return the path here of the lab's ``host:/path``; the longest rule that fits counts.
 
-    ``resolve`` follows the symbolic links in a folder's path, and may remember what it found.
+    ``resolve`` follows the symbolic links in a folder's path, as ``os.path.realpath`` does, and may keep the results.
     Raises ValueError if no rule fits, or if the path would lead out of the folder that the rule names.
     """
     rule = _find_rule(source, paths)
@@ -127,7 +132,7 @@ def map_path(
     path = os.path.join(root, rest.encode("utf-8", "surrogateescape"))
     folder = resolve(os.path.dirname(path))
     if folder != root and not folder.startswith(root.rstrip(b"/") + b"/"):
-        raise ValueError(f"its path leads out of {here} by way of a symbolic link")
+        raise ValueError(f"its path leads out of {here} through a symbolic link")
     return path
 
 
@@ -136,14 +141,8 @@ def _find_rule(source: str, paths: Sequence[tuple[str, str]]) -> tuple[str, str]
     return max(fitting, key=lambda rule: len(rule[0]), default=None)
 
 
-def _is_elsewhere(source: str, paths: Sequence[tuple[str, str]]) -> bool:
-    """Whether the rule that fits has no folder here: another host sees to it."""
-    rule = _find_rule(source, paths)
-    return rule is not None and not rule[1]
-
-
 def check_md5(md5: str | None) -> str | None:
-    """Return a declared MD5, None if there is none; raises ValueError for what is none."""
+    """Return a declared MD5 in small letters, None if the row has none; raises ValueError if it is not an MD5."""
     if md5 is None or not md5.strip():
         return None
     found = md5.strip().lower()
@@ -153,7 +152,7 @@ def check_md5(md5: str | None) -> str | None:
 
 
 def _compare_size(megabytes: Decimal | None, size: int) -> str:
-    """Say that a declared size is far from what is on disk, "" if it is near: in MB of either kind."""
+    """Return a clause if the declared size is far from that on disk, in MB of 10**6 or of 2**20 bytes; "" if near."""
     if megabytes is None or megabytes >= _LARGEST:
         return ""
     for unit in (MEGABYTE, 2**20):
@@ -162,53 +161,38 @@ def _compare_size(megabytes: Decimal | None, size: int) -> str:
     return f"its filesize is {megabytes} MB, and there are {size} bytes on disk; registered as it is on disk"
 
 
-def _register(ledger: Ledger, looked: Sequence[_Looked]) -> list[Pulled]:
-    """Register what was found: first whose row it is, so that nothing waits of which that is not known."""
-    named = [(item.row.source, str(item.dataset.source)) for item in looked if item.dataset]
-    twice = ledger.lab.note(LabKind.FILE, named)
-    wanted = [item.dataset for item in looked if item.dataset and item.row.source not in twice]
-    wrong = _find_wrong(ledger, wanted)
-    results, errors = _enter(ledger, [dataset for dataset in wanted if dataset.source not in wrong])
-    errors |= wrong
-    return [_tell(item, twice, results, errors) for item in looked]
-
-
-def _find_wrong(ledger: Ledger, wanted: Sequence[DataSet]) -> dict[Source, str]:
-    """Return those that a dump found wrong and that are as they were, with a clause: no tape is to have them again."""
-    before = ledger.datasets.rejected_unchanged(wanted)
-    return {
-        source: f"it was rejected before: {reason}; mend the row or the file"
-        for source, reason in before.items()
+def _register(ledger: Ledger, scanned: Sequence[_Scanned]) -> Iterator[Pulled]:
+    """Register the data sets of rows, and yield the result for each row."""
+    # The rows come first: a data set that waits without its row being known would go to tape, and the lab would not
+    # be told.
+    known_as = ledger.lab.note(LabKind.FILE, [(row.source, str(found.source)) for row, found, _ in scanned if found])
+    wanted = [found for row, found, _ in scanned if found and row.source not in known_as]
+    # A data set whose MD5 was wrong, and which is as it was, must not go to tape again.
+    errors = {
+        source: f"it was rejected before: {reason}; correct the row or the file"
+        for source, reason in ledger.datasets.rejected_unchanged(wanted).items()
         if reason.startswith(WRONG_MD5)
     }
-
-
-def _enter(ledger: Ledger, wanted: Sequence[DataSet]) -> tuple[dict[Source, Registration], dict[Source, str]]:
-    """Register data sets, all at once, or one by one if one of them cannot be; return results and errors by source."""
+    wanted = [dataset for dataset in wanted if dataset.source not in errors]
     results: dict[Source, Registration] = {}
     try:
         ledger.datasets.register_many(wanted, lambda dataset, result: results.update({dataset.source: result}))
-    except UserError:
-        errors = {}
+    except UserError:  # one of them cannot be registered, and none was: find out which
         for dataset in wanted:
             try:
                 results[dataset.source] = ledger.datasets.register(dataset)
             except UserError as error:
                 errors[dataset.source] = str(error)
-        return results, errors
-    return results, {}
-
-
-def _tell(
-    item: _Looked, twice: dict[str, str], results: dict[Source, Registration], errors: dict[Source, str]
-) -> Pulled:
-    name, dataset = item.row.source, item.dataset
-    if dataset is None:
-        return Pulled(name, None, 0, item.trouble)
-    if twice.get(name):
-        return Pulled(name, None, 0, f"it is registered as {twice[name]} already; see to it that one rule fits it")
-    if name in twice:
-        return Pulled(name, None, 0, f"another row stands for {quote(dataset.source.path)} already; mend one")
-    if dataset.source in errors:
-        return Pulled(name, None, 0, errors[dataset.source])
-    return Pulled(name, results[dataset.source], dataset.size, item.trouble)
+    for row, found, trouble in scanned:
+        if found is None:
+            yield Pulled(row.source, None, 0, trouble)
+        elif known_as.get(row.source):
+            clause = f"it is registered as {known_as[row.source]} already; make sure that one rule fits it"
+            yield Pulled(row.source, None, 0, clause)
+        elif row.source in known_as:
+            clause = f"another row stands for {quote(found.source.path)} already; correct one"
+            yield Pulled(row.source, None, 0, clause)
+        elif found.source in errors:
+            yield Pulled(row.source, None, 0, errors[found.source])
+        else:
+            yield Pulled(row.source, results[found.source], found.size, trouble)
