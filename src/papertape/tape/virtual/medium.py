@@ -23,6 +23,12 @@ def fault(number: int) -> OSError:
     return OSError(number, os.strerror(number))
 
 
+def at_path(error: OSError, path: Path) -> OSError:
+    """Return ``error`` of a call with a descriptor, which knows no name, as one of the file at ``path``."""
+    error.filename = str(path)
+    return error
+
+
 class Medium:
     """The tape of ``cartridge``, at BOT. ``file_number`` and ``block_number`` are -1 where ``st`` loses count."""
 
@@ -61,17 +67,21 @@ class Medium:
             self._leave_unmarked()
         if self._left == 0 and not self._enter_next_run():
             return self._read_mark()
-        size = self._size
-        if len(buffer) < size:
-            self._pass_block()
+        size, count = self._size, 0
+        fits = len(buffer) >= size
+        if fits:
+            path = self.cartridge.path(self._file)
+            if self._descriptor is None:
+                self._descriptor = self._open(path, os.O_RDONLY)
+            try:
+                count = os.preadv(self._descriptor, [buffer[:size]], self._offset)
+            except OSError as error:
+                raise drive_error(self.cartridge.drive, at_path(error, path)) from error
+        self._offset += size
+        self._block += 1
+        self._left -= 1
+        if not fits:  # the block is passed nevertheless, as by st
             raise fault(errno.ENOMEM)
-        if self._descriptor is None:
-            self._descriptor = self._open(self.cartridge.path(self._file), os.O_RDONLY)
-        try:
-            count = os.preadv(self._descriptor, [buffer[:size]], self._offset)
-        except OSError as error:
-            raise drive_error(self.cartridge.drive, self._at_path(error)) from error
-        self._pass_block()
         if count != size:  # somebody cut the host file: the block is gone
             raise fault(errno.EIO)
         return size
@@ -227,11 +237,6 @@ class Medium:
             self._size, self._left = run.size, run.count
         return self._left > 0
 
-    def _pass_block(self) -> None:
-        self._offset += self._size
-        self._block += 1
-        self._left -= 1
-
     def _read_mark(self) -> int:
         """Pass a filemark, or report the end of data as st does: 0 once, right after a filemark was read, else EIO."""
         if self._file < len(self._files) and self._files[self._file].filemark:
@@ -268,18 +273,16 @@ class Medium:
         else:
             self._files.append(TapeFile())
         self._close_file()
-        self._descriptor = self._open(self.cartridge.path(self._file), os.O_RDWR | os.O_CREAT)
-        self._recycle(self._descriptor)
-        return self._files[self._file]
-
-    def _recycle(self, descriptor: int) -> None:
-        """If the host file has old blocks after the position, note from now on where the new ones end."""
+        path = self.cartridge.path(self._file)
+        self._descriptor = self._open(path, os.O_RDWR | os.O_CREAT)
         try:
-            if os.fstat(descriptor).st_size > self._offset:
+            # Where the host file has old blocks after the position, note from now on where the new ones end.
+            if os.fstat(self._descriptor).st_size > self._offset:
                 self._end = self._open(self.cartridge.end_path, os.O_WRONLY | os.O_CREAT)
                 os.pwrite(self._end, self._offset.to_bytes(8, "little"), 0)
         except OSError as error:
-            raise drive_error(self.cartridge.drive, self._at_path(error)) from error
+            raise drive_error(self.cartridge.drive, at_path(error, path)) from error
+        return self._files[self._file]
 
     def _put(self, block: memoryview) -> None:
         """Write ``block`` to the host file; if the host cannot, nothing of it stays."""
@@ -293,7 +296,7 @@ class Medium:
         except OSError as error:
             with contextlib.suppress(OSError):  # the disk is full: give back the room of a part of a block
                 os.ftruncate(self._descriptor, self._offset)
-            raise drive_error(self.cartridge.drive, self._at_path(error)) from error
+            raise drive_error(self.cartridge.drive, at_path(error, self.cartridge.path(self._file))) from error
 
     def _mark(self, *, flush: bool) -> None:
         file = self._writable_file()
@@ -320,7 +323,7 @@ class Medium:
             if sync:
                 os.fsync(self._descriptor)
         except OSError as error:
-            raise drive_error(self.cartridge.drive, self._at_path(error)) from error
+            raise drive_error(self.cartridge.drive, at_path(error, self.cartridge.path(self._file))) from error
 
     def _sync_older(self) -> None:
         """Put on the host's disk what filemarks without a flush left in its cache."""
@@ -345,7 +348,3 @@ class Medium:
             if descriptor is not None:
                 os.close(descriptor)
         self._descriptor = self._end = None
-
-    def _at_path(self, error: OSError) -> OSError:
-        error.filename = str(self.cartridge.path(self._file))
-        return error
