@@ -186,7 +186,7 @@ def test_a_member_that_is_added_while_its_data_set_is_read(lab: Lab, folder: Pat
 def test_a_member_that_is_added_after_the_dump_keeps_the_disk_copy(lab: Lab, folder: Path) -> None:
     lab.dump(At("verifying", (folder / "new").touch))
     check_all_archived(lab)
-    on_disk = {item.source.rpartition("/")[2]: item.on_disk for item in find_deletable(lab.ledger, HOST)}
+    on_disk = {str(item.source).rpartition("/")[2]: item.on_disk for item in find_deletable(lab.ledger, HOST)}
     assert on_disk.pop(folder.name) is OnDisk.CHANGED
     assert set(on_disk.values()) == {OnDisk.SAME}
 

@@ -13,6 +13,7 @@ from papertape.jobs.context import find_lacking
 from papertape.jobs.deletable import Candidate, OnDisk, find_deletable
 from papertape.ledger import Ledger, is_alive
 from papertape.states import VolumeState
+from papertape.volume.names import quote
 from papertape.words import count, enumerate_names, show_size, show_table
 
 SHOWN = 10
@@ -36,10 +37,10 @@ def status(app: App, deletable: bool) -> None:
         if deletable:
             may = [item for item in find_deletable(ledger, config.host) if item.on_disk is OnDisk.SAME]
             if app.json:
-                print_json([{"source": item.source, "bytes": item.size} for item in may])
+                print_json([{"source": str(item.source), "bytes": item.size} for item in may])
             else:
                 for item in may:
-                    say(item.source.partition(":")[2])
+                    say(quote(item.source.path))
         elif app.json:
             known = ledger.status()
             print_json({"datasets": known.datasets, "volumes": known.volumes, "dumps": known.dumps})
@@ -94,7 +95,7 @@ def show_deletable(candidates: Iterator[Candidate]) -> None:
         if item.on_disk is OnDisk.SAME:
             may, size = may + 1, size + item.size
             if len(names) < SHOWN:
-                names.append(item.source)
+                names.append(str(item.source))
         elif item.on_disk is OnDisk.CHANGED:
             changed.append(f"{item.source}: run `papertape add` for it again")
     say(f"may be deleted from disk: {count(may, 'data set')}, {show_size(size)}", *(f"  {name}" for name in names))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from papertape.errors import SourceError
 from papertape.ledger import Ledger
 from papertape.transfer.source import read_fingerprint
-from papertape.volume.names import unquote
+from papertape.volume.names import Source
 
 
 class OnDisk(StrEnum):
@@ -24,7 +24,7 @@ class OnDisk(StrEnum):
 class Candidate(NamedTuple):
     """An archived data set; ``size`` is in bytes."""
 
-    source: str
+    source: Source
     size: int
     on_disk: OnDisk
 
@@ -32,11 +32,10 @@ class Candidate(NamedTuple):
 def find_deletable(ledger: Ledger, host: str) -> Iterator[Candidate]:
     """Yield this host's data sets that are good on every copy, each with the state of its disk copy now."""
     for item in ledger.search.deletable():
-        at, _, path = item.source.partition(":")
-        if at == host:
-            place = unquote(path)
+        source = Source.parse(item.source)
+        if source.host == host:
             try:
-                on_disk = OnDisk.SAME if read_fingerprint(place) == item.fingerprint else OnDisk.CHANGED
+                on_disk = OnDisk.SAME if read_fingerprint(source.path) == item.fingerprint else OnDisk.CHANGED
             except SourceError:
-                on_disk = OnDisk.CHANGED if os.path.lexists(place) else OnDisk.GONE
-            yield Candidate(item.source, item.size, on_disk)
+                on_disk = OnDisk.CHANGED if os.path.lexists(source.path) else OnDisk.GONE
+            yield Candidate(source, item.size, on_disk)

@@ -15,7 +15,7 @@ from papertape.tape.changer import Element, ElementKind, Inventory
 from papertape.tape.kind import HostFiles, LibraryKind
 from papertape.volume.layout import ARCHIVE, PLAN
 from papertape.volume.members import VolumeRecord
-from papertape.volume.names import unquote
+from papertape.volume.names import Source, unquote
 from papertape.volume.predecessor.recipe import PredecessorSet, PredecessorStep, write_predecessor_recipe
 from papertape.volume.recipe import Digest, DriveOrigin, FolderOrigin, Origin, Piece, Step, Subject, write_recipe
 from papertape.words import enumerate_names
@@ -191,13 +191,8 @@ def _explain_predecessor(
 
 
 def _explain_predecessor_archive(number: int, items: Sequence[Found], *, whole: bool) -> PredecessorStep:
-    sets = tuple(PredecessorSet(_name_predecessor(item.source), item.md5) for item in items)
+    sets = tuple(PredecessorSet(Source.parse(item.source).raw, item.md5) for item in items)
     notes = (f"Tape file {number}, an archive, whole: data sets: {len(sets)}.",)
     return PredecessorStep(
         notes if whole else (f"From tape file {number}:", *(i.source for i in items)), number, sets, whole
     )
-
-
-def _name_predecessor(source: str) -> bytes:
-    host, _, path = source.partition(":")
-    return b"%b:%b" % (host.encode(), unquote(path))

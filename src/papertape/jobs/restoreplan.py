@@ -17,7 +17,7 @@ from papertape.transfer.destination import Destination, Restoration, Wanted
 from papertape.transfer.predecessor.restore import PredecessorExtract, holds_predecessor
 from papertape.transfer.restore import Extract, relative_name
 from papertape.volume.header import FILE
-from papertape.volume.names import unquote
+from papertape.volume.names import Source
 
 _GOOD = (VolumeState.CLAIMED, VolumeState.ARCHIVED)
 
@@ -115,7 +115,7 @@ def is_present(ledger: Ledger, destination: Destination, item: Kept) -> bool:
     restoration = begin_restoration(destination, item)
     if restoration.is_staged:
         return False
-    prefix = member_prefix(item)
+    prefix = read_source(item).member
     held = True
     for member in ledger.contents.dataset_members(item.dump, item.number):
         wanted = Wanted("sha256", member.sha256, member.size) if member.kind == FILE else None
@@ -125,16 +125,16 @@ def is_present(ledger: Ledger, destination: Destination, item: Kept) -> bool:
 
 def begin_restoration(destination: Destination, item: Kept) -> Restoration:
     """Return the way back of a data set into ``destination``."""
-    host, _, path = item.source.partition(":")
-    return destination.begin(item.source, host, read_path(item.source, path), item.kind)
+    source = read_source(item)
+    return destination.begin(item.source, source.host, source.path, item.kind)
 
 
-def read_path(source: str, text: str) -> bytes:
-    """Return the path whose text form is ``text``; raises Obstacle for what is none."""
+def read_source(item: Kept) -> Source:
+    """Return the source of ``item``; raises Obstacle if the ledger holds a text that papertape never writes."""
     try:
-        return unquote(text)
+        return Source.parse(item.source)
     except ValueError as error:
-        raise Obstacle(source, "the ledger has no name there that papertape writes") from error
+        raise Obstacle(item.source, "the ledger has no name there that papertape writes") from error
 
 
 def make_extract(ledger: Ledger, destination: Destination, item: Kept) -> Extract | PredecessorExtract:
@@ -142,23 +142,22 @@ def make_extract(ledger: Ledger, destination: Destination, item: Kept) -> Extrac
     if item.format == Format.PREDECESSOR:
         return make_predecessor_extract(destination, item)
     members = partial(ledger.contents.dataset_members, item.dump, item.number)
-    restoration = begin_restoration(destination, item)
-    return Extract(item.source, item.tape_file, item.begin, item.end, member_prefix(item), members, restoration)
+    return Extract(
+        source=item.source,
+        tape_file=item.tape_file,
+        begin=item.begin,
+        stop=item.end,
+        prefix=read_source(item).member,
+        members=members,
+        restoration=begin_restoration(destination, item),
+    )
 
 
 def make_predecessor_extract(destination: Destination, item: Kept) -> PredecessorExtract:
     """Return the same for a data set on the predecessor's volumes: what kind it is, only the tape knows."""
-    host, _, path = item.source.partition(":")
-    place = read_path(item.source, path)
-    name = b"%b:%b" % (host.encode(), place)
-    begin = partial(destination.begin, item.source, host, place)
-    return PredecessorExtract(item.source, item.tape_file, name, item.md5, begin)
-
-
-def member_prefix(item: Kept) -> bytes:
-    """Return the member name of a data set's own path (R5)."""
-    host, _, path = item.source.partition(":")
-    return b"data/%b%b" % (host.encode(), unquote(path))
+    source = read_source(item)
+    begin = partial(destination.begin, item.source, source.host, source.path)
+    return PredecessorExtract(source=item.source, tape_file=item.tape_file, name=source.raw, md5=item.md5, begin=begin)
 
 
 def _choose_copies(context: Context, wish: Wish, needed: dict[int, list[Kept]], present: tuple[Kept, ...]) -> Plan:
