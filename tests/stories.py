@@ -16,7 +16,7 @@ import ledgers
 from papertape.errors import NothingToDo
 from papertape.events import Event, Moved, Phase, Tell, tell_all
 from papertape.evidence import Verification
-from papertape.jobs.context import Context, NoLab, Outcome, find_lacking
+from papertape.jobs.context import Context, NoLab, Outcome
 from papertape.jobs.dump import dump, plan_next, recover
 from papertape.jobs.imports import Result, import_volumes
 from papertape.jobs.recopy import recopy
@@ -151,7 +151,7 @@ class Lab:
 
     def lacking(self) -> list[str]:
         """The volumes whose copies are to be made again."""
-        return [tag for dump in self.ledger.dumps.incomplete() for tag in find_lacking(self.ledger, dump)]
+        return [tag for dump in self.ledger.dumps.incomplete() for tag in dump.lacking]
 
     def finish(self) -> list[Outcome]:
         """What an operator does the next morning: recover, make missing copies again, dump until all is done."""

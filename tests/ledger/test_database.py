@@ -213,7 +213,7 @@ def test_one_line_says_archived() -> None:
     lines = [line for file in folder.glob("*.py") for line in file.read_text().splitlines()]
     assert len([line for line in lines if "state=_ARCHIVED" in line]) == 1
     assert [line.strip() for line in lines if "ARCHIVED" in line and ("values(" in line or '"state":' in line)] == [
-        "connection.execute(update(table).where(its).values(state=_ARCHIVED))  # the one line that says so"
+        "connection.execute(update(table).where(its).values(state=_ARCHIVED[table]))  # the one line that says so"
     ]
 
 

@@ -12,7 +12,7 @@ from papertape.cli.options import DEFAULT_CAPACITY
 from papertape.cli.output import note, tell_error
 from papertape.cli.stopping import RESTORING
 from papertape.errors import NothingToDo
-from papertape.ids import VolumeTag
+from papertape.ids import DumpId, VolumeTag
 from papertape.jobs import restore as job
 from papertape.jobs.context import Context
 from papertape.jobs.lab.unimported import find_unimported, import_unimported, names_unknown_volume
@@ -50,7 +50,7 @@ def restore(
     folder: Path,
     volume: VolumeTag | None,
     at: datetime | None,
-    dump: int | None,
+    dump: DumpId | None,
     overwrite: bool,
     dry_run: bool,
 ) -> int:

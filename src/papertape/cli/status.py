@@ -9,7 +9,6 @@ import click
 from papertape.cli.app import App, command, open_ledger
 from papertape.cli.bridge import count_pending
 from papertape.cli.output import print_json, say
-from papertape.jobs.context import find_lacking
 from papertape.jobs.deletable import Candidate, OnDisk, find_deletable
 from papertape.ledger import Ledger, is_alive
 from papertape.states import VolumeState
@@ -63,7 +62,7 @@ def _show_work(ledger: Ledger) -> None:
         names = enumerate_names(volume.tag for volume in held.volumes)
         say(f"dump {held.dump} was interrupted while it was written; the next dump starts it again on {names}")
     for dump in ledger.dumps.incomplete():
-        bad = find_lacking(ledger, dump)
+        bad = dump.lacking
         remedy = f"; run `papertape recopy {bad[0]}`" if bad else ""
         say(f"dump {dump.id} is not archived: no good copy on {enumerate_names(bad)}{remedy}")
     pending = count_pending(ledger)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from papertape.doctor.findings import SetUp
 from papertape.errors import HostError, PapertapeError
+from papertape.states import DataSetState
 from papertape.tape.checks import Check, ok, problem, skipped, warning
 from papertape.words import count, show_block, show_size
 
@@ -66,7 +67,7 @@ def check_ledger(setup: SetUp) -> Iterator[Check]:
     if setup.ledger is None:
         return
     known = setup.ledger.status()
-    sets, volumes = known.datasets.get("waiting", 0), sum(known.volumes.values())
+    sets, volumes = known.datasets[DataSetState.WAITING], sum(known.volumes.values())
     where = str(setup.ledger_file or "the database")
     yield ok("ledger", f"{where} answers: {count(sets, 'waiting data set')}, {count(volumes, 'registered volume')}")
     if setup.ledger_file is None:

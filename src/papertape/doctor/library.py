@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from papertape.doctor.findings import SetUp
 from papertape.errors import DriveBusy, DriveError, HostError, PapertapeError
+from papertape.ids import VolumeTag
 from papertape.states import VolumeState
 from papertape.tape.changer import CLEANING_PREFIX, ElementKind, ElementStatus, Inventory
 from papertape.tape.checks import SET_UP, Check, ok, problem, skipped, warning
@@ -77,7 +78,7 @@ def check_volumes(setup: SetUp, devices: Parts) -> Iterator[Check]:
         yield skipped("volumes", f"not looked at: the {'changer' if setup.ledger else 'ledger'} does not answer")
         return
     loadable = [status for status in inventory.elements if status.element.kind is not ElementKind.IMPORT_EXPORT]
-    tags = {tag for status in loadable if (tag := status.volume_tag) and not tag.startswith(CLEANING_PREFIX)}
+    tags = {VolumeTag(tag) for status in loadable if (tag := status.volume_tag) and not tag.startswith(CLEANING_PREFIX)}
     known = {volume.tag: volume for volume in setup.ledger.volumes.all()}
     blank = [known[tag].copy for tag in tags if tag in known and known[tag].state == VolumeState.BLANK]
     new = sorted(tag for tag in tags if tag not in known and tag.startswith(setup.prefixes))

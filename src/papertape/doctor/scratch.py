@@ -75,7 +75,7 @@ def check_scratch(setup: SetUp, devices: Parts, volume_tag: VolumeTag | None, si
         return
     if setup.ledger is None:
         raise UserError(f"--scratch {volume_tag}: the ledger cannot be asked whether it is free; nothing was written")
-    known = {volume.tag: volume for volume in setup.ledger.volumes.all()}.get(volume_tag)
+    known = next((volume for volume in setup.ledger.volumes.all() if volume.tag == volume_tag), None)
     if known is not None:
         reason = f"it is registered, as {known.state}"
         raise UserError(f"--scratch {volume_tag}: {reason}; nothing was written; name a volume that is not registered")

@@ -12,9 +12,9 @@ from papertape.errors import ConfigError, Interrupted, PapertapeError
 from papertape.events import Ended, Note, Tell
 from papertape.evidence import Verification
 from papertape.ids import DumpId, VolumeTag
-from papertape.ledger import DumpRecord, Ledger, Patience
+from papertape.ledger import Ledger, Patience
 from papertape.settings import Settings
-from papertape.states import DumpState, LabKind, VolumeState
+from papertape.states import DumpState, LabKind
 from papertape.tape.library import Library
 from papertape.transfer.stop import Stop
 
@@ -37,13 +37,13 @@ class Lab(Protocol):
     def patient(self, patience: Patience) -> Lab:
         """Return the same lab with a ledger that waits for a server that is away."""
 
-    def claim(self, dump: int) -> Lost:
+    def claim(self, dump: DumpId) -> Lost:
         """Claim the lab's rows for all that ``dump`` has claimed: all, or none, and then return which are taken."""
 
     def check_label(self, tag: VolumeTag) -> None:
         """Raise VolumeError if the lab has given the blank volume ``tag`` to somebody else."""
 
-    def claim_label(self, dump: int, tag: VolumeTag) -> None:
+    def claim_label(self, dump: DumpId, tag: VolumeTag) -> None:
         """Claim the tape ``tag``, which ``dump`` has claimed in the ledger; raises VolumeError if it is taken."""
 
     def settle(self) -> object:
@@ -60,7 +60,7 @@ class NoLab:
         """Return the same with a ledger that waits for a server that is away."""
         return NoLab(self.ledger.patient(patience))
 
-    def claim(self, dump: int) -> Lost:
+    def claim(self, dump: DumpId) -> Lost:
         """Claim nothing; raises ConfigError if data sets of the dump came from a lab's database."""
         rows = self.ledger.lab.of_dump(dump, LabKind.FILE)
         if rows:
@@ -70,7 +70,7 @@ class NoLab:
     def check_label(self, tag: VolumeTag) -> None:
         """Accept every volume."""
 
-    def claim_label(self, dump: int, tag: VolumeTag) -> None:
+    def claim_label(self, dump: DumpId, tag: VolumeTag) -> None:
         """Accept every volume."""
 
     def settle(self) -> None:
@@ -97,9 +97,9 @@ class Outcome:
     is good.
     """
 
-    dump: int
+    dump: DumpId
     uuid: str
-    state: str
+    state: DumpState
     volumes: tuple[VolumeTag, ...]
     datasets: int
     files: int
@@ -120,7 +120,7 @@ class Ending:
     def add(self, outcome: Outcome) -> Outcome:
         """Add what became of one dump, and return it."""
         if outcome.dump:
-            self.dumps.append((DumpId(outcome.dump), DumpState(outcome.state)))
+            self.dumps.append((outcome.dump, outcome.state))
         self.fail(outcome.error)
         return outcome
 
@@ -158,10 +158,3 @@ def be_patient(context: Context) -> Context:
 
     patience = Patience(lambda sentence: context.tell(Note(sentence=sentence)), pause)
     return replace(context, ledger=context.ledger.patient(patience), lab=context.lab.patient(patience))
-
-
-def find_lacking(ledger: Ledger, dump: DumpRecord) -> tuple[VolumeTag, ...]:
-    """Return the volumes of an incomplete dump whose copies are not good."""
-    if not dump.is_incomplete:
-        return ()
-    return tuple(copy.volume for copy in dump.copies if ledger.volumes.one(copy.volume).state != VolumeState.CLAIMED)

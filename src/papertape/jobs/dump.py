@@ -30,12 +30,12 @@ from papertape.events import Note
 from papertape.evidence import Verification
 from papertape.ids import DumpId, VolumeTag
 from papertape.jobs.blank import check_writable
-from papertape.jobs.context import TAKEN, Context, Outcome, be_patient, ending, find_lacking
+from papertape.jobs.context import TAKEN, Context, Outcome, be_patient, ending
 from papertape.jobs.heartbeat import heartbeat
 from papertape.ledger import UNFINISHED, CopyRecord, DumpRecord, Ledger, is_alive
 from papertape.plan import Batch, plan_batch
 from papertape.settings import CROSSED, IN_PLACE, Settings
-from papertape.states import DumpState, VolumeState
+from papertape.states import DumpState
 from papertape.tape.drive import Drive
 from papertape.tape.library import Library, Session
 from papertape.transfer.verify import verify_volumes
@@ -148,7 +148,7 @@ class Run:
     def outcome(self) -> Outcome:
         """Return what the ledger says became of the dump, and what this run found."""
         if self.dump is None:
-            return Outcome(0, "", DumpState.ABANDONED, (), 0, 0, 0, self.rejected)
+            return Outcome(DumpId(0), "", DumpState.ABANDONED, (), 0, 0, 0, self.rejected)
         record = self.context.ledger.dumps.one(self.dump)
         return Outcome(
             dump=record.id,
@@ -161,7 +161,7 @@ class Run:
             rejected=self.rejected,
             verifications=tuple(self.verifications),
             error=self.error,
-            lacking=find_lacking(self.context.ledger, record),
+            lacking=record.lacking,
         )
 
 
@@ -438,9 +438,9 @@ def prove(run: Run, session: Session) -> None:
     """
     context, dump = run.context, run.claimed_dump
     context.ledger.dumps.start_verifying(dump)
-    copies = context.ledger.dumps.one(dump).copies
-    sick = _find_sick(context.ledger, copies)
-    whole = [copy for copy in copies if copy.volume not in sick]
+    record = context.ledger.dumps.one(dump)
+    sick = record.sick
+    whole = [copy for copy in record.copies if copy.volume not in sick]
     tags = [copy.volume for copy in whole]
     with session.mounted(tags, choose_drives(session.drives, whole, context.settings.mount)) as drives:
         with heartbeat(context.ledger, dump, context.tell, context.stop):
@@ -470,7 +470,7 @@ def judge(run: Run) -> None:
     """
     ledger, dump = run.context.ledger, run.claimed_dump
     record = ledger.dumps.one(dump)
-    bad = _find_sick(ledger, record.copies)
+    bad = record.sick
     for item in run.verifications:
         if not item.ok:
             bad[item.volume] = f"verification failed: {item.findings[0].sentence()}"
@@ -488,13 +488,3 @@ def judge(run: Run) -> None:
         ledger.dumps.fail(dump, str(run.error), aside=bad)
     for item in run.verifications:  # after the dump is over: a process that dies here leaves nothing half judged
         ledger.dumps.record_verification(item)
-
-
-def _find_sick(ledger: Ledger, copies: Sequence[CopyRecord]) -> dict[VolumeTag, str]:
-    """Return the volumes whose copies are not to be read back, each with the reason."""
-    sick = {copy.volume: f"could not be written: {copy.error}" for copy in copies if copy.error}
-    for copy in copies:
-        volume = ledger.volumes.one(copy.volume)
-        if volume.state != VolumeState.CLAIMED:
-            sick.setdefault(volume.tag, volume.reason)
-    return sick

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from papertape.errors import ClaimLost, PapertapeError
 from papertape.events import Note, Tell
+from papertape.ids import DumpId
 from papertape.ledger import Ledger
 from papertape.transfer.stop import Stop
 
@@ -17,7 +18,7 @@ INTERVAL = 30.0
 
 
 @contextmanager
-def heartbeat(ledger: Ledger, dump: int, tell: Tell, stop: Stop) -> Iterator[None]:
+def heartbeat(ledger: Ledger, dump: DumpId, tell: Tell, stop: Stop) -> Iterator[None]:
     """Keep the claim of ``dump`` fresh in the block; if the claim was lost, stop the transfer at once.
 
     A heartbeat that fails is noted, and the next one is due as usual. The thread ends with the block.

@@ -52,7 +52,7 @@ class Recopy:
     resumed: bool
 
 
-def plan_recopy(ledger: Ledger, loadable: Collection[str], tag: VolumeTag, *, from_disk: bool = False) -> Recopy:
+def plan_recopy(ledger: Ledger, loadable: Collection[VolumeTag], tag: VolumeTag, *, from_disk: bool = False) -> Recopy:
     """Return what making the copy on the volume ``tag`` again would be.
 
     Raises UserError where there is nothing to make again, VolumeError where no good twin or no blank volume is there.
@@ -61,7 +61,7 @@ def plan_recopy(ledger: Ledger, loadable: Collection[str], tag: VolumeTag, *, fr
     if dump.format == Format.PREDECESSOR:
         raise UserError(f"volume {tag} is the predecessor's: restore what is on its twin, and `papertape add` that")
     old = next(copy for copy in dump.copies if copy.volume == tag)
-    source = None if from_disk else _choose_source(ledger, dump, loadable, tag)
+    source = None if from_disk else _choose_source(dump, loadable, tag)
     resumed = old.error == UNFINISHED and tag in loadable
     if resumed:
         new = Volume(tag, old.uuid, old.copy, ledger.volumes.one(tag).capacity)
@@ -73,12 +73,8 @@ def plan_recopy(ledger: Ledger, loadable: Collection[str], tag: VolumeTag, *, fr
     return Recopy(dump, tag, new, source, resumed)
 
 
-def _choose_source(ledger: Ledger, dump: DumpRecord, loadable: Collection[str], tag: VolumeTag) -> CopyRecord:
-    good = [
-        copy
-        for copy in dump.copies
-        if copy.volume != tag and not copy.error and ledger.volumes.one(copy.volume).state in _GOOD
-    ]
+def _choose_source(dump: DumpRecord, loadable: Collection[VolumeTag], tag: VolumeTag) -> CopyRecord:
+    good = [copy for copy in dump.copies if copy.volume != tag and not copy.error and copy.volume_state in _GOOD]
     if not good:
         raise VolumeError(tag, "has no good twin: its data sets can be restored one by one (`papertape restore`)")
     good.sort(key=lambda copy: copy.verified_at is None)

@@ -21,6 +21,7 @@ from papertape.errors import (
 )
 from papertape.events import Began, Finished, Found, Note, Phase
 from papertape.evidence import HeaderDamaged, Verification, WrongVolume
+from papertape.ids import DumpId, VolumeTag
 from papertape.jobs.context import Context, be_patient, ending
 from papertape.jobs.restoreplan import Errand, Plan, Wish, make_extract, plan_restore
 from papertape.ledger import KeptCopy
@@ -60,7 +61,7 @@ class Restored:
     mounts: int = 0
     locates: int = 0
     read: int = 0
-    sick: dict[str, str] = field(default_factory=dict)
+    sick: dict[VolumeTag, str] = field(default_factory=dict)
     failed: list[tuple[str, str]] = field(default_factory=list)
     obstacles: list[Obstacle] = field(default_factory=list)
 
@@ -136,7 +137,7 @@ class _Task:
     digests decide, as they do for the data anyway.
     """
 
-    dump: int
+    dump: DumpId
     is_predecessor: bool
     extracts: tuple[Extractable, ...]
     copies: tuple[KeptCopy, ...]

@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from papertape.errors import NothingToDo, Obstacle, UserError
-from papertape.ids import VolumeTag
+from papertape.ids import DumpId, VolumeTag
 from papertape.jobs.context import Context
 from papertape.ledger import Kept, KeptCopy, Ledger
 from papertape.states import Format, VolumeState
@@ -32,14 +32,14 @@ class Wish(NamedTuple):
     patterns: tuple[str, ...]
     volume: VolumeTag | None = None
     at: datetime | None = None
-    dump: int | None = None
+    dump: DumpId | None = None
 
 
 @dataclass(frozen=True)
 class Errand:
     """The data sets of one dump that are to be fetched, and the copies to take them from, the best one first."""
 
-    dump: int
+    dump: DumpId
     sets: tuple[Kept, ...]
     copies: tuple[KeptCopy, ...]
 
@@ -69,7 +69,7 @@ def plan_restore(context: Context, wish: Wish, destination: Destination | None) 
     in the way in the destination.
     """
     present: list[Kept] = []
-    needed: dict[int, list[Kept]] = {}
+    needed: dict[DumpId, list[Kept]] = {}
     obstacles: list[Obstacle] = []
     for item in _find(context.ledger, wish):
         if wish.volume and item.dump != _dump_on(context.ledger, wish.volume):
@@ -90,7 +90,7 @@ def plan_restore(context: Context, wish: Wish, destination: Destination | None) 
     return _choose_copies(context, wish, needed, tuple(present))
 
 
-def _dump_on(ledger: Ledger, volume: VolumeTag) -> int | None:
+def _dump_on(ledger: Ledger, volume: VolumeTag) -> DumpId | None:
     dump = ledger.dumps.of_volume(volume)
     return None if dump is None else dump.id
 
@@ -160,7 +160,7 @@ def make_predecessor_extract(destination: Destination, item: Kept) -> Predecesso
     return PredecessorExtract(source=item.source, tape_file=item.tape_file, name=source.raw, md5=item.md5, begin=begin)
 
 
-def _choose_copies(context: Context, wish: Wish, needed: dict[int, list[Kept]], present: tuple[Kept, ...]) -> Plan:
+def _choose_copies(context: Context, wish: Wish, needed: dict[DumpId, list[Kept]], present: tuple[Kept, ...]) -> Plan:
     inventory, loadable = context.library.inventory(), context.library.loadable()
     places = {status.volume_tag: str(status.element) for status in inventory.elements if status.volume_tag}
     errands: list[Errand] = []
@@ -176,7 +176,7 @@ def _choose_copies(context: Context, wish: Wish, needed: dict[int, list[Kept]], 
     return Plan(tuple(errands), tuple(absent), present, known)
 
 
-def _find_copies(ledger: Ledger, dump: int, *, is_predecessor: bool) -> list[KeptCopy]:
+def _find_copies(ledger: Ledger, dump: DumpId, *, is_predecessor: bool) -> list[KeptCopy]:
     """Return the copies of a dump that something was written to: of others the ledger has no label."""
     begun = {record.tag for record in ledger.contents.volume_records(dump)}
     return [copy for copy in ledger.retrieval.copies(dump) if is_predecessor or copy.volume in begun]

@@ -8,8 +8,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, select, update
 
 from papertape.errors import ClaimLost, UserError, WrongState
+from papertape.ids import DumpId, VolumeTag
 from papertape.ledger.records import CopyRecord, DumpRecord, Owner
 from papertape.ledger.schema import COPIES, DUMPS, VOLUMES
+from papertape.states import DumpState
 
 NOBODY: dict[str, Any] = {"owner_host": None, "owner_pid": None, "owner_started": None}
 
@@ -27,7 +29,12 @@ def owned_by(owner: Owner | None) -> ColumnElement[bool]:
 
 
 def move(
-    connection: Connection, dump: int, mine: Owner | None, sources: Collection[str], to: str, **values: Any
+    connection: Connection,
+    dump: DumpId,
+    mine: Owner | None,
+    sources: Collection[DumpState],
+    to: DumpState,
+    **values: Any,
 ) -> None:
     """Bring ``dump`` from one of ``sources`` to the state ``to``, on condition that it is ``mine`` (None: nobody's).
 
@@ -44,7 +51,7 @@ def move(
     raise not_mine(found)
 
 
-def stands(connection: Connection, dump: int, state: str, owner: Owner | None) -> bool:
+def stands(connection: Connection, dump: DumpId, state: DumpState, owner: Owner | None) -> bool:
     """Whether ``dump`` is in that state and ``owner``'s (None: nobody's)."""
     its = (DUMPS.c.id == dump) & (DUMPS.c.state == state) & owned_by(owner)
     return connection.execute(select(DUMPS.c.id).where(its)).first() is not None
@@ -57,7 +64,7 @@ def not_mine(dump: DumpRecord) -> ClaimLost:
     return ClaimLost(f"dump {dump.id}", f"belongs to process {dump.owner.pid} on {dump.owner.host}")
 
 
-def read_dump(connection: Connection, dump: int) -> DumpRecord:
+def read_dump(connection: Connection, dump: DumpId) -> DumpRecord:
     """Return the dump with this id; raises UserError if there is none."""
     row = connection.execute(select(DUMPS).where(DUMPS.c.id == dump)).first()
     if row is None:
@@ -74,10 +81,16 @@ def record(connection: Connection, row: Row[Any]) -> DumpRecord:
     return DumpRecord(owner=owner, copies=_copies(connection, row.id), **known)
 
 
-def _copies(connection: Connection, dump: int) -> tuple[CopyRecord, ...]:
+def _copies(connection: Connection, dump: DumpId) -> tuple[CopyRecord, ...]:
+    its_volume = (
+        VOLUMES.c.tag.label("volume"),
+        VOLUMES.c.uuid,
+        VOLUMES.c.state.label("volume_state"),
+        VOLUMES.c.reason.label("volume_reason"),
+    )
     columns = [column for column in COPIES.c if column.name not in ("dump_id", "volume_id", "label")]
     rows = connection.execute(
-        select(VOLUMES.c.tag.label("volume"), VOLUMES.c.uuid, *columns)
+        select(*its_volume, *columns)
         .join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
         .where(COPIES.c.dump_id == dump)
         .order_by(COPIES.c.copy)
@@ -85,12 +98,12 @@ def _copies(connection: Connection, dump: int) -> tuple[CopyRecord, ...]:
     return tuple(CopyRecord(**row._asdict()) for row in rows)
 
 
-def unknown_volume(tag: str) -> UserError:
+def unknown_volume(tag: VolumeTag) -> UserError:
     """Return the error of who names a volume that is not in the ledger."""
     return UserError(f"volume {tag} is not registered; see `papertape volumes show`")
 
 
-def dump_on(connection: Connection, tag: str) -> DumpRecord | None:
+def dump_on(connection: Connection, tag: VolumeTag) -> DumpRecord | None:
     """Return the dump that lies on a volume or has claimed it, None for a blank one; raises UserError if unknown."""
     row = connection.execute(select(VOLUMES.c.id, VOLUMES.c.dump_id).where(VOLUMES.c.tag == tag)).first()
     if row is None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from papertape.errors import HostError
-from papertape.ids import VolumeTag
+from papertape.ids import DumpId, VolumeTag, VolumeUuid
 from papertape.ledger.claims import read_dump
 from papertape.ledger.database import Database
 from papertape.ledger.records import Extent, Rejected
@@ -27,7 +28,7 @@ class Contents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def expected(self, dump: int) -> Expected:
+    def expected(self, dump: DumpId) -> Expected:
         """Return what a volume of a written dump must hold; raises UserError if the dump is unknown."""
         found = self._database.read(read_dump, dump)
         return Expected(
@@ -39,7 +40,7 @@ class Contents:
             rejected=frozenset(self.rejections(dump)),
         )
 
-    def members(self, dump: int) -> Iterator[Member]:
+    def members(self, dump: DumpId) -> Iterator[Member]:
         """Yield every member of a dump from tape file 1 on in tape order, the catalog's own last.
 
         No transaction stays open between two pages: a tape takes hours to read, and what was written never changes.
@@ -50,7 +51,7 @@ class Contents:
                 yield member
                 start = seq + 1
 
-    def dataset_members(self, dump: int, number: int) -> Iterator[Member]:
+    def dataset_members(self, dump: DumpId, number: int) -> Iterator[Member]:
         """Yield the members of one data set of a dump in tape order, page by page as ``members`` does."""
         start, its = 0, (MEMBERS.c.dump_id == dump) & (MEMBERS.c.dataset == number)
         while page := self._database.read(_page, its, start):
@@ -58,7 +59,7 @@ class Contents:
                 yield member
                 start = seq + 1
 
-    def own_members(self, dump: int) -> list[Member]:
+    def own_members(self, dump: DumpId) -> list[Member]:
         """Return the members that papertape added to a dump's tape files from 1 on, in tape order."""
         own = (MEMBERS.c.dump_id == dump) & MEMBERS.c.dataset.is_(None)
         query = select(*_MEMBER).where(own).order_by(MEMBERS.c.seq)
@@ -66,7 +67,7 @@ class Contents:
             lambda connection: [_read_member(Member._make(row)) for row in connection.execute(query)]
         )
 
-    def extents(self, dump: int) -> list[Extent]:
+    def extents(self, dump: DumpId) -> list[Extent]:
         """Return where a dump's data sets lie, rejected ones included, and papertape's own members; in tape order.
 
         Each ends where the next one begins: between members there is nothing.
@@ -84,13 +85,15 @@ class Contents:
             found: list[Extent] = []
             for tape_file, number, begin, members in connection.execute(query):
                 if found and found[-1].tape_file == tape_file:
-                    found[-1] = found[-1]._replace(end=begin)
-                found.append(Extent(-1 if number is None else number, tape_file, begin, sizes[tape_file], members))
+                    found[-1] = replace(found[-1], end=begin)
+                its = -1 if number is None else number
+                end = sizes[tape_file]
+                found.append(Extent(number=its, tape_file=tape_file, begin=begin, end=end, members=members))
             return found
 
         return self._database.read(look)
 
-    def rejections(self, dump: int) -> dict[int, Rejected]:
+    def rejections(self, dump: DumpId) -> dict[int, Rejected]:
         """Return the data sets that were rejected while a dump was written, by their number in the dump."""
         columns = (REJECTIONS.c.number, REJECTIONS.c.source, REJECTIONS.c.reason)
         query = select(*columns).where(REJECTIONS.c.dump_id == dump).order_by(REJECTIONS.c.number)
@@ -100,11 +103,11 @@ class Contents:
             }
         )
 
-    def tape_files(self, dump: int) -> tuple[TapeFile, ...]:
+    def tape_files(self, dump: DumpId) -> tuple[TapeFile, ...]:
         """Return a dump's tape files from 1 on."""
         return self._database.read(tape_files, dump)
 
-    def volume_records(self, dump: int) -> tuple[VolumeRecord, ...]:
+    def volume_records(self, dump: DumpId) -> tuple[VolumeRecord, ...]:
         """Return the twins of a written dump with their labels, by copy number."""
         query = (
             select(VOLUMES.c.tag, VOLUMES.c.uuid, COPIES.c.copy, COPIES.c.label)
@@ -137,14 +140,14 @@ def _read_member(row: Any) -> Member:
     return member
 
 
-def tape_files(connection: Connection, dump: int) -> tuple[TapeFile, ...]:
+def tape_files(connection: Connection, dump: DumpId) -> tuple[TapeFile, ...]:
     """Return a dump's tape files from 1 on."""
     columns = [TAPE_FILES.c[name] for name in TapeFile._fields]
     query = select(*columns).where(TAPE_FILES.c.dump_id == dump).order_by(TAPE_FILES.c.number)
     return tuple(TapeFile(*row) for row in connection.execute(query))
 
 
-def _volume_record(tag: VolumeTag, uuid: str, copy: int, label: Mapping[str, Any]) -> VolumeRecord:
+def _volume_record(tag: VolumeTag, uuid: VolumeUuid, copy: int, label: Mapping[str, Any]) -> VolumeRecord:
     own = tuple(Member(unquote(name), *rest) for name, *rest in label["members"])
     return VolumeRecord(
         tag=tag,

@@ -30,6 +30,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from papertape.clock import Clock
 from papertape.errors import ClaimLost, UserError
+from papertape.ids import DumpId
 from papertape.ledger.database import Database
 from papertape.ledger.records import Registration, Rejected
 from papertape.ledger.schema import DATASETS, Name, source_key
@@ -122,7 +123,7 @@ class DataSets:
             for row in stream(connection, query) if ordered else _paged(connection, query, host):
                 yield _read_dataset(row)
 
-    def of_dump(self, dump: int) -> tuple[tuple[int, int, DataSet], ...]:
+    def of_dump(self, dump: DumpId) -> tuple[tuple[int, int, DataSet], ...]:
         """Return the data sets on a dump's tapes in tape order, with their tape files and their numbers."""
         columns = [DATASETS.c[name] for name in DataSet._fields]
         query = (
@@ -372,7 +373,7 @@ def _page_end(connection: Connection, last: str, host: str) -> Select[Any]:
     return select(func.max(page.limit(PAGE).subquery().c.source))
 
 
-def claim(connection: Connection, datasets: Iterable[DataSet], dump: int) -> None:
+def claim(connection: Connection, datasets: Iterable[DataSet], dump: DumpId) -> None:
     """Give the waiting ``datasets`` to ``dump``; raises ClaimLost if one of them is not waiting any more."""
     for chunk in chunks(datasets):
         ids = [dataset.id for dataset in chunk]
@@ -390,7 +391,7 @@ def claim(connection: Connection, datasets: Iterable[DataSet], dump: int) -> Non
             )
 
 
-def release(connection: Connection, dump: int, *, unwritten_only: bool = False) -> None:
+def release(connection: Connection, dump: DumpId, *, unwritten_only: bool = False) -> None:
     """Let the data sets that ``dump`` has claimed wait again; ``unwritten_only``: those with no place on its tapes."""
     mine = [DATASETS.c.dump_id == dump, DATASETS.c.state == DataSetState.CLAIMED]
     if unwritten_only:

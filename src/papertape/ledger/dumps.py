@@ -100,7 +100,7 @@ class Dumps:
             raise ClaimLost(f"dump {batch.dump}", f"is {found.state} and not held; plan again")
         return DumpId(found.id)
 
-    def heartbeat(self, dump: int) -> None:
+    def heartbeat(self, dump: DumpId) -> None:
         """Say that the dump's process is alive; raises ClaimLost if the dump is not its any more: stop writing.
 
         Raises HostError where others keep the ledger locked for more than ``BRIEF_SECONDS``, LedgerAway (a HostError)
@@ -115,7 +115,7 @@ class Dumps:
 
         self._database.brief().write(beat)
 
-    def start_writing(self, dump: int) -> None:
+    def start_writing(self, dump: DumpId) -> None:
         """Say that from now on the volumes are written to; raises WrongState, ClaimLost."""
         self._step(
             dump,
@@ -123,7 +123,7 @@ class Dumps:
             lambda connection: self._move(connection, dump, (DumpState.PLANNED,), DumpState.WRITING),
         )
 
-    def hold(self, dump: int, reason: str) -> None:
+    def hold(self, dump: DumpId, reason: str) -> None:
         """Interrupt a dump: its data sets wait, its volumes stay with it, and any process may take it up.
 
         Raises WrongState, ClaimLost.
@@ -134,7 +134,7 @@ class Dumps:
             datasets.release(connection, dump)
 
         self._database.step(partial(stands, dump=dump, state=DumpState.PLANNED, owner=None), hold)
-        self._claimed.discard(DumpId(dump))
+        self._claimed.discard(dump)
 
     def held(self) -> tuple[Held, ...]:
         """Return the dumps that are held, oldest first."""
@@ -144,17 +144,19 @@ class Dumps:
             rows = connection.execute(select(DUMPS).where(held).order_by(DUMPS.c.id)).all()
             return tuple(
                 Held(
-                    row.id,
-                    row.uuid,
-                    row.reason,
-                    tuple(Volume(v.tag, v.uuid, v.copy, v.capacity) for v in volumes.of_dump(connection, row.id)),
+                    dump=row.id,
+                    uuid=row.uuid,
+                    reason=row.reason,
+                    volumes=tuple(
+                        Volume(v.tag, v.uuid, v.copy, v.capacity) for v in volumes.of_dump(connection, row.id)
+                    ),
                 )
                 for row in rows
             )
 
         return self._database.read(look)
 
-    def written(self, dump: int, catalog: Catalog, copies: Sequence[Written]) -> None:
+    def written(self, dump: DumpId, catalog: Catalog, copies: Sequence[Written]) -> None:
         """Enter what was written: members, places, how each copy went. Rejected data sets leave the dump.
 
         Those of the dump that are not in the catalog wait again. Raises EvidenceMissing where the catalog is not of
@@ -179,7 +181,7 @@ class Dumps:
 
         self._step(dump, DumpState.WRITTEN, enter)
 
-    def start_verifying(self, dump: int) -> None:
+    def start_verifying(self, dump: DumpId) -> None:
         """Say that this ledger's owner reads a written dump back; once more, if an earlier reading was cut short.
 
         Raises WrongState, ClaimLost.
@@ -190,9 +192,9 @@ class Dumps:
             self._move(connection, dump, _WHOLE, DumpState.VERIFYING, **values)
 
         self._database.step(partial(stands, dump=dump, state=DumpState.VERIFYING, owner=self._owner), start)
-        self._claimed.add(DumpId(dump))
+        self._claimed.add(dump)
 
-    def commit(self, dump: int, verifications: Sequence[Verification]) -> None:
+    def commit(self, dump: DumpId, verifications: Sequence[Verification]) -> None:
         """Say that a dump is archived: its data sets, its volumes and itself, or nothing at all.
 
         Raises EvidenceMissing unless every copy was written and flushed without error and read back whole and equal,
@@ -206,7 +208,12 @@ class Dumps:
         )
 
     def fail(
-        self, dump: int, reason: str, *, aside: Mapping[VolumeTag, str] | None = None, touched: Collection[str] = ()
+        self,
+        dump: DumpId,
+        reason: str,
+        *,
+        aside: Mapping[VolumeTag, str] | None = None,
+        touched: Collection[VolumeTag] = (),
     ) -> None:
         """End a dump that came to nothing: its data sets wait again.
 
@@ -223,7 +230,7 @@ class Dumps:
 
         self._step(dump, DumpState.FAILED, fail)
 
-    def leave_incomplete(self, dump: int, reason: str, aside: Mapping[VolumeTag, str]) -> None:
+    def leave_incomplete(self, dump: DumpId, reason: str, aside: Mapping[VolumeTag, str]) -> None:
         """Say that a dump has a good copy and lacks those on ``aside`` (tag: reason); raises WrongState, ClaimLost.
 
         Its data sets stay with it: `papertape recopy` makes the copies that it lacks.
@@ -237,7 +244,7 @@ class Dumps:
 
         self._step(dump, DumpState.INCOMPLETE, leave)
 
-    def abandon(self, dump: int, reason: str) -> None:
+    def abandon(self, dump: DumpId, reason: str) -> None:
         """End a dump that never touched a tape: all it had claimed is free again; raises WrongState, ClaimLost."""
 
         def abandon(connection: Connection) -> None:
@@ -274,7 +281,7 @@ class Dumps:
         self._claimed.add(dump)
         return dump
 
-    def replaced(self, dump: int, volume: VolumeRecord, copy: Written) -> None:
+    def replaced(self, dump: DumpId, volume: VolumeRecord, copy: Written) -> None:
         """Enter how the copy that was made again was written; raises WrongState, ClaimLost."""
 
         def enter(connection: Connection) -> None:
@@ -293,7 +300,7 @@ class Dumps:
         now = self._clock()  # outside of the transaction: one that is made again is known by it
         return self._database.write(proof.record, verification, now)
 
-    def dismiss(self, dump: int) -> None:
+    def dismiss(self, dump: DumpId) -> None:
         """Let a dump that is over belong to nobody: nothing is left to be done for it.
 
         One that is not over, or is another process's, stays as it is.
@@ -332,9 +339,9 @@ class Dumps:
                 raise ClaimLost(f"dump {dump.id}", "another process has taken it up already")
 
         self._database.step(partial(stands, dump=dump.id, state=dump.state, owner=self._owner), take)
-        self._claimed.add(DumpId(dump.id))
+        self._claimed.add(dump.id)
 
-    def one(self, dump: int) -> DumpRecord:
+    def one(self, dump: DumpId) -> DumpRecord:
         """Return one dump; raises UserError if it is unknown."""
         return self._database.read(read_dump, dump)
 
@@ -360,21 +367,21 @@ class Dumps:
         """Return the dump on a volume, None for one that has none; raises UserError for an unknown volume."""
         return self._database.read(dump_on, tag)
 
-    def _mine(self, dump: int) -> Owner | None:
+    def _mine(self, dump: DumpId) -> Owner | None:
         """Return who must own ``dump`` for a step of this ledger: its owner if it has claimed it, else nobody."""
         return self._owner if dump in self._claimed else None
 
-    def _step(self, dump: int, to: DumpState, work: Callable[[Connection], object]) -> None:
+    def _step(self, dump: DumpId, to: DumpState, work: Callable[[Connection], object]) -> None:
         """Do ``work``, which brings a dump to the state ``to``, once, however often the server goes away."""
         self._database.step(partial(stands, dump=dump, state=to, owner=self._mine(dump)), work)
 
     def _move(
-        self, connection: Connection, dump: int, sources: Collection[DumpState], to: DumpState, **values: Any
+        self, connection: Connection, dump: DumpId, sources: Collection[DumpState], to: DumpState, **values: Any
     ) -> None:
         move(connection, dump, self._mine(dump), sources, to, **values)
 
 
-def _claim_volumes(connection: Connection, batch: Sequence[Volume], dump: int) -> None:
+def _claim_volumes(connection: Connection, batch: Sequence[Volume], dump: DumpId) -> None:
     volumes.claim(connection, batch, dump)
     claimed = volumes.of_dump(connection, dump)
     left_out = {volume.tag for volume in claimed} - {volume.tag for volume in batch}
@@ -400,7 +407,7 @@ def _find_lacking(connection: Connection, tag: VolumeTag) -> DumpRecord:
     return dump
 
 
-def _take_out(connection: Connection, dump: int, old: VolumeTag, new: VolumeTag) -> None:
+def _take_out(connection: Connection, dump: DumpId, old: VolumeTag, new: VolumeTag) -> None:
     """Take ``old`` out of the dump; it stays out of use, and says by what it was replaced."""
     the_id, reason = connection.execute(select(VOLUMES.c.id, VOLUMES.c.reason).where(VOLUMES.c.tag == old)).one()
     connection.execute(delete(COPIES).where(COPIES.c.dump_id == dump, COPIES.c.volume_id == the_id))
@@ -409,7 +416,7 @@ def _take_out(connection: Connection, dump: int, old: VolumeTag, new: VolumeTag)
     )
 
 
-def _put_in(connection: Connection, dump: int, new: Volume) -> None:
+def _put_in(connection: Connection, dump: DumpId, new: Volume) -> None:
     """Give the blank volume ``new`` to the dump, whose data sets and good volumes are claimed by it once more."""
     its = (DATASETS.c.dump_id == dump) & (DATASETS.c.state == DataSetState.ARCHIVED)
     connection.execute(update(DATASETS).where(its).values(state=DataSetState.CLAIMED))

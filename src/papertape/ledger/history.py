@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, select, update
 
+from papertape.ids import DumpId, VolumeTag
 from papertape.ledger.database import Database
 from papertape.ledger.datasets import chunks
 from papertape.ledger.records import Heard, Listed, Listing
@@ -28,7 +29,7 @@ _COLUMNS = [_ROW[name] for name in Listed._fields]
 class _OnTape(NamedTuple):
     """A data set that the ledger knows from a tape."""
 
-    tag: str
+    tag: VolumeTag
     tape_file: int
     md5: str | None
     format: str
@@ -79,12 +80,12 @@ class History:
                 if matches(row.source):
                     yield _read(row)
 
-    def count(self) -> tuple[int, frozenset[str]]:
+    def count(self) -> tuple[int, frozenset[VolumeTag]]:
         """Return how many are known by the word of the lab's table alone, and the labels of their tapes."""
         query = select(_ROW.labels, func.count()).group_by(_ROW.labels)
         rows = self._database.read(lambda connection: connection.execute(query).all())
         labels = ",".join(row.labels for row in rows).split(",")
-        return sum(number for _, number in rows), frozenset(filter(None, labels))
+        return sum(number for _, number in rows), frozenset(VolumeTag(label) for label in labels if label)
 
 
 def _judge_all(connection: Connection, listed: Sequence[Listed]) -> list[Heard]:
@@ -146,7 +147,7 @@ def _name(source: str) -> str:
     return source.rpartition("/")[2]
 
 
-def _judge(item: Listed, on_tape: Iterable[_OnTape], seen: frozenset[str], known: Listed | None) -> Heard:
+def _judge(item: Listed, on_tape: Iterable[_OnTape], seen: frozenset[VolumeTag], known: Listed | None) -> Heard:
     there = [place for place in on_tape if place.tag in item.labels]
     if there:
         return Heard(Listing.ON_TAPE, _compare(item, there[0]))
@@ -177,7 +178,7 @@ def _read(row: Row[Any]) -> Listed:
     return Listed(row.source, row.version, labels, row.archive, row.item, row.md5, row.size)
 
 
-def forget(connection: Connection, dump: int, form: str, tag: str) -> None:
+def forget(connection: Connection, dump: DumpId, form: str, tag: VolumeTag) -> None:
     """Drop what is listed on the volume ``tag`` and lies there: ``dump``, of that format, was just read from it."""
     place = and_(DATASETS.c.number == _ROW.item, DATASETS.c.tape_file == _ROW.archive)
     its = place if form == Format.PAPERTAPE else DATASETS.c.source_key == _ROW.source_key
@@ -190,7 +191,7 @@ def forget(connection: Connection, dump: int, form: str, tag: str) -> None:
         connection.execute(delete(HISTORY).where(_ROW.id.in_(chunk)))
 
 
-def seen_volumes(connection: Connection) -> frozenset[str]:
+def seen_volumes(connection: Connection) -> frozenset[VolumeTag]:
     """Return the volumes of which the ledger knows what lies on them: not those that only a twin's catalog names."""
     unseen = (COPIES.c.flushed_at.is_(None)) & (COPIES.c.error.is_(None)) & (COPIES.c.label.is_(None))
     query = (

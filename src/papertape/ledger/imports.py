@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from papertape.clock import Clock
 from papertape.errors import VolumeError
-from papertape.ids import VolumeTag
+from papertape.ids import DumpId, VolumeTag
 from papertape.ledger import contents, history, places, proof
 from papertape.ledger import written as evidence
 from papertape.ledger.claims import dump_on, read_dump
@@ -73,7 +73,7 @@ class Imports:
         self._database = database
         self._clock = clock
 
-    def seen(self) -> frozenset[str]:
+    def seen(self) -> frozenset[VolumeTag]:
         """Return the volumes of which it is known what lies on them: not those that only a twin's catalog names."""
         return self._database.read(history.seen_volumes)
 
@@ -206,26 +206,26 @@ class _Import:
         volume = self._volume
         return volume is not None and volume.uuid == uuid and volume.dump_id is None
 
-    def _copies(self, dump: int) -> list[Row[Any]]:
+    def _copies(self, dump: DumpId) -> list[Row[Any]]:
         query = select(COPIES, VOLUMES.c.tag, VOLUMES.c.uuid, VOLUMES.c.state)
         joined = query.join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id).where(COPIES.c.dump_id == dump)
         return list(self._connection.execute(joined.order_by(COPIES.c.copy)))
 
-    def _enter_dump(self, dump: Row[Any] | None, uuid: str, created: datetime, values: dict[str, Any]) -> int:
+    def _enter_dump(self, dump: Row[Any] | None, uuid: str, created: datetime, values: dict[str, Any]) -> DumpId:
         """Enter the dump, or what became known of one of which torn copies were met alone; return its id."""
         values = {**values, "created_at": created, "started_at": created}
         if dump is None:
             row = {**values, "uuid": uuid, "state": DumpState.INCOMPLETE, "ended_at": self._now}
             self._connection.execute(insert(DUMPS).values(**row))
-            return int(self._connection.execute(select(DUMPS.c.id).where(DUMPS.c.uuid == uuid)).scalar_one())
+            return DumpId(self._connection.execute(select(DUMPS.c.id).where(DUMPS.c.uuid == uuid)).scalar_one())
         if dump.state == DumpState.FAILED:
             salvaged = (DATASETS.c.dump_id == dump.id) & (DATASETS.c.state == DataSetState.REJECTED)
             self._connection.execute(delete(DATASETS).where(salvaged))
             values = {**values, "state": DumpState.INCOMPLETE}
             self._connection.execute(update(DUMPS).where(DUMPS.c.id == dump.id).values(**values))
-        return int(dump.id)
+        return DumpId(dump.id)
 
-    def _enter_torn_dump(self, found: Torn) -> int:
+    def _enter_torn_dump(self, found: Torn) -> DumpId:
         """Enter a dump of which nothing is known but its plan: what it was to hold has to be archived again."""
         plan = found.plan
         assert plan is not None  # noqa: S101  # the caller looked
@@ -238,15 +238,15 @@ class _Import:
         places.enter_torn(self._connection, the_id, self._tag, planned, found.last, self._now)
         return the_id
 
-    def _place(self, dump: int, created: datetime, records: Iterable[DataSetRecord]) -> None:
+    def _place(self, dump: DumpId, created: datetime, records: Iterable[DataSetRecord]) -> None:
         places.enter(self._connection, self._tag, dump, created, records, self._now)
 
-    def _choose_copy(self, dump: int) -> int:
+    def _choose_copy(self, dump: DumpId) -> int:
         taken = {row.copy for row in self._copies(dump) if row.tag != self._tag}
         wanted = self._registered.copy
         return wanted if wanted and wanted not in taken else min(set(range(1, len(taken) + 2)) - taken)
 
-    def _enter_copy(self, dump: int, copy: _Copy) -> None:
+    def _enter_copy(self, dump: DumpId, copy: _Copy) -> None:
         """Enter a copy, unless a later one stands in its place; one that it stands in the place of is let go."""
         rivals = [row for row in self._copies(dump) if row.copy == copy.copy and row.tag != copy.tag]
         better = next((row for row in rivals if _beats(row, copy.values)), None)
@@ -263,13 +263,13 @@ class _Import:
         self._connection.execute(delete(COPIES).where(*(COPIES.c[name] == value for name, value in its.items())))
         self._connection.execute(insert(COPIES).values(**its, copy=copy.copy, touched=True, **copy.values))
 
-    def _let_go(self, dump: int, row: Row[Any], replaced_by: str) -> None:
+    def _let_go(self, dump: DumpId, row: Row[Any], replaced_by: str) -> None:
         """Take a volume out of the dump whose place another one has taken."""
         self._connection.execute(delete(COPIES).where(COPIES.c.dump_id == dump, COPIES.c.volume_id == row.volume_id))
         change = {"dump_id": None, "state": VolumeState.ASIDE, "reason": f"replaced by {replaced_by}"}
         self._connection.execute(update(VOLUMES).where(VOLUMES.c.id == row.volume_id).values(**change))
 
-    def _expect_twin(self, dump: int, twin: VolumeRecord) -> None:
+    def _expect_twin(self, dump: DumpId, twin: VolumeRecord) -> None:
         """Register a twin that the catalog names and nobody has seen, unless another volume has its place."""
         if twin.copy in {row.copy for row in self._copies(dump)}:
             return
@@ -287,7 +287,7 @@ class _Import:
         row = {"dump_id": dump, "volume_id": entered, "copy": twin.copy, "touched": True}
         self._connection.execute(insert(COPIES).values(**row))
 
-    def _register(self, uuid: str | None, copy: int, dump: int | None, state: VolumeState, reason: str) -> None:
+    def _register(self, uuid: str | None, copy: int, dump: DumpId | None, state: VolumeState, reason: str) -> None:
         """Enter what the ledger says of this volume from now on; one that is retired stays so."""
         entered = _enter_volume(self._connection, self._volume, self._tag, self._registered.capacity, self._now)
         values = {**_unless_retired(self._volume, state, reason), "uuid": uuid, "copy": copy, "dump_id": dump}
@@ -296,7 +296,7 @@ class _Import:
     def _volume_id(self) -> int:
         return int(self._connection.execute(select(VOLUMES.c.id).where(VOLUMES.c.tag == self._tag)).scalar_one())
 
-    def _settle(self, dump: int, wanted: int) -> None:
+    def _settle(self, dump: DumpId, wanted: int) -> None:
         """Say that the dump is archived if every copy was seen with a whole catalog, else what it lacks."""
         rows = self._copies(dump)
         good = [row for row in rows if row.flushed_at and not row.error and row.state in _TAKEN]

@@ -7,10 +7,10 @@ was let go of there is struck off here behind it: whoever comes after a crash fi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 
+from papertape.ids import DumpId
 from papertape.ledger.database import Database
 from papertape.ledger.datasets import chunks
 from papertape.ledger.records import Foreign, LabRow, Marked, Standing
@@ -51,20 +51,23 @@ class Lab:
                     connection.execute(insert(LAB_ROWS).values(state=LabState.KNOWN), rows)
         return refused
 
-    def of_dump(self, dump: int, kind: LabKind) -> list[LabRow]:
+    def of_dump(self, dump: DumpId, kind: LabKind) -> list[LabRow]:
         """Return the lab's rows behind the data sets that a dump has claimed, or behind its volumes."""
         if kind is LabKind.FILE:
             whose = DATASETS.c.source_key == _ROW.source_key
-            query = select(_ROW.id, _ROW.kind, _ROW.name, DATASETS.c.source, _ROW.job).join(DATASETS, whose)
+            query = select(_ROW.id, _ROW.kind, _ROW.name, _ROW.job, DATASETS.c.source).join(DATASETS, whose)
             query = query.where(DATASETS.c.dump_id == dump, DATASETS.c.state == DataSetState.CLAIMED)
         else:
             whose = VOLUMES.c.tag == _ROW.name
-            query = select(_ROW.id, _ROW.kind, _ROW.name, VOLUMES.c.tag, _ROW.job).join(VOLUMES, whose)
+            tag = VOLUMES.c.tag.label("source")
+            query = select(_ROW.id, _ROW.kind, _ROW.name, _ROW.job, tag).join(VOLUMES, whose)
             query = query.where(VOLUMES.c.dump_id == dump)
         with self._database.reading() as connection:
-            return [LabRow(*row) for row in connection.execute(query.where(_ROW.kind == kind).order_by(_ROW.id))]
+            return [
+                LabRow(**row._asdict()) for row in connection.execute(query.where(_ROW.kind == kind).order_by(_ROW.id))
+            ]
 
-    def mark(self, rows: Sequence[LabRow], dump: int, job: int) -> None:
+    def mark(self, rows: Sequence[LabRow], dump: DumpId, job: int) -> None:
         """Say that rows may bear the mark of ``job`` from now on: before the lab's own table says it."""
         values = {"state": LabState.CLAIMED, "job": job, "dump_id": dump, "reason": ""}
         with self._database.writing() as connection:
@@ -138,34 +141,49 @@ def _marked_files(connection: Connection) -> list[Marked]:
         .order_by(_ROW.id)
     )
     return [
-        Marked(LabRow(row.id, row.kind, row.name, row.source or "", row.job), row.dump_id, *_stands(row))
+        Marked(
+            row=LabRow(id=row.id, kind=row.kind, name=row.name, source=row.source or "", job=row.job),
+            dump=row.dump_id,
+            standing=_file_stands(row.its, row.dumps),
+            tape_file=row.tape_file,
+            number=row.number,
+        )
         for row in rows
     ]
 
 
-def _stands(row: Any) -> tuple[Standing, int | None, int | None]:
-    if row.its is None or row.its in {DataSetState.WAITING, DataSetState.REJECTED}:
-        return Standing.FREE, None, None
-    if row.its == DataSetState.ARCHIVED and row.dumps == DumpState.ARCHIVED:
-        return Standing.ARCHIVED, row.tape_file, row.number
-    return Standing.HELD, None, None
+def _file_stands(dataset: DataSetState | None, dump: DumpState | None) -> Standing:
+    if dataset in {None, DataSetState.WAITING, DataSetState.REJECTED}:
+        return Standing.FREE
+    both = dataset is DataSetState.ARCHIVED and dump is DumpState.ARCHIVED
+    return Standing.ARCHIVED if both else Standing.HELD
 
 
 def _marked_labels(connection: Connection) -> list[Marked]:
     state, dump_state = VOLUMES.c.state.label("its"), DUMPS.c.state.label("dumps")
     rows = connection.execute(
-        select(_ROW.id, _ROW.kind, _ROW.name, _ROW.name, _ROW.job, _ROW.dump_id, state, dump_state)
+        select(_ROW.id, _ROW.kind, _ROW.name, _ROW.job, _ROW.dump_id, state, dump_state)
         .select_from(
             LAB_ROWS.outerjoin(VOLUMES, VOLUMES.c.tag == _ROW.name).outerjoin(DUMPS, DUMPS.c.id == _ROW.dump_id)
         )
         .where(_ROW.job.is_not(None), _ROW.kind == LabKind.LABEL)
         .order_by(_ROW.id)
     )
-    return [Marked(LabRow(*row[:5]), row[5], _volume_stands(row[6], row[7]), None, None) for row in rows]
+    return [
+        Marked(
+            row=LabRow(id=row.id, kind=row.kind, name=row.name, source=row.name, job=row.job),
+            dump=row.dump_id,
+            standing=_volume_stands(row.its, row.dumps),
+            tape_file=None,
+            number=None,
+        )
+        for row in rows
+    ]
 
 
-def _volume_stands(volume: str | None, dump: str) -> Standing:
+def _volume_stands(volume: VolumeState | None, dump: DumpState | None) -> Standing:
     """Only a volume that is blank again is let go: the lab's other program writes to what is free without a look."""
-    if volume == VolumeState.BLANK:
+    if volume is VolumeState.BLANK:
         return Standing.FREE
-    return Standing.ARCHIVED if volume == VolumeState.ARCHIVED and dump == DumpState.ARCHIVED else Standing.HELD
+    both = volume is VolumeState.ARCHIVED and dump is DumpState.ARCHIVED
+    return Standing.ARCHIVED if both else Standing.HELD

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from types import TracebackType
+from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
 
@@ -80,21 +80,19 @@ class Ledger:
 
         def count(connection: Connection) -> Status:
             totals = select(DATASETS.c.state, func.count(), func.sum(DATASETS.c.size)).group_by(DATASETS.c.state)
-            sizes = connection.execute(totals).all()
+            sizes = {state: (number, int(size)) for state, number, size in connection.execute(totals)}
+            volumes = _count_states(connection, VOLUMES)
+            dumps = _count_states(connection, DUMPS)
             return Status(
-                datasets=_every_state(DataSetState, {state: count for state, count, _ in sizes}),
-                bytes=_every_state(DataSetState, {state: int(size) for state, _, size in sizes}),
-                volumes=_every_state(VolumeState, _counts(connection, VOLUMES)),
-                dumps=_every_state(DumpState, _counts(connection, DUMPS)),
+                datasets={state: sizes.get(state, (0, 0))[0] for state in DataSetState},
+                bytes={state: sizes.get(state, (0, 0))[1] for state in DataSetState},
+                volumes={state: volumes.get(state, 0) for state in VolumeState},
+                dumps={state: dumps.get(state, 0) for state in DumpState},
             )
 
         return self._database.read(count)
 
 
-def _every_state(states: type[StrEnum], counts: dict[str, int]) -> dict[str, int]:
-    return {state.value: counts.get(state.value, 0) for state in states}
-
-
-def _counts(connection: Connection, table: Table) -> dict[str, int]:
-    rows = connection.execute(select(table.c.state, func.count()).group_by(table.c.state))
-    return {row[0]: row[1] for row in rows}
+def _count_states(connection: Connection, table: Table) -> dict[Any, int]:
+    rows = connection.execute(select(table.c.state, func.count().label("number")).group_by(table.c.state))
+    return {row.state: row.number for row in rows}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from papertape.errors import FormatError
-from papertape.ids import VolumeTag
+from papertape.ids import DumpId, VolumeTag
 from papertape.ledger.datasets import chunks
 from papertape.ledger.schema import DATASETS, DUMPS, REJECTIONS, source_key
 from papertape.states import DataSetState
@@ -27,7 +27,7 @@ class _Known(NamedTuple):
 def enter(
     connection: Connection,
     tag: VolumeTag,
-    dump: int,
+    dump: DumpId,
     created: datetime,
     records: Iterable[DataSetRecord],
     now: datetime,
@@ -60,7 +60,7 @@ _ENTERED: list[_Known] = []
 """Stands for a source that was entered just now."""
 
 
-def _row(record: DataSetRecord, dump: int, version: int, now: datetime) -> dict[str, Any]:
+def _row(record: DataSetRecord, dump: DumpId, version: int, now: datetime) -> dict[str, Any]:
     rejected = bool(record.reason)
     return {
         "source": str(record.source),
@@ -142,7 +142,7 @@ def _renumber(connection: Connection, order: Sequence[_Known | None]) -> None:
 
 
 def enter_torn(
-    connection: Connection, dump: int, tag: VolumeTag, planned: Iterable[Planned], last: int, now: datetime
+    connection: Connection, dump: DumpId, tag: VolumeTag, planned: Iterable[Planned], last: int, now: datetime
 ) -> None:
     """Enter as rejected what a dump was to hold of which no catalog is known, where nothing else is known of it.
 

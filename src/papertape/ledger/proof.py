@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from papertape import __version__
 from papertape.errors import EvidenceMissing
 from papertape.evidence import Verification
+from papertape.ids import DumpId, VolumeTag
 from papertape.ledger import volumes
 from papertape.ledger.claims import move, read_dump, unknown_volume
 from papertape.ledger.records import DumpRecord, Owner
@@ -22,7 +23,7 @@ from papertape.volume.members import TapeFile
 FINDINGS_KEPT = 1000
 """How many findings of one verification are kept one by one; all are counted."""
 
-_ARCHIVED = "archived"
+_ARCHIVED = {DATASETS: DataSetState.ARCHIVED, VOLUMES: VolumeState.ARCHIVED, DUMPS: DumpState.ARCHIVED}
 
 
 class _Whole(NamedTuple):
@@ -36,7 +37,7 @@ class _Whole(NamedTuple):
 
 
 def commit(
-    connection: Connection, dump: int, mine: Owner | None, verifications: Sequence[Verification], now: datetime
+    connection: Connection, dump: DumpId, mine: Owner | None, verifications: Sequence[Verification], now: datetime
 ) -> None:
     """Say that the dump is archived: data sets, volumes and dump, all or none.
 
@@ -53,14 +54,14 @@ def commit(
     say_archived(connection, dump)
 
 
-def say_archived(connection: Connection, dump: int) -> None:
+def say_archived(connection: Connection, dump: DumpId) -> None:
     """Bring a dump, its data sets and its volumes to their last state; who calls this has the evidence."""
     for table, its in (
         (DATASETS, (DATASETS.c.dump_id == dump) & (DATASETS.c.state == DataSetState.CLAIMED)),
         (VOLUMES, (VOLUMES.c.dump_id == dump) & (VOLUMES.c.state == VolumeState.CLAIMED)),
         (DUMPS, DUMPS.c.id == dump),
     ):
-        connection.execute(update(table).where(its).values(state=_ARCHIVED))  # the one line that says so
+        connection.execute(update(table).where(its).values(state=_ARCHIVED[table]))  # the one line that says so
 
 
 def _refuse_unproven(
@@ -102,7 +103,7 @@ def _wrong(connection: Connection, dump: DumpRecord, verification: Verification)
     return ""
 
 
-def _whole(connection: Connection, dump: DumpRecord, tag: str) -> _Whole | None:
+def _whole(connection: Connection, dump: DumpRecord, tag: VolumeTag) -> _Whole | None:
     if dump.format == Format.PREDECESSOR:
         return _Whole(None, dump.files)
     query = select(COPIES.c.label).join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
@@ -131,7 +132,7 @@ def record(connection: Connection, verification: Verification, now: datetime) ->
 
 
 def _enter(
-    connection: Connection, volume: int, dump: int | None, verification: Verification, wrong: str, now: datetime
+    connection: Connection, volume: int, dump: DumpId | None, verification: Verification, wrong: str, now: datetime
 ) -> None:
     row = _verification_row(verification)
     its = {"volume_id": volume, "recorded_at": now, "started_at": verification.started}

@@ -7,8 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from papertape.ids import VolumeTag
+from papertape.ids import DumpId, DumpUuid, VolumeTag, VolumeUuid
 from papertape.plan import Volume
+from papertape.states import DataSetState, DumpState, Format, LabKind, VolumeState
 
 
 class Registration(StrEnum):
@@ -31,12 +32,19 @@ class Owner:
     started: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CopyRecord:
-    """One copy of a dump and the evidence for it; what is not known yet is None."""
+    """One copy of a dump and the evidence for it; what is not known yet is None.
+
+    ``volume_state`` and ``volume_reason`` are what the ledger says of the volume. ``bytes`` counts what was written
+    to it, the label included; ``files`` the regular files of its whole data sets. ``error`` says why it is not
+    whole.
+    """
 
     volume: VolumeTag
-    uuid: str
+    uuid: VolumeUuid
+    volume_state: VolumeState
+    volume_reason: str
     copy: int
     touched: bool
     written_at: datetime | None
@@ -52,7 +60,7 @@ class CopyRecord:
     error: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DumpRecord:
     """One dump; ``owner`` is None where it is held, and where it is over and nothing is left to be done for it.
 
@@ -60,9 +68,9 @@ class DumpRecord:
     plan's until it is written, then those of the catalog.
     """
 
-    id: int
-    uuid: str
-    state: str
+    id: DumpId
+    uuid: DumpUuid
+    state: DumpState
     owner: Owner | None
     heartbeat_at: datetime | None
     started_at: datetime
@@ -74,26 +82,42 @@ class DumpRecord:
     files: int
     size: int
     block_size: int
-    format: str
+    format: Format
     copies: tuple[CopyRecord, ...]
 
     @property
     def is_incomplete(self) -> bool:
         """Whether it has a good copy and lacks another, which `papertape recopy` makes."""
-        return self.state == "incomplete"
+        return self.state is DumpState.INCOMPLETE
+
+    @property
+    def lacking(self) -> tuple[VolumeTag, ...]:
+        """The volumes of an incomplete dump whose copies are not good."""
+        if not self.is_incomplete:
+            return ()
+        return tuple(copy.volume for copy in self.copies if copy.volume_state is not VolumeState.CLAIMED)
+
+    @property
+    def sick(self) -> dict[VolumeTag, str]:
+        """The volumes of a dump that is not over whose copies need not be read back, each with the reason."""
+        found = {copy.volume: f"could not be written: {copy.error}" for copy in self.copies if copy.error}
+        for copy in self.copies:
+            if copy.volume_state is not VolumeState.CLAIMED:
+                found.setdefault(copy.volume, copy.volume_reason)
+        return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Held:
     """A dump that was interrupted while it wrote: only this ``uuid`` may write to these ``volumes``."""
 
-    dump: int
-    uuid: str
+    dump: DumpId
+    uuid: DumpUuid
     reason: str
     volumes: tuple[Volume, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VolumeStatus:
     """One volume in the ledger; ``uuid`` and ``dump`` (a uuid) are None for a blank one. ``capacity`` in bytes.
 
@@ -101,24 +125,24 @@ class VolumeStatus:
     """
 
     tag: VolumeTag
-    uuid: str | None
+    uuid: VolumeUuid | None
     copy: int
     capacity: int
-    state: str
+    state: VolumeState
     reason: str
-    dump: str | None
+    dump: DumpUuid | None
     registered_at: datetime
     location: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Status:
     """How many things are in which state (every state is a key), and the bytes of the data sets in each."""
 
-    datasets: dict[str, int]
-    bytes: dict[str, int]
-    volumes: dict[str, int]
-    dumps: dict[str, int]
+    datasets: dict[DataSetState, int]
+    bytes: dict[DataSetState, int]
+    volumes: dict[VolumeState, int]
+    dumps: dict[DumpState, int]
 
 
 class Deletable(NamedTuple):
@@ -143,7 +167,7 @@ class FoundCopy(NamedTuple):
     verified: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Found:
     """One version of a data set; ``tape_file`` and ``offset`` are None, ``copies`` empty, before it was archived.
 
@@ -154,10 +178,10 @@ class Found:
     source: str
     version: int
     kind: str
-    state: str
+    state: DataSetState
     size: int
     reason: str
-    dump: int | None
+    dump: DumpId | None
     number: int | None
     tape_file: int | None
     offset: int | None
@@ -166,7 +190,8 @@ class Found:
     location: str = ""
 
 
-class Kept(NamedTuple):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
     """A data set on tapes: it begins at offset ``begin`` of ``tape_file`` and ends before ``end``, in bytes.
 
     ``format`` is that of the dump; of the predecessor's, neither ``end`` nor ``files`` nor ``size`` (bytes) are known.
@@ -174,8 +199,8 @@ class Kept(NamedTuple):
 
     source: str
     kind: str
-    format: str
-    dump: int
+    format: Format
+    dump: DumpId
     number: int
     tape_file: int
     begin: int
@@ -185,12 +210,13 @@ class Kept(NamedTuple):
     md5: str
 
 
-class KeptCopy(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class KeptCopy:
     """A volume with a copy of a dump; ``error`` says why it is not whole, ``location`` where it is if not here."""
 
     volume: VolumeTag
-    uuid: str
-    state: str
+    uuid: VolumeUuid
+    state: VolumeState
     location: str
     error: str
     verified: bool
@@ -205,7 +231,8 @@ class FoundFile(NamedTuple):
     md5: str
 
 
-class Extent(NamedTuple):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extent:
     """Where the members of a data set lie on a dump's tapes, or, with ``number`` -1, papertape's own of a tape file.
 
     ``number`` is that in the dump; ``begin`` and ``end`` are in bytes from the tape file's begin. Nothing else lies
@@ -219,14 +246,15 @@ class Extent(NamedTuple):
     members: int
 
 
-class LabRow(NamedTuple):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabRow:
     """A row of the lab's own tables: ``name`` is what it is called there, ``source`` the data set or the volume tag.
 
     ``job`` is the number that its claim bears, None where it bears none of ours.
     """
 
     id: int
-    kind: str
+    kind: LabKind
     name: str
     source: str
     job: int | None
@@ -240,14 +268,15 @@ class Standing(StrEnum):
     ARCHIVED = "archived"  # it is to be said where things lie
 
 
-class Marked(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Marked:
     """A row of the lab's own tables that bears our mark, and what became of what it stands for.
 
     ``tape_file`` and ``number`` are the place of a data set that is archived in ``dump``.
     """
 
     row: LabRow
-    dump: int
+    dump: DumpId
     standing: Standing
     tape_file: int | None
     number: int | None
@@ -256,7 +285,7 @@ class Marked(NamedTuple):
 class Foreign(NamedTuple):
     """A row that somebody else changed while it was ours: ``name`` in the lab's table, ``reason`` a clause."""
 
-    kind: str
+    kind: LabKind
     name: str
     reason: str
 

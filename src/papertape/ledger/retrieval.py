@@ -9,10 +9,12 @@ from operator import attrgetter
 
 from sqlalchemy import Connection, func, select
 
+from papertape.ids import DumpId, VolumeUuid
 from papertape.ledger import search
 from papertape.ledger.database import Database
 from papertape.ledger.records import Found, Kept, KeptCopy
 from papertape.ledger.schema import COPIES, DATASETS, DUMPS, MEMBERS, VOLUMES
+from papertape.states import Format
 
 
 class Retrieval:
@@ -21,7 +23,7 @@ class Retrieval:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, pattern: str, at: datetime | None = None, dump: int | None = None) -> Iterator[Kept]:
+    def find(self, pattern: str, at: datetime | None = None, dump: DumpId | None = None) -> Iterator[Kept]:
         """Yield the newest version of each data set that matches as in ``Search.find`` and is on tape, by source.
 
         ``at`` passes over what was written later, ``dump`` over what is not in that dump. Streams, in one read
@@ -45,7 +47,7 @@ class Retrieval:
                 if chosen is not None and chosen.dump is not None:
                     yield from _place(lookup, chosen, written[chosen.dump].format)
 
-    def copies(self, dump: int) -> tuple[KeptCopy, ...]:
+    def copies(self, dump: DumpId) -> tuple[KeptCopy, ...]:
         """Return the volumes with copies of a dump by copy number, whether they are good or not."""
         columns = (VOLUMES.c.tag, VOLUMES.c.uuid, VOLUMES.c.state, VOLUMES.c.location)
         query = (
@@ -56,13 +58,20 @@ class Retrieval:
         )
         return self._database.read(
             lambda connection: tuple(
-                KeptCopy(row.tag, row.uuid or "", row.state, row.location, row.error or "", row.verified_at is not None)
+                KeptCopy(
+                    volume=row.tag,
+                    uuid=row.uuid or VolumeUuid(""),
+                    state=row.state,
+                    location=row.location,
+                    error=row.error or "",
+                    verified=row.verified_at is not None,
+                )
                 for row in connection.execute(query)
             )
         )
 
 
-def _place(connection: Connection, found: Found, form: str) -> Iterator[Kept]:
+def _place(connection: Connection, found: Found, form: Format) -> Iterator[Kept]:
     """Yield where a data set lies, unless its dump was given up in this moment."""
     row = connection.execute(
         select(DATASETS.c.files, DATASETS.c.md5)
@@ -71,12 +80,18 @@ def _place(connection: Connection, found: Found, form: str) -> Iterator[Kept]:
     ).first()
     if row is None:
         return
-    end = _end(connection, found)
-    dump, number, tape_file, offset = (
-        value or 0 for value in (found.dump, found.number, found.tape_file, found.offset)
-    )
     yield Kept(
-        found.source, found.kind, form, dump, number, tape_file, offset, end, row.files, found.size, row.md5 or ""
+        source=found.source,
+        kind=found.kind,
+        format=form,
+        dump=found.dump or DumpId(0),
+        number=found.number or 0,
+        tape_file=found.tape_file or 0,
+        begin=found.offset or 0,
+        end=_end(connection, found),
+        files=row.files,
+        size=found.size,
+        md5=row.md5 or "",
     )
 
 

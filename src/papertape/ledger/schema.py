@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     JSON,
@@ -32,7 +33,10 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeDecorator
 
+from papertape.states import DataSetState, DumpState, Format, LabKind, LabState, VolumeState
 from papertape.volume.names import Source
+
+E = TypeVar("E", bound=StrEnum)
 
 
 class Moment(TypeDecorator[datetime]):
@@ -52,6 +56,25 @@ class Moment(TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Return the time in UTC."""
         return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Word(TypeDecorator[E]):
+    """One of a closed set of words: an enum in Python, text of at most 16 characters in the database."""
+
+    impl = String(16)
+    cache_ok = True
+
+    def __init__(self, words: type[E]) -> None:
+        super().__init__()
+        self.words = words  # under the parameter's name: SQLAlchemy tells by it whether two such types are the same
+
+    def process_bind_param(self, value: E | str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Return what is stored."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> E | None:  # noqa: ARG002
+        """Return the word; raises ValueError for one that this program does not know."""
+        return None if value is None else self.words(value)
 
 
 def source_key(source: Source | str) -> str:
@@ -105,7 +128,7 @@ DATASETS = _table(
     Column("catalog_bytes", BigInteger, nullable=False),
     Column("fingerprint", String(255), nullable=False),
     Column("md5", String(32)),
-    Column("state", String(16), nullable=False),
+    Column("state", Word(DataSetState), nullable=False),
     Column("reason", Text, nullable=False, default=""),
     Column("registered_at", Moment, nullable=False),
     _dump(),
@@ -126,7 +149,7 @@ VOLUMES = _table(
     Column("uuid", String(64)),
     Column("copy", Integer, nullable=False),
     Column("capacity", BigInteger, nullable=False),
-    Column("state", String(16), nullable=False),
+    Column("state", Word(VolumeState), nullable=False),
     Column("reason", Text, nullable=False, default=""),
     Column("registered_at", Moment, nullable=False),
     _dump(index=True),
@@ -138,7 +161,7 @@ DUMPS = _table(
     "dumps",
     Column("id", Number, primary_key=True),
     Column("uuid", String(64), nullable=False, unique=True),
-    Column("state", String(16), nullable=False, index=True),
+    Column("state", Word(DumpState), nullable=False, index=True),
     Column("owner_host", String(255)),
     Column("owner_pid", BigInteger),
     Column("owner_started", String(255)),
@@ -152,7 +175,7 @@ DUMPS = _table(
     Column("files", BigInteger, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("block_size", Integer, nullable=False),
-    Column("format", String(16), nullable=False, server_default=text("'papertape'")),
+    Column("format", Word(Format), nullable=False, server_default=text("'papertape'")),
 )
 
 COPIES = _table(
@@ -232,11 +255,11 @@ MEMBERS = _table(
 LAB_ROWS = _table(
     "lab_rows",
     Column("id", Number, primary_key=True),
-    Column("kind", String(16), nullable=False),
+    Column("kind", Word(LabKind), nullable=False),
     Column("name", Name, nullable=False),
     Column("name_key", String(64), nullable=False),
     Column("source_key", String(64), nullable=False),
-    Column("state", String(16), nullable=False),
+    Column("state", Word(LabState), nullable=False),
     Column("job", BigInteger, index=True),  # set while the lab's row bears our mark, or may bear it
     _dump(index=True),
     Column("reason", Text, nullable=False, default=""),

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from papertape.clock import Clock
 from papertape.errors import ClaimLost, NoBlankVolume, UserError
-from papertape.ids import VolumeTag
+from papertape.ids import DumpId, VolumeTag, VolumeUuid
 from papertape.ledger.claims import unknown_volume
 from papertape.ledger.database import Database
 from papertape.ledger.records import VolumeStatus
@@ -72,7 +72,7 @@ class Volumes:
         """Return every volume, ordered by tag."""
         return self._database.read(lambda connection: tuple(show(connection)))
 
-    def free(self, copies: int, loadable: Collection[str]) -> tuple[Volume, ...]:
+    def free(self, copies: int, loadable: Collection[VolumeTag]) -> tuple[Volume, ...]:
         """Return the lowest blank tag of each copy that is among the ``loadable`` ones, with a fresh uuid.
 
         Raises NoBlankVolume if a copy has no blank volume, or none that is loadable.
@@ -81,7 +81,7 @@ class Volumes:
             lambda connection: tuple(free_one(connection, copy, loadable) for copy in range(1, copies + 1))
         )
 
-    def free_one(self, copy: int, loadable: Collection[str]) -> Volume:
+    def free_one(self, copy: int, loadable: Collection[VolumeTag]) -> Volume:
         """Return the lowest blank tag of one copy that is among the ``loadable`` ones; raises as ``free`` does."""
         return self._database.read(free_one, copy, loadable)
 
@@ -120,15 +120,15 @@ def show(connection: Connection, tag: VolumeTag | None = None) -> Iterator[Volum
     query = select(VOLUMES, DUMPS.c.uuid.label("dump")).select_from(joined).order_by(VOLUMES.c.tag)
     for row in connection.execute(query if tag is None else query.where(VOLUMES.c.tag == tag)):
         yield VolumeStatus(
-            row.tag,
-            row.uuid,
-            row.copy,
-            row.capacity,
-            row.state,
-            row.reason,
-            row.dump,
-            row.registered_at,
-            row.location,
+            tag=row.tag,
+            uuid=row.uuid,
+            copy=row.copy,
+            capacity=row.capacity,
+            state=row.state,
+            reason=row.reason,
+            dump=row.dump,
+            registered_at=row.registered_at,
+            location=row.location,
         )
 
 
@@ -140,7 +140,7 @@ def one(connection: Connection, tag: VolumeTag) -> VolumeStatus:
     return found
 
 
-def claim(connection: Connection, volumes: Iterable[Volume], dump: int) -> None:
+def claim(connection: Connection, volumes: Iterable[Volume], dump: DumpId) -> None:
     """Give blank volumes, or those that ``dump`` holds already, to it; raises ClaimLost if one is neither."""
     for volume in volumes:
         held = (VOLUMES.c.state == VolumeState.CLAIMED) & (VOLUMES.c.dump_id == dump) & (VOLUMES.c.uuid == volume.uuid)
@@ -160,7 +160,7 @@ def is_claimed(connection: Connection, volume: Volume) -> bool:
     return connection.execute(select(VOLUMES.c.id).where(its)).first() is not None
 
 
-def of_dump(connection: Connection, dump: int) -> list[Row[Any]]:
+def of_dump(connection: Connection, dump: DumpId) -> list[Row[Any]]:
     """Return the volumes that ``dump`` has claimed, by copy number."""
     mine = (VOLUMES.c.dump_id == dump) & (VOLUMES.c.state == VolumeState.CLAIMED)
     return list(connection.execute(select(VOLUMES).where(mine).order_by(VOLUMES.c.copy)))
@@ -171,7 +171,9 @@ def set_aside(connection: Connection, volume: int, reason: str) -> None:
     connection.execute(update(VOLUMES).where(VOLUMES.c.id == volume).values(state=VolumeState.ASIDE, reason=reason))
 
 
-def release(connection: Connection, dump: int, reason: str, aside: Mapping[VolumeTag, str], touched: set[str]) -> None:
+def release(
+    connection: Connection, dump: DumpId, reason: str, aside: Mapping[VolumeTag, str], touched: Collection[VolumeTag]
+) -> None:
     """Set aside what ``dump`` wrote to, or what ``aside`` names with a reason of its own; the rest is blank again."""
     for volume in of_dump(connection, dump):
         if volume.tag in aside or volume.tag in touched:
@@ -182,7 +184,7 @@ def release(connection: Connection, dump: int, reason: str, aside: Mapping[Volum
             connection.execute(COPIES.delete().where(COPIES.c.dump_id == dump, COPIES.c.volume_id == volume.id))
 
 
-def free_one(connection: Connection, copy: int, loadable: Collection[str]) -> Volume:
+def free_one(connection: Connection, copy: int, loadable: Collection[VolumeTag]) -> Volume:
     """Return the lowest blank and ``loadable`` volume of one copy, with a fresh uuid.
 
     Raises NoBlankVolume if the copy has no blank one, or none that is loadable.
@@ -198,4 +200,4 @@ def free_one(connection: Connection, copy: int, loadable: Collection[str]) -> Vo
     if row is None:
         more = " or another blank one" if len(blank) > 1 else ""
         raise NoBlankVolume(copy, f"none is in the library; put {blank[0].tag}{more} into a slot")
-    return Volume(row.tag, str(uuid4()), copy, row.capacity)
+    return Volume(row.tag, VolumeUuid(str(uuid4())), copy, row.capacity)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from papertape import __version__
 from papertape.errors import EvidenceMissing
 from papertape.evidence import Written
+from papertape.ids import DumpId
 from papertape.ledger import datasets, volumes
 from papertape.ledger.claims import read_dump
 from papertape.ledger.schema import COPIES, DATASETS, MEMBERS, REJECTIONS, TAPE_FILES, VOLUMES, source_key
@@ -20,7 +21,7 @@ from papertape.volume.members import DataSetRecord, Member, VolumeRecord
 from papertape.volume.names import quote
 
 
-def refuse_other_catalog(connection: Connection, dump: int, catalog: Catalog, copies: Sequence[Written]) -> None:
+def refuse_other_catalog(connection: Connection, dump: DumpId, catalog: Catalog, copies: Sequence[Written]) -> None:
     """Raise EvidenceMissing unless catalog and copies are of the dump and of each volume that it has claimed."""
     claimed = volumes.of_dump(connection, dump)
     if read_dump(connection, dump).uuid != catalog.dump:
@@ -31,7 +32,7 @@ def refuse_other_catalog(connection: Connection, dump: int, catalog: Catalog, co
         raise EvidenceMissing(dump, "not every volume that the dump has claimed was written once")
 
 
-def enter_copy(connection: Connection, dump: int, record: VolumeRecord, copy: Written, now: datetime) -> None:
+def enter_copy(connection: Connection, dump: DumpId, record: VolumeRecord, copy: Written, now: datetime) -> None:
     """Enter how one copy was written, and what its label is."""
     volume = select(VOLUMES.c.id).where(VOLUMES.c.tag == record.tag).scalar_subquery()
     connection.execute(
@@ -61,7 +62,7 @@ def describe_label(volume: VolumeRecord) -> dict[str, Any]:
     return {"drive_serial": volume.drive_serial, "label": list(volume.label), "members": members}
 
 
-def enter_members(connection: Connection, dump: int, catalog: Catalog) -> None:
+def enter_members(connection: Connection, dump: DumpId, catalog: Catalog) -> None:
     """Enter a dump's tape files and the members in them; holds some hundred rows at a time."""
     rows = [{"dump_id": dump, **tape_file._asdict()} for tape_file in catalog.tape_files]
     connection.execute(insert(TAPE_FILES), rows)
@@ -69,14 +70,14 @@ def enter_members(connection: Connection, dump: int, catalog: Catalog) -> None:
         connection.execute(insert(MEMBERS), [_member_row(dump, seq, member) for seq, member in chunk])
 
 
-def _member_row(dump: int, seq: int, member: Member) -> dict[str, Any]:
+def _member_row(dump: DumpId, seq: int, member: Member) -> dict[str, Any]:
     row = member._asdict()
     row["name"] = quote(member.name)
     row["dataset"] = None if member.dataset < 0 else member.dataset
     return {"dump_id": dump, "seq": seq, **row}
 
 
-def place_datasets(connection: Connection, dump: int, records: Sequence[DataSetRecord]) -> int:
+def place_datasets(connection: Connection, dump: DumpId, records: Sequence[DataSetRecord]) -> int:
     """Enter places and rejections of some of the dump's data sets; return how many of them are whole."""
     mine = _claimed(connection, dump, records)
     whole, rejected = [], []
@@ -95,14 +96,14 @@ def place_datasets(connection: Connection, dump: int, records: Sequence[DataSetR
     return len(whole)
 
 
-def _claimed(connection: Connection, dump: int, records: Sequence[DataSetRecord]) -> dict[str, Row[Any]]:
+def _claimed(connection: Connection, dump: DumpId, records: Sequence[DataSetRecord]) -> dict[str, Row[Any]]:
     # Asked for by key alone: with the state beside it, SQLite would read all that are claimed, each time.
     keys = [source_key(record.source) for record in records]
     rows = connection.execute(select(DATASETS).where(DATASETS.c.source_key.in_(keys)))
     return {row.source: row for row in rows if (row.dump_id, row.state) == (dump, DataSetState.CLAIMED)}
 
 
-def _place(dump: int, known: Row[Any], record: DataSetRecord) -> dict[str, Any]:
+def _place(dump: DumpId, known: Row[Any], record: DataSetRecord) -> dict[str, Any]:
     """Return where a whole data set lies, and what was read of it: that, and nothing from the plan, is archived."""
     if known.md5 and known.md5 != record.md5:
         raise EvidenceMissing(dump, f"{record.source} was not compared with the MD5 that is declared for it")
@@ -118,7 +119,7 @@ def _place(dump: int, known: Row[Any], record: DataSetRecord) -> dict[str, Any]:
     }
 
 
-def _reject(connection: Connection, dump: int, the_id: int, record: DataSetRecord) -> None:
+def _reject(connection: Connection, dump: DumpId, the_id: int, record: DataSetRecord) -> None:
     """Take a data set out of the dump, which still remembers that parts of it are on its tapes."""
     values = {"state": DataSetState.REJECTED, "reason": record.reason, **datasets.NOWHERE}
     connection.execute(update(DATASETS).where(DATASETS.c.id == the_id).values(**values))

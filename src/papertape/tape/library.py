@@ -66,7 +66,7 @@ class Library:
         tags = Counter(status.volume_tag for status in elements if status.volume_tag)
         within = {status.volume_tag for status in elements if status.element.kind in kinds}
         return frozenset(
-            tag for tag in tags if tags[tag] == 1 and tag in within and not tag.startswith(CLEANING_PREFIX)
+            VolumeTag(tag) for tag in tags if tags[tag] == 1 and tag in within and not tag.startswith(CLEANING_PREFIX)
         )
 
     def move(self, volume_tag: VolumeTag, number: int) -> Element:

@@ -17,7 +17,7 @@ from papertape.bridges import Claim, FileTable, LabelTable, Left, Placed, read_o
 from papertape.bridges.bridge import Bridge
 from papertape.errors import PapertapeError, VolumeError
 from papertape.events import Note, Tell
-from papertape.ids import VolumeTag
+from papertape.ids import DumpId, VolumeTag
 from papertape.jobs.context import TAKEN, Lab, Lost, NoLab
 from papertape.ledger import DumpRecord, LabRow, Ledger, Marked, Patience, Standing
 from papertape.states import LabKind, LabState, VolumeState
@@ -69,7 +69,7 @@ class LabDatabases:
         """Return the same with a ledger that waits for a server that is away; the lab's servers are not waited for."""
         return replace(self, ledger=self.ledger.patient(patience))
 
-    def claim(self, dump: int) -> Lost:
+    def claim(self, dump: DumpId) -> Lost:
         """Claim the lab's rows for the volumes and the data sets of ``dump``: all, or none and say which are taken."""
         claim = Claim.draw()
         lost = self._claim_labels(dump, [copy.volume for copy in self.ledger.dumps.one(dump).copies], claim)
@@ -91,7 +91,7 @@ class LabDatabases:
             if not labels.is_free(tag):
                 raise VolumeError(tag, TAKEN)
 
-    def claim_label(self, dump: int, tag: VolumeTag) -> None:
+    def claim_label(self, dump: DumpId, tag: VolumeTag) -> None:
         """Claim the tape ``tag``, which ``dump`` has claimed in the ledger; raises VolumeError if it is taken."""
         if self._claim_labels(dump, [tag], Claim.draw()):
             raise VolumeError(tag, TAKEN)
@@ -115,7 +115,7 @@ class LabDatabases:
         pending = sum(item.standing is not Standing.HELD for item in self.ledger.lab.marked())
         return Settled(counts["pushed"], counts["released"], pending, tuple(foreign), tuple(troubles))
 
-    def _claim_labels(self, dump: int, tags: Sequence[VolumeTag], claim: Claim) -> tuple[str, ...]:
+    def _claim_labels(self, dump: DumpId, tags: Sequence[VolumeTag], claim: Claim) -> tuple[str, ...]:
         """Claim tapes, all or none; return those that are taken."""
         if self.bridge.labels is None:
             return ()
@@ -169,7 +169,7 @@ class LabDatabases:
     def _sort(self, kind: LabKind) -> tuple[list[LabRow], dict[DumpRecord, list[Marked]]]:
         """Return what must be released, and what must be pushed by dump; a dump with a doubtful volume must wait."""
         free: list[LabRow] = []
-        archived: dict[int, list[Marked]] = defaultdict(list)
+        archived: dict[DumpId, list[Marked]] = defaultdict(list)
         for item in self.ledger.lab.marked():
             if item.row.kind == kind and item.standing is Standing.FREE:
                 free.append(item.row)
@@ -178,9 +178,7 @@ class LabDatabases:
         records = {self.ledger.dumps.one(dump): items for dump, items in archived.items()}
         good = VolumeState.ARCHIVED
         return free, {
-            dump: items
-            for dump, items in records.items()
-            if all(self.ledger.volumes.one(copy.volume).state == good for copy in dump.copies)
+            dump: items for dump, items in records.items() if all(copy.volume_state is good for copy in dump.copies)
         }
 
 
