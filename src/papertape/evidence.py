@@ -148,6 +148,7 @@ class Written:
     started: datetime
     flushed: datetime | None
     touched: bool
+    # Exceptions compare by identity, and two results with the same error are equal.
     error: PapertapeError | None = field(default=None, compare=False)
 
     @property

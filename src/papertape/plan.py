@@ -123,6 +123,7 @@ def plan_batch(
     A data set is never split. The first one without room ends the batch, so that the lab's order is kept. A data set
     that even an empty volume cannot hold is refused, and planning continues.
     """
+    # The volumes of a dump are equal from tape file 1 on (R3), so the smallest one decides.
     capacity = min(volume.capacity for volume in volumes)
     shelf = _Shelf(capacity - capacity // SLACK, archive_size, block_size)
     refused = []

@@ -68,6 +68,7 @@ class Catalog:
             created=document.created,
             block_size=document.block_size,
             volumes=tuple(read_volume(volume) for volume in document.volumes),
+            # Both have the same fields in the same order.
             tape_files=(*(TapeFile(*msgspec.structs.astuple(item)) for item in document.tape_files), own),
             own_members=own_members,
             datasets=document.datasets,
@@ -184,6 +185,7 @@ def read_label_members(label: LabelDocument) -> tuple[Member, ...]:
 
 def encode_catalog(catalog: Catalog, rejected: int) -> bytes:
     """Return catalog.json for a ``catalog`` without its own tape file; ``rejected`` counts the rejected data sets."""
+    # The catalog's own tape file cannot be listed in it: its digest covers this very document.
     document = CatalogDocument(
         format="papertape",
         format_version=FORMAT_VERSION,

@@ -83,6 +83,7 @@ def read_label(content: bytes, volume_tag: VolumeTag) -> Label:
             if isinstance(event, MemberBegin):
                 name = event.header.name
             elif isinstance(event, MemberData) and name == VOLUME:
+                # Two members of that name run together, and that is no JSON: no reader may choose between them.
                 document += event.data
                 whole = event.last
     except HeaderError as error:

@@ -156,6 +156,7 @@ def _is_plain(byte: int) -> bool:
     return 0x20 <= byte < 0x7F
 
 
+# A table, because every byte of millions of names is looked up.
 _OCTAL = [
     "\\\\" if byte == ord("\\") else chr(byte) if _is_plain(byte) and byte != ord("'") else f"\\0{byte:03o}"
     for byte in range(256)

@@ -157,6 +157,7 @@ class _Way:
                     self._end(BlockSizeMismatch(self._volume, tape_file, expected=expected, found=found))
                 archive.take(block)
         finally:
+            # Also when the reading is given up: data sets that were not found must be reported.
             archive.end(self.ended_by)
 
     def _read(self, room: int) -> memoryview | Mark:

@@ -36,6 +36,7 @@ MOST_ITEMS = 2_000_000
 """The most data sets that a reader accepts in one catalog; each takes some 400 bytes of memory."""
 
 _BEGIN = b"## Paper dump catalog:"
+# Its oldest versions wrote a blank after the colon, and file_index for archive_index.
 _HEADING = re.compile(
     rb"## Paper dump catalog: ?([0-9]{1,20}) \(version: ([0-9]{8}) on ([0-9]{8}-[0-9]{4})\)\n"
     rb"## This tape contains files as listed below:\n"
