@@ -137,7 +137,8 @@ def make_context(folder: Path, ledger: Ledger, model: Model, clock: SimulatedClo
     """Return what a job works with."""
     archive_size = 50 * 10**9 // model.scale
     settings = Settings(1, max(archive_size, model.set_size), BLOCK, 64 * BLOCK, folder / "spool", "in-place")
-    return Context(ledger, open_library(folder, model, clock), settings, tell_all(), Stop(), NoLab(ledger))
+    library = open_library(folder, model, clock)
+    return Context(ledger, lambda: library, settings, tell_all(), Stop(), NoLab(ledger))
 
 
 def measure(folder: Path, model: Model, paths: Sequence[Path]) -> list[Row]:

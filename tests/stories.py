@@ -90,7 +90,7 @@ class Lab:
         tell = tell or tell_all()
         library = self.library(tell, faults or Faults())
         lab = NoLab(self.ledger)
-        return Context(self.ledger_of(owner or nobody()), library, self.settings, tell, stop or Stop(), lab)
+        return Context(self.ledger_of(owner or nobody()), lambda: library, self.settings, tell, stop or Stop(), lab)
 
     def ledger_of(self, owner: Owner) -> Ledger:
         """The same ledger, as another process has it."""

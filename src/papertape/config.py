@@ -99,6 +99,12 @@ class Config(msgspec.Struct, frozen=True):
         """Return which copy (from 1) a volume is for, by the prefix of its tag; None if no prefix fits."""
         return next((copy for copy, prefix in enumerate(self.prefixes, 1) if tag.startswith(prefix)), None)
 
+    def needed_bridge(self) -> Bridge:
+        """Return the section [bridge]; raises ConfigError if there is none."""
+        if self.bridge is None:
+            raise ConfigError("the config has no [bridge]; see docs/lab-databases.md for one")
+        return self.bridge
+
 
 def find_config(given: str | None) -> Path:
     """Return the config file to use; raises ConfigError if it is not there."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from papertape import __version__
 from papertape.errors import NothingToDo, TooFewDrives
 from papertape.events import Event, Phase, RobotMoves
 from papertape.jobs.register import register
 from papertape.ledger import CopyRecord
 from papertape.settings import CROSSED, IN_PLACE, MOUNTS, RELOAD
+from papertape.version import __version__
 from papertape.volume.layout import RECORD
 from stories import BLOCK, HOST, KIB, Lab, check_all_archived, noise
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
-from papertape.cli.app import App, command, open_ledger
+from papertape.cli.app import App, command
 from papertape.cli.output import say, tell_error
-from papertape.config import check_host
-from papertape.errors import SourceError, UserError
-from papertape.jobs.register import Registered, read_md5sums, register
+from papertape.errors import SourceError
+from papertape.jobs.register import Registered, read_md5sums
 from papertape.ledger import Registration
 from papertape.words import count, show_size
 
@@ -42,16 +40,11 @@ def add(app: App, paths: tuple[str, ...], md5sums: str | None, host: str | None)
     A declared MD5 belongs to a file, or to the visdata file of a directory. A data set whose MD5 differs when it is
     written to tape is rejected, and does not count as archived.
     """
-    config = app.config()
-    try:
-        name = check_host(host) if host else config.host
-    except ValueError as error:
-        raise UserError(f"--host: {error}") from error
     md5s = read_md5sums(Path(md5sums)) if md5sums else {}
     results: list[Registered] = []
     described: list[dict[str, object]] = []
-    with open_ledger(config) as ledger:
-        for result in register(ledger, name, map(os.fsencode, paths), md5s):
+    with app.archive() as archive:
+        for result in archive.add(paths, md5s=md5s, host=host):
             results.append(result)
             if result.error:
                 tell_error(result.error)

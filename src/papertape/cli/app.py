@@ -12,20 +12,19 @@ from typing import Any
 
 import click
 
-from papertape import __version__
+from papertape import api
+from papertape.api import Archive
 from papertape.cli.options import json_option
 from papertape.cli.output import finish, note, print_json, say, tell_error
 from papertape.cli.progress import Tally, open_progress
-from papertape.cli.stopping import DUMPING, MOVING, Replies, stoppable
+from papertape.cli.stopping import MOVING, Replies, stoppable
 from papertape.config import Config, find_config, read_config
 from papertape.errors import EXIT_CODES, Interrupted, PapertapeError, UserError
 from papertape.events import tell_all
-from papertape.jobs.context import Context
-from papertape.jobs.lab.databases import open_lab
-from papertape.jobs.opening import find_missing_ledger, open_config_ledger, open_library
-from papertape.ledger import Ledger
+from papertape.jobs.opening import find_missing_ledger, open_library
 from papertape.tape.library import Library
 from papertape.transfer.stop import Stop
+from papertape.version import __version__
 
 DEBUG = "PAPERTAPE_DEBUG"
 EPILOG = (
@@ -46,6 +45,40 @@ class App:
     def config(self) -> Config:
         """Read the config; raises ConfigError."""
         return read_config(find_config(self.config_path))
+
+    @contextlib.contextmanager
+    def archive(self, config: Config | None = None) -> Iterator[Archive]:
+        """Open the config's archive for the block of a command that moves no tape.
+
+        A note on standard error says if the ledger had to be made.
+        """
+        config = config or self.config()
+        missing = find_missing_ledger(config)
+        with api.open(config) as archive:
+            if missing:
+                note(f"papertape: there was no ledger at {missing}; a new, empty one was made there")
+            yield archive
+
+    @contextlib.contextmanager
+    def running(self, replies: Replies, config: Config | None = None, mount: str | None = None) -> Iterator[Archive]:
+        """The same for a command that runs a job: with progress; ``replies`` says how Ctrl-C stops the job."""
+        config = config or self.config()
+        tally, stop, missing = Tally(), Stop(), find_missing_ledger(config)
+        with (
+            stoppable(stop, tally, replies),
+            open_progress() as progress,
+            api.open(config, tell=tell_all(tally, progress), stop=stop, mount=mount) as archive,
+        ):
+            if missing:
+                note(f"papertape: there was no ledger at {missing}; a new, empty one was made there")
+            yield archive
+
+    @contextlib.contextmanager
+    def library(self) -> Iterator[Library]:
+        """Open the config's library for the block, without a ledger; Ctrl-C waits until cartridges are home."""
+        tally = Tally()
+        with stoppable(Stop(), tally, MOVING), open_progress() as progress:
+            yield open_library(self.config(), tell_all(tally, progress))
 
     def show(self, value: object, *lines: str) -> None:
         """Print a result: ``value`` as JSON with --json, else the lines."""
@@ -101,35 +134,6 @@ def command(
         return made(json_option(run))
 
     return decorate
-
-
-@contextlib.contextmanager
-def open_ledger(config: Config) -> Iterator[Ledger]:
-    """Open the config's ledger for the block; a note on standard error says if it had to be made."""
-    missing = find_missing_ledger(config)
-    with open_config_ledger(config) as ledger:
-        if missing:
-            note(f"papertape: there was no ledger at {missing}; a new, empty one was made there")
-        yield ledger
-
-
-@contextlib.contextmanager
-def open_shelf(config: Config) -> Iterator[Library]:
-    """Open the config's library for the block, without a ledger; Ctrl-C waits until cartridges are home."""
-    tally = Tally()
-    with stoppable(Stop(), tally, MOVING), open_progress() as progress:
-        yield open_library(config, tell_all(tally, progress))
-
-
-@contextlib.contextmanager
-def open_context(config: Config, replies: Replies = DUMPING) -> Iterator[Context]:
-    """Open for the block all that a job works with; ``replies`` says how Ctrl-C stops the job."""
-    tally, stop = Tally(), Stop()
-    with stoppable(stop, tally, replies), open_ledger(config) as ledger, open_progress() as progress:
-        tell = tell_all(tally, progress)
-        library = open_library(config, tell)
-        lab = open_lab(ledger, config.bridge, tell)
-        yield Context(ledger=ledger, library=library, settings=config.settings, tell=tell, stop=stop, lab=lab)
 
 
 def run(arguments: list[str]) -> int:

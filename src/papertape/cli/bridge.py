@@ -8,18 +8,13 @@ from itertools import chain
 import click
 import msgspec
 
-from papertape.bridges.bridge import Bridge
-from papertape.cli.app import App, command, find_app, open_ledger
+from papertape.cli.app import App, command, find_app
 from papertape.cli.options import json_option
 from papertape.cli.output import note, print_json, say, write
-from papertape.config import Config
-from papertape.errors import ConfigError, HostError, PapertapeError, SourceError
-from papertape.events import tell_all
-from papertape.jobs.lab.databases import LabDatabases
+from papertape.errors import HostError, PapertapeError, SourceError
 from papertape.jobs.lab.databases import check as check_bridge
-from papertape.jobs.lab.history import NotEntered, find_blank, import_history
-from papertape.jobs.lab.pull import Pulled, pull_labels
-from papertape.jobs.lab.pull import pull as pull_files
+from papertape.jobs.lab.history import NotEntered, find_blank
+from papertape.jobs.lab.pull import Pulled
 from papertape.ledger import Ledger, Listing, Registration, Standing
 from papertape.states import LabKind, LabState
 from papertape.words import count, show_size
@@ -39,13 +34,6 @@ def bridge(context: click.Context, as_json: bool) -> None:
     find_app(context, as_json=as_json)
 
 
-def find_bridge(config: Config) -> Bridge:
-    """Return the config's [bridge]; raises ConfigError if there is none."""
-    if config.bridge is None:
-        raise ConfigError("the config has no [bridge]; see docs/lab-databases.md for one")
-    return config.bridge
-
-
 @command("check", short="Check the lab's databases.", examples="papertape bridge check")
 def check(app: App) -> None:
     """Check that the option files can be read, the servers answer, and the tables have the right columns.
@@ -54,7 +42,7 @@ def check(app: App) -> None:
     """
     warnings: list[str] = []
     try:
-        warnings.extend(check_bridge(find_bridge(app.config())))
+        warnings.extend(check_bridge(app.config().needed_bridge()))
     except PapertapeError:
         note(*(f"warning: {warning}" for warning in warnings))  # one of them may be the cause
         raise
@@ -70,12 +58,10 @@ def pull(app: App) -> int:
 
     A row that cannot be registered is printed with the reason; the others are registered.
     """
-    config = app.config()
-    chosen = find_bridge(config)
     registered = known = refused = size = troubles = 0
-    with open_ledger(config) as ledger:
-        labels = pull_labels(ledger, chosen)
-        for item in chain(labels.troubles, pull_files(ledger, chosen, config.host)):
+    with app.archive() as archive:
+        labels, files = archive.pull()
+        for item in chain(labels.troubles, files):
             if item.trouble:  # printed at once: there may be a million
                 _show_trouble(app, item, is_first=not troubles)
                 troubles += 1
@@ -114,9 +100,8 @@ def push(app: App) -> int:
     Every dump does this at its end; this command does what failed then. A row that somebody else has changed is printed
     and not changed.
     """
-    config = app.config()
-    with open_ledger(config) as ledger:
-        done = LabDatabases(ledger, find_bridge(config), tell_all()).settle()
+    with app.archive() as archive:
+        done = archive.push()
     described = {
         "pushed": done.pushed,
         "released": done.released,
@@ -152,20 +137,18 @@ def history(app: App, pattern: str, dry_run: bool) -> int:
     that cannot be understood, or that contradicts a tape, is printed. PATTERN matches the lab's host:/path, as in
     `papertape find`.
     """
-    config = app.config()
-    chosen = find_bridge(config)
     results: Counter[str] = Counter()
     troubles: list[dict[str, object]] = []
     labels: set[str] = set()
-    with open_ledger(config) as ledger:
-        for row in import_history(ledger, chosen, pattern, dry_run=dry_run):
+    with app.archive() as archive:
+        for row in archive.import_history(pattern, dry_run=dry_run):
             results[row.result] += 1
             labels.update(row.labels)
             if row.trouble and app.json:
                 troubles.append({"row": row.name, "trouble": row.trouble, "remembered": not row.is_refused})
             elif row.trouble:
                 note(f"papertape: {row.name}: {row.trouble}")
-        blank = find_blank(ledger, labels)
+        blank = find_blank(archive.ledger, labels)
     entered = results[Listing.NEW] + results[Listing.MOVED]
     refused = results[NotEntered.REFUSED] + results[Listing.DISPUTED]
     if app.json:
@@ -196,9 +179,9 @@ def status(app: App) -> None:
 
     Only the ledger is read.
     """
-    config = app.config()
-    find_bridge(config)
-    with open_ledger(config) as ledger:
+    with app.archive() as archive:
+        archive.config.needed_bridge()
+        ledger = archive.ledger
         counts, foreign = ledger.lab.count(), ledger.lab.foreign()
         pending, listed = count_pending(ledger), ledger.history.count()
     if app.json:

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import click
 
-from papertape.cli.app import App, command, open_context, open_ledger
+from papertape.cli.app import App, command
 from papertape.cli.dump import exit_code, tell
 from papertape.cli.output import note, say, tell_error
 from papertape.cli.progress import open_progress
 from papertape.cli.status import show_deletable
-from papertape.jobs.deletable import find_deletable
-from papertape.jobs.dump import dump as run_dump
-from papertape.jobs.register import read_md5sums, register
+from papertape.cli.stopping import DUMPING
+from papertape.jobs.register import read_md5sums
 from papertape.jobs.setup import set_up_virtual
 from papertape.trial.demo import RING, check_room, choose_capacity, choose_folder, list_datasets, measure
 from papertape.trial.testdata import MD5SUMS, Sizes, build_testdata
@@ -55,18 +54,18 @@ def demo(app: App, folder: str | None, source: str | None) -> int:
     config, _ = set_up_virtual(target, drives=2, slots=12, capacity=capacity, generation="LTO-6", ring=RING)
     show(f"{target}: a virtual library with 2 drives and 12 blank volumes of {show_size(capacity)}")
     results: Counter[str] = Counter()
-    with open_ledger(config) as ledger:
-        for item in register(ledger, config.host, paths, md5s):
+    with app.archive(config) as archive:
+        for item in archive.add(paths, md5s=md5s):
             results[item.result or "refused"] += 1
             if item.error:
                 tell_error(item.error)
     show(f"registered: {count(results['new'], 'data set')}, {count(len(md5s), 'declared MD5')}")
-    with open_context(config) as context:
-        (outcome,) = run_dump(context)
+    with app.running(DUMPING, config) as running:
+        (outcome,) = running.dump()
     tell(outcome, as_json=app.json)
     if not app.json:
-        with open_ledger(config) as ledger:
-            show_deletable(find_deletable(ledger, config.host))
+        with app.archive(config) as archive:
+            show_deletable(archive.deletable())
         program = "papertape" if shutil.which("papertape") else Path(sys.argv[0]).absolute()
         say(f"Look around: cd {target} && {program} status; tar tvf library/cartridges/PAPR1001/0002.tar")
     return exit_code(outcome)

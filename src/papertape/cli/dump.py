@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import click
-import msgspec
 
-from papertape.cli.app import App, command, open_context, open_ledger
+from papertape.api import Archive
+from papertape.cli.app import App, command
 from papertape.cli.output import print_json, say, tell_error
+from papertape.cli.stopping import DUMPING
 from papertape.cli.verify import describe as describe_verification
 from papertape.cli.verify import show as show_verification
-from papertape.config import Config
 from papertape.errors import Interrupted, NothingToDo, SourceError
-from papertape.events import tell_all
-from papertape.jobs import dump as job
-from papertape.jobs.context import Context, Outcome
-from papertape.jobs.dump import plan_next
-from papertape.jobs.opening import open_library
+from papertape.jobs.context import Outcome
 from papertape.settings import MOUNTS
 from papertape.states import DumpState
 from papertape.words import count, enumerate_names, show_size
@@ -31,12 +25,13 @@ def plan(app: App) -> None:
 
     Nothing is changed.
     """
-    _show_plan(app, app.config())
+    show_plan(app)
 
 
-def _show_plan(app: App, config: Config) -> None:
-    with open_ledger(config) as ledger:
-        batch, resumed = plan_next(ledger, open_library(config, tell_all()), config.settings)
+def show_plan(app: App) -> None:
+    """Print the plan of the next dump; nothing is changed."""
+    with app.archive() as opened:
+        batch, resumed = opened.plan()
     archives = []
     again = " (again: it was interrupted while it was written)" if resumed else ""
     names = enumerate_names(volume.tag for volume in batch.volumes)
@@ -79,28 +74,16 @@ def dump(app: App, dry_run: bool, mount: str | None, until_done: bool) -> int:
     Press Ctrl-C once to stop after the current archive: all that is on tape then is verified and recorded. Press it
     twice to stop at once.
     """
-    config = app.config()
-    if mount:
-        config = msgspec.structs.replace(config, settings=dataclasses.replace(config.settings, mount=mount))
     if dry_run:
-        _show_plan(app, config)
+        show_plan(app)
         return 0
-    code, is_first = 0, True
-    with open_context(config) as context:
-        while not context.stop.soon:
-            try:
-                outcomes = job.dump(context)
-            except NothingToDo:
-                if is_first:
-                    raise
-                break
-            is_first = False
+    code = 0
+    with app.running(DUMPING, mount=mount) as archive:
+        for outcomes in archive.dump_all() if until_done else [archive.dump()]:
             for outcome in outcomes:
                 tell(outcome, as_json=app.json)
                 code = _choose_code(code, exit_code(outcome))
-            if outcomes[-1].error or not until_done:
-                break
-        return _stopped_code(context, code)
+        return _stopped_code(archive, code)
 
 
 def _choose_code(code: int, other: int) -> int:
@@ -108,9 +91,9 @@ def _choose_code(code: int, other: int) -> int:
     return code if code not in {0, SourceError.exit_code} else other or code
 
 
-def _stopped_code(context: Context, code: int) -> int:
+def _stopped_code(archive: Archive, code: int) -> int:
     """Return the exit code of a run that the operator may have stopped; an error is more important than that."""
-    return Interrupted.exit_code if context.stop.soon and code in {0, SourceError.exit_code} else code
+    return Interrupted.exit_code if archive.stop.soon and code in {0, SourceError.exit_code} else code
 
 
 def exit_code(outcome: Outcome) -> int:
@@ -133,8 +116,8 @@ def recover(app: App, undo: bool) -> int:
     starts it again on the same volumes. Cartridges that a dead process left in drives are returned to their slots.
     """
     code = 0
-    with open_context(app.config()) as context:
-        outcomes = job.recover(context, undo=undo)
+    with app.running(DUMPING) as archive:
+        outcomes = archive.recover(undo=undo)
     for outcome in outcomes:
         code = _choose_code(code, exit_code(outcome))
         if not app.json:
@@ -145,7 +128,7 @@ def recover(app: App, undo: bool) -> int:
         print_json([describe(outcome) for outcome in outcomes])
     if not outcomes:
         raise NothingToDo("no dead process has left anything to recover")
-    return _stopped_code(context, code)
+    return _stopped_code(archive, code)
 
 
 def describe(outcome: Outcome) -> dict[str, object]:

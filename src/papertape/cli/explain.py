@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import click
 
-from papertape.cli.app import App, command, open_ledger
+from papertape.cli.app import App, command
 from papertape.cli.output import print_json, write
 from papertape.ids import VolumeTag
-from papertape.jobs.explain import explain as explain_volume
-from papertape.jobs.explain import find_origin
 
 
 @command(
@@ -27,10 +25,8 @@ def explain(app: App, volume: VolumeTag, pattern: str | None) -> None:
     The script extracts all data sets, or those that match PATTERN (as in `papertape find`), and checks every digest. It
     stops at the first error. Run it in an empty folder.
     """
-    config = app.config()
-    with open_ledger(config) as ledger:
-        origin = find_origin(config.library, volume)
-        script = "".join(explain_volume(ledger, volume, pattern, origin))
+    with app.archive() as archive:
+        script = archive.explain(volume, pattern)
     if app.json:
         print_json({"volume": volume, "script": script})
     else:

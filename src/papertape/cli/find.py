@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
-
 import click
 import msgspec
 
-from papertape.cli.app import App, command, open_ledger
+from papertape.cli.app import App, command
 from papertape.cli.output import say, write
 from papertape.errors import NothingToDo
 from papertape.ledger import Found, Ledger, Listed
@@ -35,10 +32,9 @@ def find(app: App, pattern: str) -> None:
     state `listed`, and are printed last.
     """
     found = 0
-    with open_ledger(app.config()) as ledger:
-        seen = ledger.imports.seen()
-        items: Iterator[Found | Listed] = chain(ledger.search.find(pattern), ledger.history.find(pattern))
-        for item in items:
+    with app.archive() as archive:
+        ledger, seen = archive.ledger, archive.ledger.imports.seen()
+        for item in archive.find(pattern):
             found += 1
             if app.json:  # row by row: there may be a million
                 row = describe(ledger, item) if isinstance(item, Found) else describe_listed(item)

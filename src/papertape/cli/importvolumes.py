@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from papertape.cli.app import App, command, open_context
+from papertape.cli.app import App, command
 from papertape.cli.options import capacity_option
 from papertape.cli.output import print_json, say, tell_error
 from papertape.cli.stopping import VERIFYING
 from papertape.errors import Interrupted, UserError
 from papertape.ids import VolumeTag
-from papertape.jobs.imports import BLANK, FOREIGN, Result, choose_all, import_volumes
+from papertape.jobs.imports import BLANK, FOREIGN, Result, choose_all
 from papertape.ledger import Ledger
 from papertape.words import count, show_size
 
@@ -31,16 +31,15 @@ def import_(app: App, tags: tuple[VolumeTag, ...], every: bool, capacity: int) -
     """
     if every == bool(tags):
         raise UserError("name the volumes to import, or use --all for all that the ledger does not know")
-    config = app.config()
     results = []
-    with open_context(config, VERIFYING) as context:
-        wanted = choose_all(context.ledger, context.library) if every else list(dict.fromkeys(tags))
-        for result in import_volumes(context, wanted, capacity, config.copy_of):
+    with app.running(VERIFYING) as archive:
+        wanted = choose_all(archive.ledger, archive.library) if every else list(dict.fromkeys(tags))
+        for result in archive.import_volumes(*wanted, capacity=capacity):
             results.append(result)
             if result.error:
                 tell_error(result.error)
             if result.kind and not app.json:
-                found = _say_found(context.ledger, result)
+                found = _say_found(archive.ledger, result)
                 say(f"{result.volume}  {found} ({show_size(result.bytes)} read)")
     if app.json:
         described = []

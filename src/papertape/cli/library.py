@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from papertape.cli.app import App, command, find_app, open_shelf
+from papertape.cli.app import App, command, find_app
 from papertape.cli.options import json_option
 from papertape.ids import VolumeTag
 from papertape.tape.changer import Element, ElementKind
@@ -27,7 +27,7 @@ def library(context: click.Context, as_json: bool) -> int | None:
 )
 def status(app: App) -> None:
     """Print what is in each drive, slot and mail slot, as the changer reports it now."""
-    with open_shelf(app.config()) as shelf:
+    with app.library() as shelf:
         elements = shelf.inventory().elements
     rows = []
     for item in elements:
@@ -57,7 +57,7 @@ def status(app: App) -> None:
 )
 def load(app: App, volume: VolumeTag, drive: int) -> None:
     """Put a volume into a drive, ready and rewound, and leave it there."""
-    with open_shelf(app.config()) as shelf, shelf.reserve(numbers=[drive]) as session:
+    with app.library() as shelf, shelf.reserve(numbers=[drive]) as session:
         session.load(volume, drive)
     app.show({"loaded": volume, "drive": drive}, f"{volume} is in drive {drive}")
 
@@ -70,7 +70,7 @@ def load(app: App, volume: VolumeTag, drive: int) -> None:
 @click.argument("drives", nargs=-1, type=click.IntRange(0), metavar="[DRIVE...]")
 def unload(app: App, drives: tuple[int, ...]) -> None:
     """Unload drives (default: all that are not empty), and return their cartridges to the slots they came from."""
-    with open_shelf(app.config()) as shelf:
+    with app.library() as shelf:
         full = [item.element.number for item in shelf.inventory().of(ElementKind.DRIVE) if item.full]
         numbers = list(drives or full)
         if numbers:
@@ -86,7 +86,7 @@ def unload(app: App, drives: tuple[int, ...]) -> None:
 @click.argument("slot", type=click.IntRange(1), metavar="SLOT")
 def move(app: App, volume: VolumeTag, slot: int) -> None:
     """Move a volume to a slot or a mail slot, by the numbers that `papertape library status` prints."""
-    with open_shelf(app.config()) as shelf:
+    with app.library() as shelf:
         place = shelf.move(volume, slot)
     _show_moves(app, [(volume, place)])
 
@@ -94,7 +94,7 @@ def move(app: App, volume: VolumeTag, slot: int) -> None:
 @command("import", short="Move cartridges from the mail slots to free slots.", examples="papertape library import")
 def import_(app: App) -> None:
     """Move every cartridge in the mail slots to a free slot. `papertape volumes add` registers new volumes."""
-    with open_shelf(app.config()) as shelf:
+    with app.library() as shelf:
         moved = list(shelf.bring_in())
     _show_moves(app, moved)
 
@@ -103,7 +103,7 @@ def import_(app: App) -> None:
 @click.argument("volumes", nargs=-1, required=True, metavar="VOLUME...")
 def export(app: App, volumes: tuple[VolumeTag, ...]) -> None:
     """Put volumes into free mail slots, where they can be taken out of the library."""
-    with open_shelf(app.config()) as shelf:
+    with app.library() as shelf:
         moved = [(volume, shelf.send_out(volume)) for volume in volumes]
     _show_moves(app, moved)
 

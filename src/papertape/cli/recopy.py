@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from papertape.cli.app import App, command, open_context
+from papertape.cli.app import App, command
 from papertape.cli.dump import exit_code, tell
+from papertape.cli.stopping import DUMPING
 from papertape.errors import Interrupted
 from papertape.ids import VolumeTag
-from papertape.jobs import recopy as job
 
 
 @command(
@@ -33,8 +33,8 @@ def recopy(app: App, volume: VolumeTag, from_disk: bool) -> int:
     the library, and its state does not change. If recopy was interrupted, run `papertape recover`, then the command
     that `papertape status` prints.
     """
-    with open_context(app.config()) as context:
-        outcome = job.recopy(context, volume, from_disk=from_disk)
+    with app.running(DUMPING) as archive:
+        outcome = archive.recopy(volume, from_disk=from_disk)
         tell(outcome, as_json=app.json)
         code = exit_code(outcome)
-        return Interrupted.exit_code if context.stop.soon and not code else code
+        return Interrupted.exit_code if archive.stop.soon and not code else code

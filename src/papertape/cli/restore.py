@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from papertape.cli.app import App, command, open_context
-from papertape.cli.options import DEFAULT_CAPACITY
+from papertape.cli.app import App, command
 from papertape.cli.output import note, tell_error
 from papertape.cli.stopping import RESTORING
-from papertape.errors import NothingToDo
 from papertape.ids import DumpId, VolumeTag
-from papertape.jobs import restore as job
-from papertape.jobs.context import Context
-from papertape.jobs.lab.unimported import find_unimported, import_unimported, names_unknown_volume
-from papertape.jobs.restore import Errand, Plan, Restored, Wish, plan_only
+from papertape.jobs.lab.unimported import Unimported
+from papertape.jobs.restore import Errand, Plan, Restored
 from papertape.words import count, enumerate_names, show_size
 
 
@@ -64,21 +61,23 @@ def restore(
     differ are replaced only with --overwrite. Volumes that are known only from the lab's table (`papertape bridge
     history`) are imported first.
     """
-    wish = Wish(patterns, volume, at.replace(tzinfo=UTC) if at else None, dump)
-    config = app.config()
-    with open_context(config, RESTORING) as context:
+    when = at.replace(tzinfo=UTC) if at else None
+    with app.running(RESTORING) as archive:
         if dry_run:
-            _show_plan(app, context, wish, folder, overwrite=overwrite)
+            plan, unread = archive.plan_restore(
+                *patterns, to=folder, volume=volume, at=when, dump=dump, overwrite=overwrite
+            )
+            _show_plan(app, plan, unread)
             return 0
-        results, left = import_unimported(context, wish, DEFAULT_CAPACITY, config.copy_of)
-        for result in results:
-            note(f"papertape: {result.error}" if result.error else f"imported {result.volume}")
-        if left and names_unknown_volume(context.ledger, wish):
-            raise left
-        try:
-            done = job.restore(context, wish, folder, lambda plan: note(*_list_needed(plan)), overwrite=overwrite)
-        except NothingToDo as nothing:
-            raise left or nothing from None
+        done = archive.restore(
+            *patterns,
+            to=folder,
+            volume=volume,
+            at=when,
+            dump=dump,
+            overwrite=overwrite,
+            show_plan=lambda plan: note(*_list_needed(plan)),
+        )
     sets = count(done.sets, "data set")
     present = f"; {count(len(done.plan.present), 'data set')} there already" if done.plan.present else ""
     lines = [f"restored: {sets}, {count(done.files, 'file')}, {show_size(done.size)}{present}"]
@@ -90,22 +89,13 @@ def restore(
         note(f"papertape: warning: {name} is not good; run `papertape recopy {name}`")
     for source, reason in done.failed[1:]:
         note(f"papertape: lost: {source}: {reason}")
-    error = done.error or left
-    if error:
-        tell_error(error)
-        return error.exit_code
+    if done.error:
+        tell_error(done.error)
+        return done.error.exit_code
     return 0
 
 
-def _show_plan(app: App, context: Context, wish: Wish, folder: Path, *, overwrite: bool) -> None:
-    unread = find_unimported(context.ledger, wish)
-    plan = Plan((), (), (), {})
-    if not unread or not names_unknown_volume(context.ledger, wish):
-        try:
-            plan = plan_only(context, wish, folder, overwrite=overwrite)
-        except NothingToDo:
-            if not unread:
-                raise
+def _show_plan(app: App, plan: Plan, unread: Sequence[Unimported]) -> None:
     errands = [_describe_errand(plan, errand) for errand in (*plan.errands, *plan.absent)]
     described: dict[str, object] = {"present": len(plan.present), "volumes": errands}
     lines = _list_needed(plan)

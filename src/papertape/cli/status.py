@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import click
 
-from papertape.cli.app import App, command, open_ledger
+from papertape.cli.app import App, command
 from papertape.cli.bridge import count_pending
 from papertape.cli.output import print_json, say
-from papertape.jobs.deletable import Candidate, OnDisk, find_deletable
+from papertape.jobs.deletable import Candidate, OnDisk
 from papertape.ledger import Ledger, is_alive
 from papertape.states import VolumeState
 from papertape.volume.names import quote
@@ -31,27 +31,27 @@ def status(app: App, deletable: bool) -> None:
     A disk copy may be deleted if its data set is archived, all its volumes are good, and the copy on disk has not
     changed since. papertape checks the disk copies now, and deletes nothing.
     """
-    config = app.config()
-    with open_ledger(config) as ledger:
+    with app.archive() as archive:
+        ledger = archive.ledger
         if deletable:
-            may = [item for item in find_deletable(ledger, config.host) if item.on_disk is OnDisk.SAME]
+            may = [item for item in archive.deletable() if item.on_disk is OnDisk.SAME]
             if app.json:
                 print_json([{"source": str(item.source), "bytes": item.size} for item in may])
             else:
                 for item in may:
                     say(quote(item.source.path))
         elif app.json:
-            known = ledger.status()
+            known = archive.status()
             print_json({"datasets": known.datasets, "volumes": known.volumes, "dumps": known.dumps})
         else:
-            known = ledger.status()
+            known = archive.status()
             rows = [(state, number, show_size(known.bytes[state])) for state, number in known.datasets.items()]
             say(*show_table([("data sets", "", "bytes"), *rows]))
             for name, counts in (("volumes", known.volumes), ("dumps", known.dumps)):
                 states = ", ".join(f"{number} {state}" for state, number in counts.items() if number) or "none"
                 say(f"{name}: {states}")
             _show_work(ledger)
-            show_deletable(find_deletable(ledger, config.host))
+            show_deletable(archive.deletable())
 
 
 def _show_work(ledger: Ledger) -> None:

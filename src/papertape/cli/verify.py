@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import click
 
-from papertape.cli.app import App, command, open_context
+from papertape.cli.app import App, command
 from papertape.cli.output import print_json, say
 from papertape.cli.stopping import VERIFYING
 from papertape.errors import Interrupted, VerificationFailed
 from papertape.evidence import Verification
 from papertape.ids import VolumeTag
-from papertape.jobs.verify import verify as verify_volumes
 from papertape.words import count, show_rate, show_seconds, show_size
 
 SHOWN = 20
@@ -23,8 +22,8 @@ def verify(app: App, volumes: tuple[VolumeTag, ...]) -> None:
 
     A volume that is not good is set aside, and data sets on it may no longer be deleted from disk.
     """
-    with open_context(app.config(), VERIFYING) as context:
-        results = list(verify_volumes(context, volumes))
+    with app.running(VERIFYING) as archive:
+        results = archive.verify(*volumes)
     if app.json:
         print_json({"verifications": [describe(result) for result in results]})
     else:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from papertape.cli.app import App, command, find_app, open_ledger
+from papertape.cli.app import App, command, find_app
 from papertape.cli.importvolumes import import_
 from papertape.cli.options import capacity_option, json_option
 from papertape.cli.showtape import show_tape
@@ -47,7 +47,8 @@ def show(app: App, volume: VolumeTag | None = None, from_tape: bool = False) -> 
         if volume is None:
             raise UserError("--from-tape reads one volume: name it")
         return show_tape(app, volume)
-    with open_ledger(app.config()) as ledger:
+    with app.archive() as archive:
+        ledger = archive.ledger
         found = [ledger.volumes.one(volume)] if volume else list(ledger.volumes.all())
         dump = ledger.dumps.of_volume(volume) if volume else None
     copies = [copy for copy in dump.copies if copy.volume == volume] if dump else []
@@ -108,11 +109,8 @@ def place(app: App, tags: tuple[VolumeTag, ...], location: str) -> None:
     """Note where volumes are outside the library. `papertape volumes show` prints it."""
     if len(location) > LONGEST_PLACE or not location.isprintable():
         raise UserError(f"--at: a place is one line of at most {LONGEST_PLACE} characters")
-    with open_ledger(app.config()) as ledger:
-        for tag in tags:
-            ledger.volumes.one(tag)  # raises before anything is changed: all or none
-        for tag in tags:
-            ledger.volumes.place(tag, location)
+    with app.archive() as archive:
+        archive.place_volumes(*tags, place=location)
     noted = f"noted: {location}" if location else "no place outside the library"
     app.show({"placed": list(tags), "at": location}, f"{enumerate_names(tags)}: {noted}")
 
@@ -126,8 +124,8 @@ def place(app: App, tags: tuple[VolumeTag, ...], location: str) -> None:
 @click.option("--reason", default="retired by hand", show_default=True, help="The reason, for the ledger.")
 def retire(app: App, volume: VolumeTag, reason: str) -> None:
     """Take a volume out of service for good. Data sets on it may no longer be deleted from disk."""
-    with open_ledger(app.config()) as ledger:
-        ledger.volumes.retire(volume, reason)
+    with app.archive() as archive:
+        archive.retire_volume(volume, reason)
     sentence = f"{volume} is retired: it is not written to, and data sets on it may not be deleted from disk"
     app.show({"retired": volume}, sentence)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
@@ -79,14 +79,19 @@ class NoLab:
 
 @dataclass(frozen=True)
 class Context:
-    """What every job works with."""
+    """What every job works with; ``open_library`` gives the same library each time."""
 
     ledger: Ledger
-    library: Library
+    open_library: Callable[[], Library]
     settings: Settings
     tell: Tell
     stop: Stop
     lab: Lab
+
+    @property
+    def library(self) -> Library:
+        """The library, opened when a job first needs it: looking things up works without one."""
+        return self.open_library()
 
 
 @dataclass(frozen=True)

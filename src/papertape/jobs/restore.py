@@ -51,6 +51,8 @@ _FEWEST_DRIVES = 2
 class Restored:
     """What became of it; sizes in bytes. ``sick`` says what was wrong with which volume, ``failed`` what is lost.
 
+    ``missing`` says why a volume that only the lab's table knows could not be imported.
+
     ``sets``, ``files`` and ``size`` are what was written, ``mounts``, ``locates`` and ``read`` what the drives did.
     """
 
@@ -64,6 +66,7 @@ class Restored:
     sick: dict[VolumeTag, str] = field(default_factory=dict)
     failed: list[tuple[str, str]] = field(default_factory=list)
     obstacles: list[Obstacle] = field(default_factory=list)
+    missing: PapertapeError | None = None
 
     @property
     def error(self) -> PapertapeError | None:
@@ -74,7 +77,7 @@ class Restored:
             more = f" (and {len(self.obstacles) - 1} more)" if len(self.obstacles) > 1 else ""
             return UserError(f"{self.obstacles[0]}{more}")
         if not self.plan.absent:
-            return None
+            return self.missing
         errand = self.plan.absent[0]
         places = "; ".join(f"{copy.volume}: {self.plan.places[copy.volume]}" for copy in errand.copies)
         needed = f"needed for {count(sum(len(each.sets) for each in self.plan.absent), 'data set')}"

@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from papertape import __version__
 from papertape.clock import Clock
 from papertape.errors import ClaimLost, EvidenceMissing, UserError
 from papertape.evidence import Verification, Written
@@ -22,6 +21,7 @@ from papertape.ledger.schema import COPIES, DATASETS, DUMPS, VOLUMES
 from papertape.ledger.written import enter_copy, enter_members, place_datasets, refuse_other_catalog
 from papertape.plan import Batch, Volume
 from papertape.states import DataSetState, DumpState, VolumeState
+from papertape.version import __version__
 from papertape.volume.catalog import Catalog
 from papertape.volume.members import VolumeRecord
 from papertape.words import enumerate_names

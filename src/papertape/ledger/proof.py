@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from papertape import __version__
 from papertape.errors import EvidenceMissing
 from papertape.evidence import Verification
 from papertape.ids import DumpId, VolumeTag
@@ -18,6 +17,7 @@ from papertape.ledger.claims import move, read_dump, unknown_volume
 from papertape.ledger.records import DumpRecord, Owner
 from papertape.ledger.schema import COPIES, DATASETS, DUMPS, TAPE_FILES, VERIFICATIONS, VOLUMES
 from papertape.states import DataSetState, DumpState, Format, VolumeState
+from papertape.version import __version__
 from papertape.volume.members import TapeFile
 
 FINDINGS_KEPT = 1000

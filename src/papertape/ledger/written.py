@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from papertape import __version__
 from papertape.errors import EvidenceMissing
 from papertape.evidence import Written
 from papertape.ids import DumpId
@@ -16,6 +15,7 @@ from papertape.ledger import datasets, volumes
 from papertape.ledger.claims import read_dump
 from papertape.ledger.schema import COPIES, DATASETS, MEMBERS, REJECTIONS, TAPE_FILES, VOLUMES, source_key
 from papertape.states import DataSetState
+from papertape.version import __version__
 from papertape.volume.catalog import Catalog
 from papertape.volume.members import DataSetRecord, Member, VolumeRecord
 from papertape.volume.names import quote

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 
-from papertape import __version__
 from papertape.errors import SourceError
 from papertape.events import Tell
 from papertape.plan import Batch, DataSet
@@ -21,6 +20,7 @@ from papertape.transfer.journal import Journal
 from papertape.transfer.pump import Pump
 from papertape.transfer.readahead import KEPT, Content, End, ReadAhead, close_content
 from papertape.transfer.source import Entry, check_unchanged, find_change
+from papertape.version import __version__
 from papertape.volume.catalog import CATALOG_JSON, DATASETS, FILES, SUMS, Catalog, encode_catalog
 from papertape.volume.header import DIRECTORY, Attributes, build_header
 from papertape.volume.layout import ARCHIVE, CATALOG, FLUSH_EVERY, FORMAT_VERSION, PLAN

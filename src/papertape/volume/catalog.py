@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import msgspec.structs
 
-from papertape import __version__
 from papertape.ids import VolumeTag
+from papertape.version import __version__
 from papertape.volume.layout import FORMAT_VERSION, LABEL
 from papertape.volume.members import DataSetRecord, Expected, Member, TapeFile, VolumeRecord, own_member
 from papertape.volume.names import Source, quote, unquote

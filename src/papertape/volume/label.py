@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from papertape import __version__
 from papertape.errors import FormatError
 from papertape.ids import VolumeTag
+from papertape.version import __version__
 from papertape.volume.document import check_names, decode_document
 from papertape.volume.header import HeaderError
 from papertape.volume.layout import FORMAT_VERSION, LABEL
