@@ -288,7 +288,7 @@ class VerificationFailed(PapertapeError):
 
 
 class RestoreFailed(PapertapeError):
-    """Data sets could be had from no copy; ``failed`` are their sources, each with a clause that says why."""
+    """Data sets could not be restored from any copy; ``failed`` are their sources, each with a clause that says why."""
 
     exit_code = 8
     meaning = VerificationFailed.meaning
@@ -296,7 +296,9 @@ class RestoreFailed(PapertapeError):
     def __init__(self, failed: Sequence[tuple[str, str]]) -> None:
         source, reason = failed[0]
         more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-        super().__init__(f"{source} could be had from no copy ({reason}){more}; what else could be had is restored")
+        super().__init__(
+            f"{source} could not be restored from any copy ({reason}){more}; the rest was restored as far as possible"
+        )
         self.failed = tuple(failed)
 
 

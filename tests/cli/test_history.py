@@ -143,7 +143,10 @@ def test_a_volume_that_holds_something_else_is_reported(lab: Lab, database: LabD
     lab.ok("bridge", "history")
     ran = lab.run("restore", "zen", "--to", "back")
     assert ran.code == 8
-    assert "pot1:/data1/zen.9.uv could be had from no copy (the lab's table says that it is on H0C10001" in ran.error
+    assert (
+        "pot1:/data1/zen.9.uv could not be restored from any copy (the lab's table says that it is on H0C10001"
+        in ran.error
+    )
     check_back(lab.folder / "back", sources)
     place = "on H0C10001, tape file 1: the ledger knows this volume, and the data set is not on it"
     assert place in lab.ok("find", "zen.9")

@@ -171,8 +171,8 @@ def test_lost_data_sets_are_named_and_the_rest_is_restored(done: Lab, sources: l
     assert failed.source in ran.err
     assert restored.restored == 5
     (error,) = [line for line in ran.err.splitlines() if line.startswith("papertape: ") and "warning" not in line]
-    assert error.startswith(f"papertape: {failed.source} could be had from no copy (")
-    assert error.endswith("what else could be had is restored")
+    assert error.startswith(f"papertape: {failed.source} could not be restored from any copy (")
+    assert error.endswith("the rest was restored as far as possible")
     kept = [path for path in sources if not failed.source.endswith(path.name)]
     assert check_whole(done, kept) == 5
     assert check_whole(done, sources) == 5
