@@ -144,7 +144,7 @@ def test_restore_reports_which_volumes_it_needs_and_what_it_did(done: Lab, sourc
     check_at_rest(done, slots)
     again = done.run("restore", "zen", "--to", "back")
     assert again.out == "restored: 0 data sets, 0 files, 0 B; 6 data sets there already\n"
-    assert again.err == "6 data sets there already, and the same\n"
+    assert again.err == "6 data sets there already, and identical\n"
 
 
 def test_a_sick_volume_is_a_warning_and_is_set_aside(done: Lab, sources: list[Path]) -> None:
