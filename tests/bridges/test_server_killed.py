@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bridges.commits import STATEMENTS, at_commit, while_reading
 from bridges.labdatabase import BridgedLab
-from bridges.strike import STATEMENTS, strike, strike_in_reading
 from papertape.errors import HostError, PapertapeError
 from papertape.jobs.lab.pull import pull
 from papertape.ledger import Registration
@@ -70,7 +70,7 @@ def test_killed_at_a_commit_of_a_dump(
 ) -> None:
     bridged.database.add(*night)
     bridged.pull()
-    with strike(step, lambda: kill(bridged, server), committed=committed) as done:
+    with at_commit(step, lambda: kill(bridged, server), committed=committed) as done:
         if step.startswith("claim"):
             with pytest.raises(PapertapeError):
                 bridged.lab.dump()
@@ -93,7 +93,7 @@ def test_killed_at_a_commit_that_releases(
 
     bridged.database.add(*night)
     bridged.pull()
-    with strike(step, lambda: kill(bridged, server), committed=committed) as done:
+    with at_commit(step, lambda: kill(bridged, server), committed=committed) as done:
         if step == "release of files":
             assert bridged.lab.dump(At("writing", die)).error
         else:
@@ -115,7 +115,7 @@ def test_killed_at_push(bridged: BridgedLab, night: list[Path], server: MariaDB,
     away = At("verifying", lambda: options.write_bytes(good.replace(b"/socket", b"/nowhere")))
     assert bridged.lab.dump(away).state == "archived"
     options.write_bytes(good)
-    with strike("push of files", lambda: kill(bridged, server), committed=committed) as done:
+    with at_commit("push of files", lambda: kill(bridged, server), committed=committed) as done:
         pushed = bridged.push()
     assert done
     assert (pushed.pushed, pushed.pending) == (0, len(night) + 2)
@@ -136,7 +136,7 @@ def add_many(bridged: BridgedLab) -> None:
 def test_killed_in_the_middle_of_reading_rows(bridged: BridgedLab, night: list[Path], server: MariaDB) -> None:
     bridged.database.add(*night)
     add_many(bridged)
-    with strike_in_reading(lambda: kill(bridged, server)) as done, pytest.raises(HostError) as caught:
+    with while_reading(lambda: kill(bridged, server)) as done, pytest.raises(HostError) as caught:
         bridged.pull()
     assert done
     assert "\n" not in str(caught.value)

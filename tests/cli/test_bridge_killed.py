@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bridges.commits import STATEMENTS
 from bridges.labdatabase import LabDatabase
-from bridges.strike import STATEMENTS
 
 from .operatorlab import RECOVERED, Lab, add_bridge, check_archived, finish, make_sources
 
@@ -16,7 +16,7 @@ TESTS = Path(__file__).parents[1]
 SETS = 6
 PRELUDE = """
 import os, signal, sys
-from bridges.strike import strike, strike_in_reading
+from bridges.commits import at_commit, while_reading
 from papertape.cli import main
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -24,11 +24,11 @@ sys.argv = ["papertape", *sys.argv[1:]]
 """
 WRITING = """
 import papertape.jobs.dump as dump
-dump.Dump._transfer = lambda self, *_: die()
+dump.write_volumes = lambda *_, **__: die()
 main()
 """
 READING = """
-with strike_in_reading(die):
+with while_reading(die):
     main()
 """
 BETWEEN = """
@@ -58,7 +58,7 @@ def lab(blank: Lab, database: LabDatabase) -> Lab:
 
 
 def at(step: str, *, committed: bool) -> str:
-    return f"with strike({step!r}, die, committed={committed}):\n    main()\n"
+    return f"with at_commit({step!r}, die, committed={committed}):\n    main()\n"
 
 
 def die_in(lab: Lab, code: str, *arguments: str) -> None:

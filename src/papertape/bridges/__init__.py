@@ -1,4 +1,4 @@
-"""The lab's own databases, which other programs go on using: what they say, and what is reported back to them."""
+"""The lab's own tables of files and tapes, which other programs use too: rows are read, claimed, released, written."""
 
 from papertape.bridges.claims import Claim, Left
 from papertape.bridges.mtx import Label, LabelTable

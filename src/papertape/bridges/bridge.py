@@ -16,13 +16,12 @@ from papertape.sql.optionfile import read_option_file
 
 @dataclass(frozen=True)
 class Bridge:
-    """What the config says of the lab's databases.
+    """The section [bridge] of a config.
 
-    ``files`` and ``labels`` are option files; without ``labels``, the table of tapes is left alone. ``file_types`` is
-    a LIKE pattern. ``paths`` says which paths here (the second, "": none, another host has it) stand for which
-    ``host:/path`` there.
-    ``mark_deletable``: whether the lab is told that a disk copy may go. ``strict``: whether an option file that others
-    can read is refused.
+    ``files`` and ``labels`` are option files; without ``labels``, the table of tapes is not touched. ``file_types`` is
+    a LIKE pattern. Each of ``paths`` is the lab's ``host:/path`` and the path here that stands for it, "" if another
+    host registers it. ``prefixes`` are those of the volume tags of copy 1, 2, ... ``mark_deletable``: whether the lab
+    learns which disk copies may be deleted. ``strict``: whether an option file that others may read is refused.
     """
 
     files: Path
@@ -35,7 +34,7 @@ class Bridge:
 
     @contextmanager
     def open_files(self) -> Iterator[FileTable]:
-        """Have the table of files at hand; raises UserError for what is wrong with its option file."""
+        """Open the table of files for the block; raises UserError if its option file is wrong."""
         server = Server(read_option_file(self.files, strict=self.strict))
         try:
             yield FileTable(server)
@@ -44,7 +43,7 @@ class Bridge:
 
     @contextmanager
     def open_labels(self) -> Iterator[LabelTable]:
-        """Have the table of tapes at hand; raises UserError for what is wrong with its option file."""
+        """Open the table of tapes for the block; raises UserError if its option file is wrong or missing."""
         if self.labels is None:
             raise ConfigError("[bridge] names no option file for the table of tapes; add `labels`")
         server = Server(read_option_file(self.labels, strict=self.strict))

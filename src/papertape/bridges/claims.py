@@ -1,4 +1,4 @@
-"""Rows of the lab's tables that are taken, and let go, on condition that they are as we think they are."""
+"""Claims: the marks by which papertape knows its rows in the lab's tables."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ _JOBS = 10**8, 9 * 10**8
 
 
 class Claim(NamedTuple):
-    """What a dump writes into what it takes: a job number of nine digits, as the predecessor's are.
+    """The job number, of nine digits as the predecessor's, that a dump writes into the rows that it claims.
 
-    ``mark`` is what the predecessor writes into ``tape_index``, ``job`` what it writes into ``status``.
+    As the predecessor does, ``job`` goes into ``status`` of the table of tapes, ``mark`` into ``tape_index`` of files.
     """
 
     job: int
 
     @property
     def mark(self) -> str:
-        """The number behind a 1."""
+        """The digit 1 and the job number."""
         return f"1{self.job}"
 
     @classmethod
     def draw(cls) -> Claim:
-        """Return a claim that nobody else has: who lets go of an earlier one, however late, does not let go of it."""
+        """Return a new, unique claim, so that a late release of an earlier claim cannot release this one."""
         first, many = _JOBS
         return cls(first + randbelow(many))
 
 
 class Left(StrEnum):
-    """How a row was found that was to be changed."""
+    """How a row was found that had to be changed."""
 
     DONE = "done"  # it is now as it should be, or was already
-    FOREIGN = "foreign"  # somebody else has changed it, and it was left alone
+    FOREIGN = "foreign"  # somebody else has changed it, and it was not touched
 
 
 def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:

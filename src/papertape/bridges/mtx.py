@@ -1,7 +1,7 @@
 """The lab's table of tapes, ``mtx.ids``: which are free, who has them, and when they were filled.
 
-A label is free if it has no ``date``. The predecessor looks at nothing else before it writes, so the ``status`` of what
-a dump has taken is for people; what keeps a tape from being written twice is the blank check.
+A label is free if it has no ``date``. The predecessor checks nothing else before it writes: the ``status`` of a claimed
+label is for people, and it is the blank check that keeps a tape from being written twice.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from papertape.bridges.server import ServerTable
 
 MEGABYTE = 10**6
 _OURS = "papertape dump "
-"""How a description begins that is ours."""
+"""The beginning of a description that papertape wrote."""
 
 LABELS = Table(
     "ids",
@@ -55,7 +55,7 @@ class Label(NamedTuple):
 
 
 class LabelTable(ServerTable):
-    """What can be asked of the table, and done to it."""
+    """The table: free labels are listed, claimed, released and dated."""
 
     table = LABELS
 
@@ -71,14 +71,14 @@ class LabelTable(ServerTable):
                 yield Label(label, capacity * MEGABYTE if capacity and capacity > 0 else None)
 
     def is_free(self, label: str) -> bool:
-        """Whether nobody has the label, and nothing lies on it; raises UserError, HostError."""
+        """Whether nobody has claimed the label, and nothing is on the tape; raises UserError, HostError."""
         with self._server.transaction() as connection:
             return connection.scalar(select(_ROW.id).where(_ROW.label == label, _is_free()).limit(1)) is not None
 
     def claim(self, labels: Sequence[str], claim: Claim, dump: int) -> list[str]:
-        """Take free labels for a dump, all or none; return those that are not to be had. Raises UserError, HostError.
+        """Claim free labels for a dump, all or none; return those that are taken. Raises UserError, HostError.
 
-        ``status`` bears the job number, whatever type the lab gave it; a description that is there stays.
+        ``status`` gets the job number, whatever type the lab gave it; an existing description stays.
         """
         lost = []
         description = func.coalesce(func.nullif(_ROW.description, ""), f"{_OURS}{dump}")
@@ -96,7 +96,7 @@ class LabelTable(ServerTable):
         return lost
 
     def release(self, claims: Mapping[str, Claim]) -> None:
-        """Let go of labels, each on condition that it still bears its claim. Raises UserError, HostError."""
+        """Release labels, each only if it still has its claim. Raises UserError, HostError."""
         ours = _ROW.description.startswith(_OURS)
         with self._server.transaction() as connection:
             for label, claim in claims.items():
@@ -107,9 +107,9 @@ class LabelTable(ServerTable):
                 )
 
     def push(self, claims: Mapping[str, Claim], filled: datetime) -> dict[str, Left]:
-        """Write the date of the dump to its labels, in one transaction; ``capacity`` is left alone.
+        """Write the date of the dump to its labels, in one transaction; ``capacity`` is not touched.
 
-        A label whose row is not as it was left is not touched. Raises UserError, HostError.
+        A label whose row has changed since the claim is not touched. Raises UserError, HostError.
         """
         date = filled.strftime("%Y%m%d-%H%M")
         with self._server.transaction() as connection:

@@ -1,6 +1,6 @@
-"""The lab's table of files, ``paperdata.File``: which are to go to tape, who has them, and where they went.
+"""The lab's table of files, ``paperdata.File``: which must go to tape, who has claimed them, and where they are.
 
-No row is changed but on condition that it is as it was left, so that two programs never have the same one.
+A row is changed only if it is still as it was left, so that two programs never have the same one.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _ROW = FILES.c
 
 
 class LabFile(NamedTuple):
-    """A row that is to go to tape, as the lab has it; ``megabytes`` and ``md5`` are what it declares, if it does."""
+    """A row that must go to tape; ``megabytes`` (10**6 bytes) and ``md5`` as the lab declares them, or None."""
 
     source: str
     megabytes: Decimal | None
@@ -59,7 +59,7 @@ class LabFile(NamedTuple):
 
 
 class OnTape(NamedTuple):
-    """A row that says where it lies, or who has it; ``megabytes`` and ``md5`` are what it declares, if it does."""
+    """A row with a ``tape_index``: ``place`` says where the file is, or who claims it. The rest is as in ``LabFile``."""
 
     source: str
     place: str
@@ -72,7 +72,7 @@ _ON_TAPE = msgspec.json.Decoder(OnTape)
 
 
 class Placed(NamedTuple):
-    """Where a file lies now: its row, the claim that it bears, and the ``place`` to be written into ``tape_index``."""
+    """A file that is on tape: its row, the claim in it, and the ``place`` that ``tape_index`` must get."""
 
     source: str
     claim: Claim
@@ -80,15 +80,15 @@ class Placed(NamedTuple):
 
 
 class FileTable(ServerTable):
-    """What can be asked of the table, and done to it."""
+    """The table: rows are listed, claimed, released, and written when their files are on tape."""
 
     table = FILES
 
     def tapeable(self, file_types: str) -> Iterator[LabFile]:
-        """Yield the rows that are to go to tape and nobody has, in the lab's order; ``file_types`` is a LIKE pattern.
+        """Yield the rows that must go to tape and nobody claims, in the lab's order; ``file_types`` is a LIKE pattern.
 
-        All rows are read before the first is yielded, into a temporary file: what is done with them may take hours,
-        and the server's patience, and other programs' wish for the table, end before. Raises UserError, HostError.
+        All rows are read into a temporary file before the first is yielded: the caller may take hours, and must not
+        keep the server, or other programs that want the table, waiting. Raises UserError, HostError.
         """
         query = (
             select(_ROW.source, _ROW.filesize, _ROW.md5sum)
@@ -111,11 +111,11 @@ class FileTable(ServerTable):
             yield from map(decoder.decode, spool)
 
     def claim(self, sources: Iterable[str], claim: Claim) -> list[str]:
-        """Take the rows for a dump, all or none; return those that are not to be had. Raises UserError, HostError."""
+        """Claim rows for a dump, all or none; return those that are taken. Raises UserError, HostError."""
         lost: list[str] = []
         with self._server.transaction() as connection:
             for chunk in chunks(sources):
-                # The mark too: what a dump that is begun anew took before is its own.
+                # A row with this very mark is free, too: the dump claimed it before, and was started again.
                 free = or_(_ROW.tape_index.is_(None), _ROW.tape_index == claim.mark)
                 its = _ROW.source.in_(chunk)
                 done = connection.execute(
@@ -129,7 +129,7 @@ class FileTable(ServerTable):
         return lost
 
     def release(self, claims: Mapping[str, Claim]) -> None:
-        """Let go of rows, each on condition that it still bears its claim. Raises UserError, HostError."""
+        """Release rows, each only if it still has its claim. Raises UserError, HostError."""
         its = (_ROW.source == bindparam("row")) & (_ROW.tape_index == bindparam("mark"))
         with self._server.transaction() as connection:
             for chunk in chunks(claims.items()):
@@ -139,9 +139,9 @@ class FileTable(ServerTable):
                 )
 
     def push(self, placed: Sequence[Placed], *, deletable: bool) -> dict[str, Left]:
-        """Say where files lie, in one transaction; ``deletable``: and that the disk copy may go.
+        """Write where files are, in one transaction; with ``deletable`` also that the disk copy may be deleted.
 
-        A row that does not bear its mark any more is left alone. Raises UserError, HostError.
+        A row that does not have its mark any more is not touched. Raises UserError, HostError.
         """
         its = (_ROW.source == bindparam("row")) & (_ROW.tape_index == bindparam("mark"))
         values = {"tape_index": bindparam("place"), **({"is_deletable": 1} if deletable else {})}

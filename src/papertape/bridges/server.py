@@ -1,4 +1,4 @@
-"""One of the lab's MySQL or MariaDB servers: transactions, and its troubles told in one sentence."""
+"""One of the lab's MySQL or MariaDB servers: transactions, and one sentence for each trouble."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from papertape.sql.mysql import MySQL, use_socket
 from papertape.sql.optionfile import OptionFile
 
 CONNECT_SECONDS = 10
-"""How long a server that does not answer is waited for."""
+"""Seconds to wait for a server that does not answer."""
 ANSWER_SECONDS = 120
-"""How long one statement may take."""
+"""Seconds that one statement may take."""
 PACKAGE = "papertape[mysql]"
 
 _IN_CONNECTING = {
@@ -89,29 +89,27 @@ class Server:
             raise HostError(self.where, reason or explain(error)) from None
 
     def check(self, table: Table) -> tuple[str, ...]:
-        """Return what is not well with ``table``, though it will do; raises UserError if it lacks what is needed."""
+        """Return warnings about ``table``; raises UserError if the table, or a column that is needed, is missing."""
         with self.transaction() as connection:
             found = inspect(connection)
             if not found.has_table(table.name):
-                raise UserError(f"{self._path}: {self.where} has no table {table.name}; mend `database`")
+                raise UserError(f"{self._path}: {self.where} has no table {table.name}; correct `database`")
             present = {column["name"] for column in found.get_columns(table.name)}
-            lacking = [column.name for column in table.columns if column.name not in present]
-            if lacking:
-                raise UserError(
-                    f"{self.where}: table {table.name} lacks {', '.join(lacking)}; name the lab's own table"
-                )
+            absent = [column.name for column in table.columns if column.name not in present]
+            if absent:
+                raise UserError(f"{self.where}: table {table.name} lacks {', '.join(absent)}; name the lab's own table")
             engine = str(found.get_table_options(table.name).get("mysql_engine", "InnoDB"))
         if engine.lower() == "innodb":
             return ()
         return (f"{self.where}: table {table.name} is kept by {engine}, which has no transactions; InnoDB has",)
 
     def close(self) -> None:
-        """Let go of the driver."""
+        """Close every connection."""
         self._engine.dispose()
 
 
 class ServerTable:
-    """One table of a server's database: what can be asked of it, and done to it."""
+    """One table of a server's database."""
 
     table: ClassVar[Table]
 
@@ -124,5 +122,5 @@ class ServerTable:
         return self._server.where
 
     def check(self) -> tuple[str, ...]:
-        """Return what is not well with the table; raises UserError if it lacks what is needed."""
+        """Return warnings about the table; raises UserError if it, or a column that is needed, is missing."""
         return self._server.check(self.table)

@@ -1,4 +1,4 @@
-"""What one kind of database does differently from the others, behind one interface."""
+"""One interface to all that kinds of databases do differently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BUSY_SECONDS = 300
 """Seconds that a transaction waits for another: longer than the largest takes; SQLite's ``?timeout=5`` says otherwise.
 """
 BRIEF_SECONDS = 5
-"""Seconds that a transaction waits for another that must not be waited for: a heartbeat."""
+"""Seconds that a transaction of the heartbeat waits for another."""
 CONNECT_SECONDS = 10
 """Seconds to wait for a server that does not answer; ``?connect_timeout=60`` in the url says otherwise."""
 IDLE_SECONDS = 600
@@ -23,7 +23,7 @@ IDLE_SECONDS = 600
 
 
 class Trouble(StrEnum):
-    """What a database's error means to the one who gets it; each program has its own sentence for it."""
+    """The meaning of a database's error for the user; the ledger and the bridge each have a sentence for it."""
 
     REFUSED = auto()  # the user, or the password, or the host that connects
     FORBIDDEN = auto()  # this user may not use this database
@@ -82,7 +82,7 @@ class Dialect(ABC):
         """Make the database if it is the user's to make; ``fill`` makes the tables in the one that it is given."""
 
     def prepare(self, engine: Engine) -> None:  # noqa: B027  only SQLite has something to set in the database itself
-        """Set once, before there are tables, what the database itself remembers."""
+        """Make the settings that the database itself keeps, before there are tables."""
 
     @abstractmethod
     def take_turn(self, connection: Connection, turnstile: Select[Any]) -> None:
@@ -93,12 +93,12 @@ class Dialect(ABC):
 
     @contextmanager
     def alone(self, connection: Connection) -> Iterator[None]:  # noqa: ARG002
-        """Have nobody else make or change tables in the block, where a transaction alone does not keep them out."""
+        """Keep others from making or changing tables during the block, if a transaction alone does not do that."""
         yield
 
     @abstractmethod
     def find_trouble(self, error: BaseException) -> Trouble | None:
-        """Return what an error of the database or its driver means, by its code; None if no code says it.
+        """Return the meaning of an error of the database or its driver, by its code; None if the code is not known.
 
         Messages are not looked at: a server writes them in its administrator's language.
         """

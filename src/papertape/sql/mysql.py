@@ -151,7 +151,7 @@ class MySQL(Dialect):
 
 
 def use_socket(engine: Engine, path: str, seconds: float) -> None:
-    """Have ``engine`` connect by way of the socket at ``path``, which is waited for as long."""
+    """Make ``engine`` connect through the socket at ``path``, and wait for it for that long."""
     event.listen(engine, "do_connect", partial(_connect_socket, path, seconds))
 
 
@@ -174,7 +174,7 @@ def _connect_socket(
             reached.connect(path)
         except OSError as error:  # as the driver would say it, with MySQL's number for it
             number = _NOBODY if isinstance(error, FileNotFoundError | ConnectionRefusedError) else _UNREACHED
-            sentence = f"Can't connect to the server by way of {path} ({error.strerror or error})"
+            sentence = f"Can't connect to the server through {path} ({error.strerror or error})"
             raise dialect.loaded_dbapi.OperationalError(number, sentence) from error
         connection = dialect.connect(*arguments, **named, defer_connect=True)
         connection.connect(reached)
@@ -190,7 +190,10 @@ def _allow_long_answers(seconds: int, connection: Any, _entry: ConnectionPoolEnt
 
 
 def _use_option_file(url: URL) -> tuple[URL, dict[str, Any], tuple[str, ...]]:
-    """Return ``url`` with what an option file in it adds, other settings, and warnings; the url's own parts win."""
+    """Return ``url`` completed from the option file that it names, settings of the driver, and warnings.
+
+    The url's own parts win. Raises UserError.
+    """
     named = url.query.get("read_default_file")
     if not isinstance(named, str):
         return url, {}, ()

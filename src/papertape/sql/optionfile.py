@@ -1,4 +1,4 @@
-"""MySQL's option files: who logs in where, kept out of the config.
+"""MySQL's option files: logins, kept out of the config.
 
 A line is read as MySQL's own clients read it (MySQL Reference Manual, "Using Option Files"; ``mysys/my_default.c`` of
 the server says more). First, a ``#`` outside of quotes ends the line, wherever it is. Then the blanks around the name
@@ -23,7 +23,7 @@ from papertape.words import enumerate_names
 
 GROUP = "client"
 NEEDED = ("user", "password", "host", "database")
-"""What an option file must have that alone says who logs in where; ``socket`` does for ``host``."""
+"""The options that a whole login needs; ``socket`` may stand for ``host``."""
 LARGEST = 64 * 1024
 """Bytes that an option file has at the most."""
 DEFAULT_PORT = 3306
@@ -37,7 +37,7 @@ _ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "r": "\r", "s": " ", "\\": "\\", '"
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """Who logs in where, "" where the file does not say; the password is never shown.
+    """A login, with "" for each part that the file does not have; the password is never shown.
 
     With a ``socket`` the host and the port do not count.
     """
@@ -52,7 +52,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class OptionFile:
-    """One group of an option file; ``warnings`` are sentences on what is not well with it, though it will do.
+    """One group of an option file that can be used; ``warnings`` are sentences about it.
 
     ``cut`` are those of them that say that a comment cut a value short.
     """
@@ -67,7 +67,7 @@ class OptionFile:
 def read_option_file(
     path: Path, *, needed: Sequence[str] = NEEDED, group: str = GROUP, strict: bool = False
 ) -> OptionFile:
-    """Return what the option file at ``path`` says in its ``group``.
+    """Return the options of ``group`` in the file at ``path``.
 
     Raises UserError if it cannot be read, is no option file, or has not the options that are ``needed``; with
     ``strict``, also if others than its owner may read it.
@@ -131,7 +131,7 @@ class _Option(NamedTuple):
 
 
 def _parse(path: Path, text: str, group: str) -> dict[str, _Option]:
-    """Return the options of a group; what other programs have in other groups is not looked at. Raises UserError."""
+    """Return the options of a group; the groups of other programs are skipped. Raises UserError."""
     options: dict[str, _Option] = {}
     groups: list[str] = []
     for number, raw in enumerate(text.split("\n"), 1):

@@ -31,7 +31,7 @@ _CODE_ONLY = 3
 """libpq's ``PQERRORS_SQLSTATE``, since PostgreSQL 12; an earlier one takes it for the default."""
 _CODE = re.compile(r":\s+([0-9A-Z]{5})$", re.MULTILINE)
 _NOT_CONNECTED = "08001"
-"""sqlclient_unable_to_establish_sqlconnection: what an error in connecting is if the server gave no code."""
+"""sqlclient_unable_to_establish_sqlconnection: stands in for a code if connecting fails before the server gives one."""
 
 _TROUBLES = {
     "28000": Trouble.REFUSED,  # invalid_authorization_specification: no such role, or no line in pg_hba.conf

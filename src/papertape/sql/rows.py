@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Select
 
 MYSQL = ("mysql", "mariadb")
-"""What SQLAlchemy calls the two that speak MySQL's protocol."""
+"""SQLAlchemy's names for the two that speak MySQL's protocol."""
 CHUNK = 1000
 """How many values go into one IN list, and how many rows are asked for at a time: every server takes that many."""
 

@@ -95,7 +95,7 @@ def _check_path(database: str | None) -> Path:
 
 
 def _set_up(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    """Set what holds for one connection."""
+    """Make the settings of one connection."""
     connection.isolation_level = None  # the driver must not guess where a transaction begins
     with closing(connection.cursor()) as cursor:
         for setting in ("foreign_keys=ON", "synchronous=FULL", "temp_store=MEMORY", "cache_size=-65536"):

@@ -1,7 +1,7 @@
 """The lab's databases for a job: rows are claimed for a dump, released, and written when the dump is archived.
 
 Every mark is recorded in the ledger before it is written into the lab's tables. ``settle`` then finds everything that
-may bear a mark, also after a crash; it runs after every dump, and any process may run it at any time.
+may have a mark, also after a crash; it runs after every dump, and any process may run it at any time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from papertape.jobs.context import TAKEN, Lab, Lost, NoLab
 from papertape.ledger import DumpRecord, LabRow, Ledger, Marked, Patience, Standing
 from papertape.states import LabKind, LabState, VolumeState
 
-FOREIGN = "somebody else has changed its row while it was ours; it was left alone"
+FOREIGN = "somebody else has changed its row while it was ours; it was not changed"
 
 
 class Settled(NamedTuple):
@@ -44,7 +44,7 @@ def open_lab(ledger: Ledger, bridge: Bridge | None, tell: Tell) -> Lab:
 
 
 def check(bridge: Bridge) -> Iterator[str]:
-    """Yield what is not well with the option files and the tables, though it will do; raises UserError, HostError."""
+    """Yield warnings about the option files and the tables; raises UserError, HostError if they cannot be used."""
     yield from read_option_file(bridge.files, strict=bridge.strict).warnings
     with bridge.open_files() as files:
         yield from files.check()
@@ -99,7 +99,7 @@ class LabDatabases:
     def settle(self) -> Settled:
         """Release what no dump has any more, and write where archived data sets lie. Raises nothing of the lab's.
 
-        What cannot be done now stays pending in the ledger; the reason is in the result, and told as a note.
+        What cannot be done now stays pending in the ledger; the reason is in the result, and reported as a note.
         """
         counts: Counter[str] = Counter()
         foreign: list[str] = []
@@ -109,9 +109,9 @@ class LabDatabases:
                 self._settle(kind, counts, foreign)
             except PapertapeError as error:
                 troubles.append(str(error))
-                self.tell(Note(sentence=f"the lab's database is not told yet: {error}"))
+                self.tell(Note(sentence=f"the lab's database is not up to date: {error}"))
         for name in foreign:
-            self.tell(Note(sentence=f"{name}: somebody else has changed this row of the lab's; it was left alone"))
+            self.tell(Note(sentence=f"{name}: somebody else has changed this row of the lab's; it was not changed"))
         pending = sum(item.standing is not Standing.HELD for item in self.ledger.lab.marked())
         return Settled(counts["pushed"], counts["released"], pending, tuple(foreign), tuple(troubles))
 
@@ -134,7 +134,7 @@ class LabDatabases:
     def _release_earlier(
         self, rows: Sequence[LabRow], claim: Claim, release: Callable[[dict[str, Claim]], None]
     ) -> None:
-        """Release what rows bear from an earlier dump of ours, which has them no more."""
+        """Release the claims of an earlier dump of ours that still are on rows."""
         old = [row for row in rows if row.job is not None and row.job != claim.job]
         if old:
             release(_claims(old))
@@ -183,7 +183,7 @@ class LabDatabases:
 
 
 def _claims(rows: Iterable[LabRow]) -> dict[str, Claim]:
-    """Return the claim that each of the lab's rows bears, by the row's name."""
+    """Return the claim on each of the lab's rows, by the row's name."""
     return {row.name: Claim(row.job) for row in rows if row.job is not None}
 
 

@@ -1,4 +1,4 @@
-"""Something happens at the commit of the first transaction in which a statement is: before it, or behind it."""
+"""Do something at one step of papertape's work on the lab's server: before or after its commit, or while it reads."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ STATEMENTS = {
     "release of files": "UPDATE `File` SET tape_index=NULL",
     "release of labels": "UPDATE ids SET description=CASE",
 }
-"""What papertape says to the lab's server at each step."""
+"""How the statement of each step begins."""
 READING = "SELECT `File`.source, `File`.filesize"
 
 
 @contextmanager
-def strike(step: str, action: Callable[[], object], *, committed: bool) -> Iterator[list[str]]:
-    """Have ``action`` done once, at that step on whichever engine comes to it; yields what was done, as a list."""
+def at_commit(step: str, action: Callable[[], object], *, committed: bool) -> Iterator[list[str]]:
+    """Do ``action`` once, at the commit of the first transaction with that step on any engine.
+
+    It is done after the commit if ``committed``, else before. Yields a list that then has the step.
+    """
     done: list[str] = []
     armed: list[str] = []
 
@@ -49,8 +52,8 @@ def strike(step: str, action: Callable[[], object], *, committed: bool) -> Itera
 
 
 @contextmanager
-def strike_in_reading(action: Callable[[], object]) -> Iterator[list[str]]:
-    """Have ``action`` done once, when the lab's server has begun to send the rows of its table."""
+def while_reading(action: Callable[[], object]) -> Iterator[list[str]]:
+    """Do ``action`` once, when the lab's server has started to send the rows of its table."""
     done: list[str] = []
 
     def act(_: Any, __: Any, text: str, *___: Any) -> None:
