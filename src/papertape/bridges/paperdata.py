@@ -59,7 +59,7 @@ class LabFile(NamedTuple):
 
 
 class OnTape(NamedTuple):
-    """A row with a ``tape_index``: ``place`` says where the file is, or who claims it. The rest is as in ``LabFile``."""
+    """A row with a ``tape_index``: ``place`` says where the file is, or who claims it. The rest: see ``LabFile``."""
 
     source: str
     place: str
