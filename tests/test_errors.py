@@ -19,7 +19,7 @@ from papertape.errors import EXIT_CODES, PapertapeError
 SOURCES = Path(papertape.__file__).parent
 REPOSITORY = Path(__file__).parent.parent
 CLASSES = {name: item for name, item in vars(errors).items() if inspect.isclass(item) and issubclass(item, Exception)}
-PROSE = {"path", "volume_tag", "volume_tags", "drive", "source", "destination", "dump", "copy", "element", "kind"}
+THINGS = {"path", "volume_tag", "volume_tags", "drive", "source", "destination", "dump", "copy", "element", "kind"}
 """Fields that name one thing, and must not be a sentence."""
 
 
@@ -71,7 +71,7 @@ def constructions() -> Iterator[tuple[str, str, str, ast.expr]]:
 def test_a_field_that_names_a_thing_is_never_a_sentence() -> None:
     seen = set()
     for where, kind, field, value in constructions():
-        if field not in PROSE:
+        if field not in THINGS:
             continue
         seen.add((kind, field))
         for part in ast.walk(value):
