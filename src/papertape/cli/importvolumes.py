@@ -12,6 +12,7 @@ from papertape.errors import Interrupted, UserError
 from papertape.ids import VolumeTag
 from papertape.jobs.imports import BLANK, FOREIGN, Result, choose_all
 from papertape.ledger import Ledger
+from papertape.states import Format
 from papertape.words import count, show_size
 
 
@@ -76,7 +77,7 @@ def _say_found(ledger: Ledger, result: Result) -> str:
     if dump is None:
         return f"{imported.volume_state}: {imported.reason}"
     what = f"dump {dump.uuid[:8]} of {dump.created_at or dump.started_at:%Y-%m-%d %H:%M} UTC"
-    what = f"{what} by the predecessor" if dump.format == "predecessor" else what
+    what = f"{what} by the predecessor" if dump.format is Format.PREDECESSOR else what
     state = f"{count(dump.datasets, 'data set')}, {dump.state}"
     if imported.reason:
         return f"{what}, {state}; this volume is {imported.volume_state}"

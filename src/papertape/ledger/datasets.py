@@ -107,7 +107,10 @@ class DataSets:
         )
         known = {row.source_key: row for row in versions}  # the newest version comes last, and stays
         results = [_judge(dataset, known.get(key)) for dataset, key in zip(chunk, keys, strict=True)]
-        _refuse_nested(connection, [d for d, result in zip(chunk, results, strict=True) if result in _ENTERING])
+        entering = [dataset for dataset, result in zip(chunk, results, strict=True) if result in _ENTERING]
+        if entering and (nested := _inside_another(connection, entering) or _around_another(connection, entering)):
+            inner, outer = nested
+            raise UserError(f"{inner} lies inside {outer}, which is a data set itself; register one of the two")
         _replace(connection, chunk, results, known, self._clock())
         return results
 
@@ -223,30 +226,16 @@ def _replace(
         old = known.get(key)
         if old is not None and result in _REPLACING:
             gone.append(old.id)
-        rows.append(_row(dataset, key, old, result, now))
+        values: dict[str, Any] = {**dataset._asdict(), "source": str(dataset.source), "source_key": key}
+        del values["id"]
+        if old is not None and dataset.md5 is None:
+            values["md5"] = old.md5  # what was declared once holds until something else is declared
+        version = 1 if old is None else old.version + (result is Registration.CHANGED)
+        rows.append({**values, "version": version, "state": DataSetState.WAITING, "registered_at": now})
     if gone:
         connection.execute(delete(DATASETS).where(DATASETS.c.id.in_(gone)))
     if rows:
         connection.execute(insert(DATASETS), rows)
-
-
-def _row(dataset: DataSet, key: str, old: Row[Any] | None, result: Registration, now: datetime) -> dict[str, Any]:
-    values: dict[str, Any] = {**dataset._asdict(), "source": str(dataset.source)}
-    del values["id"]
-    if old is not None and dataset.md5 is None:
-        values["md5"] = old.md5  # what was declared once holds until something else is declared
-    version = 1 if old is None else old.version + (result is Registration.CHANGED)
-    return {**values, "source_key": key, "version": version, "state": DataSetState.WAITING, "registered_at": now}
-
-
-def _refuse_nested(connection: Connection, datasets: Sequence[DataSet]) -> None:
-    """Raise UserError if one of ``datasets`` lies inside a data set, or has one inside; rejected ones do not count."""
-    if not datasets:
-        return
-    nested = _inside_another(connection, datasets) or _around_another(connection, datasets)
-    if nested:
-        inner, outer = nested
-        raise UserError(f"{inner} lies inside {outer}, which is a data set itself; register one of the two")
 
 
 def _inside_another(connection: Connection, datasets: Sequence[DataSet]) -> tuple[str, str] | None:
@@ -322,8 +311,10 @@ def _probe_each(connection: Connection, datasets: Sequence[DataSet]) -> str | No
 def _probe(connection: Connection, datasets: Sequence[DataSet]) -> str | None:
     """Return a source that is inside one of ``datasets``, a hundred at the most."""
     # The state behind an expression: else a server may take the index on it, and read all that are registered.
-    spans = or_(*(_is_inside(dataset.source) for dataset in datasets))
-    query = select(DATASETS.c.source).where(spans, DATASETS.c.state.concat("") != DataSetState.REJECTED)
+    spans = [_span(dataset.source) for dataset in datasets]
+    source = DATASETS.c.source
+    inside = or_(*((source >= span["first_inside"]) & (source < span["first_behind"]) for span in spans))
+    query = select(source).where(inside, DATASETS.c.state.concat("") != DataSetState.REJECTED)
     found: str | None = connection.scalar(query.limit(1))
     return found
 
@@ -335,11 +326,6 @@ def _name_outer(inner: str | None, datasets: Sequence[DataSet]) -> tuple[str, st
     folders = {source.rstrip("/"): source for source in (str(dataset.source) for dataset in datasets)}
     above = (folder.rstrip("/") for folder in _above(Source.parse(inner)))
     return inner, next(folders[folder] for folder in above if folder in folders)
-
-
-def _is_inside(source: Source) -> ColumnElement[bool]:
-    span = _span(source)
-    return (DATASETS.c.source >= span["first_inside"]) & (DATASETS.c.source < span["first_behind"])
 
 
 def _span(source: Source) -> dict[str, str]:
@@ -362,15 +348,14 @@ def _paged(connection: Connection, query: Select[Any], host: str) -> Iterator[Ro
     lies between two sources, and what lies between those is soon sorted.
     """
     source, last = DATASETS.c.source, ""
-    while (end := connection.scalar(_page_end(connection, last, host))) is not None:
+    while True:
+        page = select(source).where(*_waiting(host), source > last)
+        page = find_dialect(connection).hint_index(page, DATASETS, "datasets_state_source")
+        end = connection.scalar(select(func.max(page.limit(PAGE).subquery().c.source)))
+        if end is None:
+            return
         yield from connection.execute(query.where(source > last, source <= end)).all()
         last = end
-
-
-def _page_end(connection: Connection, last: str, host: str) -> Select[Any]:
-    page = select(DATASETS.c.source).where(*_waiting(host), DATASETS.c.source > last)
-    page = find_dialect(connection).hint_index(page, DATASETS, "datasets_state_source")
-    return select(func.max(page.limit(PAGE).subquery().c.source))
 
 
 def claim(connection: Connection, datasets: Iterable[DataSet], dump: DumpId) -> None:

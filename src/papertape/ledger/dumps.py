@@ -271,9 +271,27 @@ class Dumps:
             as_found = (DUMPS.c.id == dump.id) & (DUMPS.c.state == dump.state)
             if connection.execute(update(DUMPS).where(as_found).values(**values)).rowcount != 1:
                 raise ClaimLost(f"dump {dump.id}", "another process has taken it up already")
-            if new.tag != old:
-                _take_out(connection, dump.id, old, new.tag)
-            _put_in(connection, dump.id, new)
+            if new.tag != old:  # it stays out of use, and says by what it was replaced
+                its_id = select(VOLUMES.c.id, VOLUMES.c.reason).where(VOLUMES.c.tag == old)
+                the_id, reason = connection.execute(its_id).one()
+                connection.execute(delete(COPIES).where(COPIES.c.dump_id == dump.id, COPIES.c.volume_id == the_id))
+                left = {"dump_id": None, "reason": f"replaced by {new.tag}: {reason}"}
+                connection.execute(update(VOLUMES).where(VOLUMES.c.id == the_id).values(**left))
+            # The data sets and the good volumes are claimed by the dump once more, as before its commit.
+            for table, archived, claimed in (
+                (DATASETS, DataSetState.ARCHIVED, DataSetState.CLAIMED),
+                (VOLUMES, VolumeState.ARCHIVED, VolumeState.CLAIMED),
+            ):
+                its = (table.c.dump_id == dump.id) & (table.c.state == archived)
+                connection.execute(update(table).where(its).values(state=claimed))
+            # If ``new`` is ``old``, an earlier attempt left it set aside.
+            own = (VOLUMES.c.tag == new.tag) & (VOLUMES.c.dump_id == dump.id) & (VOLUMES.c.uuid == new.uuid)
+            connection.execute(update(VOLUMES).where(own).values(state=VolumeState.CLAIMED, reason=""))
+            volumes.claim(connection, [new], dump.id)
+            the_id = connection.scalar(select(VOLUMES.c.id).where(VOLUMES.c.tag == new.tag))
+            connection.execute(delete(COPIES).where(COPIES.c.dump_id == dump.id, COPIES.c.volume_id == the_id))
+            row = {"dump_id": dump.id, "volume_id": the_id, "copy": new.copy, "touched": True, "error": UNFINISHED}
+            connection.execute(insert(COPIES).values(row))
 
         self._database.step(partial(volumes.is_claimed, volume=new), replace)
         its = select(VOLUMES.c.dump_id).where(VOLUMES.c.tag == new.tag)
@@ -405,27 +423,3 @@ def _find_lacking(connection: Connection, tag: VolumeTag) -> DumpRecord:
         remedy = f"if it is lost or torn, say so first (`papertape volumes retire {tag} --reason lost`)"
         raise UserError(f"volume {tag} is {volume.state} and not known to be bad; {remedy}")
     return dump
-
-
-def _take_out(connection: Connection, dump: DumpId, old: VolumeTag, new: VolumeTag) -> None:
-    """Take ``old`` out of the dump; it stays out of use, and says by what it was replaced."""
-    the_id, reason = connection.execute(select(VOLUMES.c.id, VOLUMES.c.reason).where(VOLUMES.c.tag == old)).one()
-    connection.execute(delete(COPIES).where(COPIES.c.dump_id == dump, COPIES.c.volume_id == the_id))
-    connection.execute(
-        update(VOLUMES).where(VOLUMES.c.id == the_id).values(dump_id=None, reason=f"replaced by {new}: {reason}")
-    )
-
-
-def _put_in(connection: Connection, dump: DumpId, new: Volume) -> None:
-    """Give the blank volume ``new`` to the dump, whose data sets and good volumes are claimed by it once more."""
-    its = (DATASETS.c.dump_id == dump) & (DATASETS.c.state == DataSetState.ARCHIVED)
-    connection.execute(update(DATASETS).where(its).values(state=DataSetState.CLAIMED))
-    good = (VOLUMES.c.dump_id == dump) & (VOLUMES.c.state == VolumeState.ARCHIVED)
-    connection.execute(update(VOLUMES).where(good).values(state=VolumeState.CLAIMED))
-    own = (VOLUMES.c.tag == new.tag) & (VOLUMES.c.dump_id == dump) & (VOLUMES.c.uuid == new.uuid)
-    connection.execute(update(VOLUMES).where(own).values(state=VolumeState.CLAIMED, reason=""))
-    volumes.claim(connection, [new], dump)
-    the_id = connection.scalar(select(VOLUMES.c.id).where(VOLUMES.c.tag == new.tag))
-    connection.execute(delete(COPIES).where(COPIES.c.dump_id == dump, COPIES.c.volume_id == the_id))
-    row = {"dump_id": dump, "volume_id": the_id, "copy": new.copy, "touched": True, "error": UNFINISHED}
-    connection.execute(insert(COPIES).values(row))

@@ -58,7 +58,8 @@ class History:
             heard = _judge_all(connection, listed)
             rows: dict[Listing, list[dict[str, Any]]] = defaultdict(list)
             for item, (listing, _) in zip(listed, heard, strict=True):
-                rows[listing].append(_write(item))
+                labels = f",{','.join(item.labels)},"
+                rows[listing].append({**item._asdict(), "labels": labels, "source_key": source_key(item.source)})
             if rows[Listing.NEW]:
                 connection.execute(insert(HISTORY), rows[Listing.NEW])
             if rows[Listing.MOVED]:
@@ -93,13 +94,10 @@ def _judge_all(connection: Connection, listed: Sequence[Listed]) -> list[Heard]:
     keys = {source_key(item.source): item for item in listed}
     on_tape = _find_on_tape(connection, keys)
     ours = _find_ours(connection, listed)
-    known = {row.source_key: _read(row) for row in _rows(connection, keys)}
+    rows = connection.execute(select(_ROW.source_key, *_COLUMNS).where(_ROW.source_key.in_(list(keys))))
+    known = {row.source_key: _read(row) for row in rows}
     seen = seen_volumes(connection)
     return [_judge(item, on_tape[key] + ours[key], seen, known.get(key)) for key, item in keys.items()]
-
-
-def _rows(connection: Connection, keys: Iterable[str]) -> Sequence[Row[Any]]:
-    return connection.execute(select(_ROW.source_key, *_COLUMNS).where(_ROW.source_key.in_(list(keys)))).all()
 
 
 def _find_on_tape(connection: Connection, keys: Iterable[str]) -> dict[str, list[_OnTape]]:
@@ -169,13 +167,9 @@ def _compare(item: Listed, place: _OnTape) -> str:
     return ""
 
 
-def _write(item: Listed) -> dict[str, Any]:
-    return {**item._asdict(), "labels": f",{','.join(item.labels)},", "source_key": source_key(item.source)}
-
-
 def _read(row: Row[Any]) -> Listed:
-    labels = tuple(row.labels.strip(",").split(","))
-    return Listed(row.source, row.version, labels, row.archive, row.item, row.md5, row.size)
+    values = {name: getattr(row, name) for name in Listed._fields}
+    return Listed(**{**values, "labels": tuple(row.labels.strip(",").split(","))})
 
 
 def forget(connection: Connection, dump: DumpId, form: str, tag: VolumeTag) -> None:

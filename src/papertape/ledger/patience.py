@@ -37,21 +37,15 @@ class Patience:
             try:
                 result = work()
             except LedgerAway as error:
-                self._wait(error)
+                now = time.monotonic()
+                if self._since is None:
+                    self._since = now
+                    self._tell(f"waiting for the ledger, for {self._seconds / 60:.0f} minutes at the most: {error}")
+                if now - self._since >= self._seconds:
+                    raise
+                self._pause(STEP)
             else:
-                self._relax()
+                if self._since is not None:
+                    self._since = None
+                    self._tell("the ledger is back")
                 return result
-
-    def _wait(self, error: LedgerAway) -> None:
-        now = time.monotonic()
-        if self._since is None:
-            self._since = now
-            self._tell(f"waiting for the ledger, for {self._seconds / 60:.0f} minutes at the most: {error}")
-        if now - self._since >= self._seconds:
-            raise error
-        self._pause(STEP)
-
-    def _relax(self) -> None:
-        if self._since is not None:
-            self._since = None
-            self._tell("the ledger is back")

@@ -50,7 +50,7 @@ def commit(
     _refuse_miscounted(connection, found)
     by_tag = {volume.tag: volume.id for volume in claimed}
     for verification in verifications:
-        _enter(connection, by_tag[verification.volume], dump, verification, "", now)
+        _enter(connection, verification, volume=by_tag[verification.volume], dump=dump, wrong="", now=now)
     say_archived(connection, dump)
 
 
@@ -125,19 +125,41 @@ def record(connection: Connection, verification: Verification, now: datetime) ->
         if dump is None
         else _wrong(connection, read_dump(connection, dump), verification)
     )
-    _enter(connection, volume.id, dump, verification, wrong, now)
+    _enter(connection, verification, volume=volume.id, dump=dump, wrong=wrong, now=now)
     if wrong:
         volumes.set_aside(connection, volume.id, wrong)
     return not wrong
 
 
 def _enter(
-    connection: Connection, volume: int, dump: DumpId | None, verification: Verification, wrong: str, now: datetime
+    connection: Connection,
+    verification: Verification,
+    *,
+    volume: int,
+    dump: DumpId | None,
+    wrong: str,
+    now: datetime,
 ) -> None:
-    row = _verification_row(verification)
     its = {"volume_id": volume, "recorded_at": now, "started_at": verification.started}
-    if connection.execute(select(VERIFICATIONS.c.id).filter_by(**its)).first() is None:  # else it is done once more
-        connection.execute(insert(VERIFICATIONS).values(volume_id=volume, dump_id=dump, recorded_at=now, **row))
+    # It is there if this transaction is made once more, since nobody knows whether the first one was committed.
+    if connection.execute(select(VERIFICATIONS.c.id).filter_by(**its)).first() is None:
+        findings = [{"kind": each.kind, **asdict(each)} for each in verification.findings[:FINDINGS_KEPT]]
+        connection.execute(
+            insert(VERIFICATIONS).values(
+                **its,
+                dump_id=dump,
+                drive=verification.drive,
+                drive_serial=verification.drive_serial,
+                ended_at=verification.ended,
+                seconds=verification.seconds,
+                ok=verification.ok,
+                bytes=verification.bytes,
+                files=verification.files,
+                version=__version__,
+                findings_count=len(verification.findings),
+                findings=findings,
+            )
+        )
     connection.execute(
         update(COPIES)
         .where(COPIES.c.dump_id == dump, COPIES.c.volume_id == volume)
@@ -147,20 +169,3 @@ def _enter(
             verify_serial=verification.drive_serial,
         )
     )
-
-
-def _verification_row(verification: Verification) -> dict[str, Any]:
-    findings = [{"kind": each.kind, **asdict(each)} for each in verification.findings[:FINDINGS_KEPT]]
-    return {
-        "drive": verification.drive,
-        "drive_serial": verification.drive_serial,
-        "started_at": verification.started,
-        "ended_at": verification.ended,
-        "seconds": verification.seconds,
-        "ok": verification.ok,
-        "bytes": verification.bytes,
-        "files": verification.files,
-        "version": __version__,
-        "findings_count": len(verification.findings),
-        "findings": findings,
-    }

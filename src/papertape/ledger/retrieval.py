@@ -80,6 +80,10 @@ def _place(connection: Connection, found: Found, form: Format) -> Iterator[Kept]
     ).first()
     if row is None:
         return
+    # It ends where the member after its last one begins: between members there is nothing.
+    its = (MEMBERS.c.dump_id == found.dump) & (MEMBERS.c.dataset == found.number)
+    last = select(func.max(MEMBERS.c.seq)).where(its).scalar_subquery()
+    after = (MEMBERS.c.dump_id == found.dump) & (MEMBERS.c.seq == last + 1)
     yield Kept(
         source=found.source,
         kind=found.kind,
@@ -88,18 +92,8 @@ def _place(connection: Connection, found: Found, form: Format) -> Iterator[Kept]
         number=found.number or 0,
         tape_file=found.tape_file or 0,
         begin=found.offset or 0,
-        end=_end(connection, found),
+        end=int(connection.scalar(select(MEMBERS.c.offset).where(after)) or 0),
         files=row.files,
         size=found.size,
         md5=row.md5 or "",
     )
-
-
-def _end(connection: Connection, found: Found) -> int:
-    """Return the offset in its tape file before which a data set ends: that of the member behind its last one."""
-    its = (MEMBERS.c.dump_id == found.dump) & (MEMBERS.c.dataset == found.number)
-    last = connection.scalar(select(func.max(MEMBERS.c.seq)).where(its))
-    if last is None:
-        return 0
-    behind = (MEMBERS.c.dump_id == found.dump) & (MEMBERS.c.seq == last + 1)
-    return int(connection.scalar(select(MEMBERS.c.offset).where(behind)) or 0)

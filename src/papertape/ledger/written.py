@@ -17,7 +17,7 @@ from papertape.ledger.schema import COPIES, DATASETS, MEMBERS, REJECTIONS, TAPE_
 from papertape.states import DataSetState
 from papertape.version import __version__
 from papertape.volume.catalog import Catalog
-from papertape.volume.members import DataSetRecord, Member, VolumeRecord
+from papertape.volume.members import DataSetRecord, VolumeRecord
 from papertape.volume.names import quote
 
 
@@ -38,22 +38,19 @@ def enter_copy(connection: Connection, dump: DumpId, record: VolumeRecord, copy:
     connection.execute(
         update(COPIES)
         .where(COPIES.c.dump_id == dump, COPIES.c.volume_id == volume)
-        .values(label=describe_label(record), **_copy_values(copy, now))
+        .values(
+            label=describe_label(record),
+            touched=copy.touched,
+            written_at=now if copy.ok else None,
+            flushed_at=copy.flushed,
+            write_drive=copy.drive,
+            write_serial=copy.drive_serial,
+            bytes=copy.bytes,
+            files=copy.files,
+            version=__version__,
+            error=None if copy.error is None else str(copy.error) or type(copy.error).__name__,
+        )
     )
-
-
-def _copy_values(copy: Written, now: datetime) -> dict[str, Any]:
-    return {
-        "touched": copy.touched,
-        "written_at": now if copy.ok else None,
-        "flushed_at": copy.flushed,
-        "write_drive": copy.drive,
-        "write_serial": copy.drive_serial,
-        "bytes": copy.bytes,
-        "files": copy.files,
-        "version": __version__,
-        "error": None if copy.error is None else str(copy.error) or type(copy.error).__name__,
-    }
 
 
 def describe_label(volume: VolumeRecord) -> dict[str, Any]:
@@ -67,19 +64,25 @@ def enter_members(connection: Connection, dump: DumpId, catalog: Catalog) -> Non
     rows = [{"dump_id": dump, **tape_file._asdict()} for tape_file in catalog.tape_files]
     connection.execute(insert(TAPE_FILES), rows)
     for chunk in datasets.chunks(enumerate(catalog.members())):
-        connection.execute(insert(MEMBERS), [_member_row(dump, seq, member) for seq, member in chunk])
-
-
-def _member_row(dump: DumpId, seq: int, member: Member) -> dict[str, Any]:
-    row = member._asdict()
-    row["name"] = quote(member.name)
-    row["dataset"] = None if member.dataset < 0 else member.dataset
-    return {"dump_id": dump, "seq": seq, **row}
+        members = [
+            {
+                **member._asdict(),
+                "dump_id": dump,
+                "seq": seq,
+                "name": quote(member.name),
+                "dataset": None if member.dataset < 0 else member.dataset,
+            }
+            for seq, member in chunk
+        ]
+        connection.execute(insert(MEMBERS), members)
 
 
 def place_datasets(connection: Connection, dump: DumpId, records: Sequence[DataSetRecord]) -> int:
     """Enter places and rejections of some of the dump's data sets; return how many of them are whole."""
-    mine = _claimed(connection, dump, records)
+    # Asked for by key alone: with the state beside it, SQLite would read all that are claimed, each time.
+    keys = [source_key(record.source) for record in records]
+    rows = connection.execute(select(DATASETS).where(DATASETS.c.source_key.in_(keys)))
+    mine = {row.source: row for row in rows if (row.dump_id, row.state) == (dump, DataSetState.CLAIMED)}
     whole, rejected = [], []
     for record in records:
         known = mine.pop(str(record.source), None)
@@ -92,15 +95,12 @@ def place_datasets(connection: Connection, dump: DumpId, records: Sequence[DataS
     if whole:
         connection.execute(update(DATASETS).where(DATASETS.c.id == bindparam("the_id")), whole)
     for the_id, record in rejected:
-        _reject(connection, dump, the_id, record)
+        # It leaves the dump, which still remembers that parts of it are on its tapes.
+        values = {"state": DataSetState.REJECTED, "reason": record.reason, **datasets.NOWHERE}
+        connection.execute(update(DATASETS).where(DATASETS.c.id == the_id).values(**values))
+        kept = {"number": record.number, "source": str(record.source), "reason": record.reason}
+        connection.execute(insert(REJECTIONS).values(dump_id=dump, **kept))
     return len(whole)
-
-
-def _claimed(connection: Connection, dump: DumpId, records: Sequence[DataSetRecord]) -> dict[str, Row[Any]]:
-    # Asked for by key alone: with the state beside it, SQLite would read all that are claimed, each time.
-    keys = [source_key(record.source) for record in records]
-    rows = connection.execute(select(DATASETS).where(DATASETS.c.source_key.in_(keys)))
-    return {row.source: row for row in rows if (row.dump_id, row.state) == (dump, DataSetState.CLAIMED)}
 
 
 def _place(dump: DumpId, known: Row[Any], record: DataSetRecord) -> dict[str, Any]:
@@ -117,11 +117,3 @@ def _place(dump: DumpId, known: Row[Any], record: DataSetRecord) -> dict[str, An
         "size": record.size,
         "fingerprint": record.fingerprint,
     }
-
-
-def _reject(connection: Connection, dump: DumpId, the_id: int, record: DataSetRecord) -> None:
-    """Take a data set out of the dump, which still remembers that parts of it are on its tapes."""
-    values = {"state": DataSetState.REJECTED, "reason": record.reason, **datasets.NOWHERE}
-    connection.execute(update(DATASETS).where(DATASETS.c.id == the_id).values(**values))
-    kept = {"number": record.number, "source": str(record.source), "reason": record.reason}
-    connection.execute(insert(REJECTIONS).values(dump_id=dump, **kept))

@@ -16,6 +16,7 @@ from papertape.bridges.bridge import Bridge
 from papertape.bridges.claims import chunks
 from papertape.jobs.lab.pull import MEGABYTE, TOGETHER, check_md5
 from papertape.ledger import Ledger, Listed, Listing, match_sources
+from papertape.states import VolumeState
 from papertape.volume.names import quote
 from papertape.volume.predecessor.catalog import is_plain
 
@@ -113,5 +114,5 @@ def _refuse(row: OnTape, reason: str) -> Remembered:
 
 def find_blank(ledger: Ledger, labels: Iterable[str]) -> Sequence[str]:
     """Return those of ``labels`` that are blank volumes for the ledger, though they hold data for the lab."""
-    blank = {volume.tag for volume in ledger.volumes.all() if volume.state == "blank"}
+    blank = {volume.tag for volume in ledger.volumes.all() if volume.state is VolumeState.BLANK}
     return sorted(blank.intersection(labels))
