@@ -16,7 +16,7 @@ ROUNDS = 25
 TAKER = """
 import json, sys
 from ledger.samples import Owner, all_tags, plan
-from papertape.errors import VolumeError
+from papertape.errors import NoBlankVolume
 from papertape.ledger import open_ledger
 from papertape.errors import ClaimLost
 
@@ -36,7 +36,7 @@ with open_ledger(url, Owner("host", 1, name)) as ledger:
             ledger.dumps.begin(plan(ledger, dump=f"{name}-{len(taken)}-{lost}", sets=sets, volumes=volumes))
         except ClaimLost:
             lost += 1
-        except VolumeError:
+        except NoBlankVolume:
             break
         else:
             taken.append([[each.source for each in sets], [each.tag for each in volumes]])

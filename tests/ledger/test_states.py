@@ -20,7 +20,7 @@ from ledger.samples import (
     plan,
     verification,
 )
-from papertape.errors import ClaimLost, EvidenceMissing, PapertapeError, VolumeError, WrongState
+from papertape.errors import ClaimLost, EvidenceMissing, NoBlankVolume, PapertapeError, WrongState
 from papertape.ledger import Ledger, open_ledger
 from papertape.plan import Batch
 
@@ -80,7 +80,7 @@ class Life(RuleBasedStateMachine):
                     tape_bytes=0,
                 )
             dump = ledger.dumps.begin(batch)
-        except (ClaimLost, VolumeError):
+        except (ClaimLost, NoBlankVolume):
             return
         self.batches[dump] = batch
         self.catalogs.pop(dump, None)
