@@ -157,7 +157,8 @@ class Archive(Context):
 
         ``volume`` is read first, and only what is on it is restored; ``at`` and ``dump`` choose an older version;
         ``overwrite`` replaces files that differ. Volumes that only the lab's table knows are imported first.
-        ``show_plan`` gets the plan before anything moves. What is lost or in the way is in the result (``error``).
+        ``show_plan`` gets the plan before anything moves. Lost data sets and files in the way are in the result's
+        ``error``.
         Raises NothingToDo if nothing matches, UserError if something is in the way, HostError if ``to`` cannot be
         written, ChangerError, DriveError, Interrupted; the same call continues where it stopped.
         """
@@ -235,7 +236,7 @@ class Archive(Context):
     def import_volumes(self, *tags: str, capacity: int = DEFAULT_CAPACITY) -> Iterator[imports.Result]:
         """Enter volumes in the ledger from their labels and catalogs, and yield what became of each.
 
-        Without ``tags``: every volume in the library of which the ledger knows nothing. ``capacity`` in bytes is for
+        Without ``tags``: every volume in the library that the ledger knows nothing of. ``capacity`` in bytes is for
         volumes that are new. Raises NothingToDo, DriveError, ChangerError, HostError, Interrupted.
         """
         wanted = list(map(VolumeTag, dict.fromkeys(tags))) or imports.choose_all(self.ledger, self.library)

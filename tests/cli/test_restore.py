@@ -34,7 +34,7 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
     tape_file: int
 
 
-class Errand(msgspec.Struct, forbid_unknown_fields=True):
+class Portion(msgspec.Struct, forbid_unknown_fields=True):
     volumes: list[Place]
     loadable: bool
     bytes: int
@@ -43,7 +43,7 @@ class Errand(msgspec.Struct, forbid_unknown_fields=True):
 
 class Planned(msgspec.Struct, forbid_unknown_fields=True):
     present: int
-    volumes: list[Errand]
+    volumes: list[Portion]
 
 
 class Sick(msgspec.Struct, forbid_unknown_fields=True):
@@ -67,7 +67,7 @@ class Restored(msgspec.Struct, forbid_unknown_fields=True):
     sick: list[Sick]
     failed: list[Failed]
     in_the_way: list[Failed]
-    away: list[Errand]
+    away: list[Portion]
 
 
 @pytest.fixture
@@ -112,10 +112,10 @@ def take_away(lab: Lab, *tags: str) -> None:
 
 def test_restore_prints_the_json_that_is_promised(done: Lab, sources: list[Path]) -> None:
     planned = decode(done.ok("restore", "zen", "--to", "back", "--dry-run", "--json"), Planned)
-    (errand,) = planned.volumes
-    assert (planned.present, errand.loadable, errand.bytes, len(errand.datasets)) == (0, True, 18_000_000, 6)
-    assert errand.volumes == [Place("PAPR1001", "slot 1"), Place("PAPR2001", "slot 4")]
-    assert [item.source.partition(":")[2] for item in errand.datasets] == [str(path) for path in sources]
+    (portion,) = planned.volumes
+    assert (planned.present, portion.loadable, portion.bytes, len(portion.datasets)) == (0, True, 18_000_000, 6)
+    assert portion.volumes == [Place("PAPR1001", "slot 1"), Place("PAPR2001", "slot 4")]
+    assert [item.source.partition(":")[2] for item in portion.datasets] == [str(path) for path in sources]
     assert not (done.folder / "back").exists()
     restored = decode(done.ok("restore", "zen", "--to", "back", "--json"), Restored)
     assert (restored.restored, restored.present, restored.files, restored.bytes) == (6, 0, 8, 18_000_000)
@@ -186,9 +186,9 @@ def test_a_volume_that_is_away_is_named_with_its_place(done: Lab) -> None:
     assert f"not in the library: {away}: 6 data sets, 18 MB" in ran.err
     assert ran.error.startswith("volume PAPR1001 or PAPR2001: needed for 6 data sets, and not where a drive can get it")
     restored = decode(done.run("restore", "zen", "--to", "back", "--json").out, Restored)
-    assert [(errand.loadable, len(errand.datasets)) for errand in restored.away] == [(False, 6)]
+    assert [(portion.loadable, len(portion.datasets)) for portion in restored.away] == [(False, 6)]
     planned = decode(done.ok("restore", "zen", "--to", "back", "--dry-run", "--json"), Planned)
-    assert [errand.loadable for errand in planned.volumes] == [False]
+    assert [portion.loadable for portion in planned.volumes] == [False]
 
 
 def test_one_volume_that_is_away_is_passed_over(done: Lab, sources: list[Path]) -> None:

@@ -65,9 +65,9 @@ def test_twenty_of_two_hundred_by_pattern(
     wanted = [path for path in paths if path.name.endswith("7")]
     assert len(wanted) == 20
     plan = plan_only(lab.context(), wish, tmp_path / "back")
-    assert len(plan.errands) == PAIRS
-    for errand in plan.errands:
-        places = [(item.tape_file, item.begin) for item in errand.sets]
+    assert len(plan.portions) == PAIRS
+    for portion in plan.portions:
+        places = [(item.tape_file, item.begin) for item in portion.sets]
         assert places == sorted(places)
     done = lab.restore(to=tmp_path / "back", wish=wish)
     assert (done.error, done.sets, done.mounts) == (None, 20, PAIRS)

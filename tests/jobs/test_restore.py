@@ -248,7 +248,7 @@ def test_the_label_of_another_volume_is_not_trusted(full: Lab, night: list[Path]
 def test_a_volume_that_is_not_in_the_library_is_passed_over(full: Lab, night: list[Path], tmp_path: Path) -> None:
     operate(full.cartridge("PAPR1001"), lambda record: record.update(barcode="OTHER001"))
     done = full.restore("zen", to=tmp_path / "back")
-    assert (done.error, done.sick, done.plan.errands[0].copies[0].volume) == (None, {}, "PAPR2001")
+    assert (done.error, done.sick, done.plan.portions[0].copies[0].volume) == (None, {}, "PAPR2001")
     check_back(tmp_path / "back", *night)
 
 
@@ -339,7 +339,7 @@ def test_nothing_to_restore_is_reported(full: Lab, tmp_path: Path) -> None:
 
 def test_a_plan_makes_no_folder(full: Lab, tmp_path: Path) -> None:
     plan = plan_only(full.context(), Wish(("*",)), tmp_path / "back")
-    assert (len(plan.errands), len(plan.errands[0].sets), plan.places["PAPR1001"]) == (1, 7, "slot 1")
+    assert (len(plan.portions), len(plan.portions[0].sets), plan.places["PAPR1001"]) == (1, 7, "slot 1")
     assert not (tmp_path / "back").exists()
 
 

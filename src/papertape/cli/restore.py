@@ -13,7 +13,7 @@ from papertape.cli.output import note, tell_error
 from papertape.cli.stopping import RESTORING
 from papertape.ids import DumpId, VolumeTag
 from papertape.jobs.lab.unimported import Unimported
-from papertape.jobs.restore import Errand, Plan, Restored
+from papertape.jobs.restore import Plan, Portion, Restored
 from papertape.words import count, enumerate_names, show_size
 
 
@@ -96,16 +96,16 @@ def restore(
 
 
 def _show_plan(app: App, plan: Plan, unread: Sequence[Unimported]) -> None:
-    errands = [_describe_errand(plan, errand) for errand in (*plan.errands, *plan.absent)]
-    described: dict[str, object] = {"present": len(plan.present), "volumes": errands}
+    portions = [_describe_portion(plan, portion) for portion in (*plan.portions, *plan.absent)]
+    described: dict[str, object] = {"present": len(plan.present), "volumes": portions}
     lines = _list_needed(plan)
     if unread:
         described["unread"] = [{"volumes": item.labels, "datasets": item.datasets} for item in unread]
         for group in unread:
             sets = count(group.datasets, "data set")
             lines.append(f"to be imported first: {enumerate_names(group.labels, 'or')}, {sets} in the lab's table")
-    for errand in plan.errands:
-        for item in errand.sets:
+    for portion in plan.portions:
+        for item in portion.sets:
             lines.append(f"  {item.source}  {show_size(item.size)}, tape file {item.tape_file}, offset {item.begin}")
     app.show(described, *lines)
 
@@ -113,10 +113,10 @@ def _show_plan(app: App, plan: Plan, unread: Sequence[Unimported]) -> None:
 def _list_needed(plan: Plan) -> list[str]:
     """Return, as lines, which volumes are needed, and where they are."""
     lines = []
-    for errand in (*plan.errands, *plan.absent):
-        names = [f"{copy.volume} ({plan.places[copy.volume]})" for copy in errand.copies]
-        sets = f"{count(len(errand.sets), 'data set')}, {show_size(errand.size)}"
-        if errand in plan.absent:
+    for portion in (*plan.portions, *plan.absent):
+        names = [f"{copy.volume} ({plan.places[copy.volume]})" for copy in portion.copies]
+        sets = f"{count(len(portion.sets), 'data set')}, {show_size(portion.size)}"
+        if portion in plan.absent:
             lines.append(f"not in the library: {enumerate_names(names)}: {sets}")
         else:
             twin = f", or else {enumerate_names(names[1:])}" if names[1:] else ""
@@ -126,12 +126,12 @@ def _list_needed(plan: Plan) -> list[str]:
     return lines
 
 
-def _describe_errand(plan: Plan, errand: Errand) -> dict[str, object]:
+def _describe_portion(plan: Plan, portion: Portion) -> dict[str, object]:
     return {
-        "volumes": [{"volume": copy.volume, "place": plan.places[copy.volume]} for copy in errand.copies],
-        "loadable": errand in plan.errands,
-        "bytes": errand.size,
-        "datasets": [{"source": i.source, "bytes": i.size, "tape_file": i.tape_file} for i in errand.sets],
+        "volumes": [{"volume": copy.volume, "place": plan.places[copy.volume]} for copy in portion.copies],
+        "loadable": portion in plan.portions,
+        "bytes": portion.size,
+        "datasets": [{"source": i.source, "bytes": i.size, "tape_file": i.tape_file} for i in portion.sets],
     }
 
 
@@ -147,5 +147,5 @@ def _describe(done: Restored) -> dict[str, object]:
         "sick": [{"volume": volume, "reason": reason} for volume, reason in done.sick.items()],
         "failed": [{"source": source, "reason": reason} for source, reason in done.failed],
         "in_the_way": [{"source": item.source, "reason": item.reason} for item in done.obstacles],
-        "away": [_describe_errand(done.plan, errand) for errand in done.plan.absent],
+        "away": [_describe_portion(done.plan, portion) for portion in done.plan.absent],
     }

@@ -28,20 +28,17 @@ def check_writable(drive: Drive, volume: Volume, *, resumed: bool) -> None:
             first = drive.read_block(buffer)
     except DriveError as error:
         raise VolumeNotBlank(volume.tag, f"is not known to be blank ({error}); nothing was written to it") from error
-    if first is not Mark.END_OF_DATA and not (resumed and _is_own(first, buffer, volume)):
-        raise VolumeNotBlank(
-            volume.tag,
-            f"the ledger says that it is blank, but it holds {_describe(first, buffer)}; nothing was written to it",
-        )
+    if first is not Mark.END_OF_DATA:
+        label = _find_label(first, buffer)
+        is_own = label is not None and (label.volume_tag, label.volume_uuid) == (volume.tag, volume.uuid)
+        if not (resumed and is_own):
+            found = _describe(first, buffer, label)
+            reason = f"the ledger says that it is blank, but it holds {found}; nothing was written to it"
+            raise VolumeNotBlank(volume.tag, reason)
     drive.rewind()
 
 
-def _is_own(first: int | Mark, buffer: memoryview, volume: Volume) -> bool:
-    label = _label(first, buffer)
-    return label is not None and (label.volume_tag, label.volume_uuid) == (volume.tag, volume.uuid)
-
-
-def _label(first: int | Mark, buffer: memoryview) -> Label | None:
+def _find_label(first: int | Mark, buffer: memoryview) -> Label | None:
     if isinstance(first, Mark):
         return None
     try:
@@ -50,12 +47,11 @@ def _label(first: int | Mark, buffer: memoryview) -> Label | None:
         return None
 
 
-def _describe(first: int | Mark, buffer: memoryview) -> str:
+def _describe(first: int | Mark, buffer: memoryview, label: Label | None) -> str:
     if isinstance(first, Mark):
         return "a filemark"
-    label = _label(first, buffer)
     if label is not None:
         return f"papertape's volume {label.volume_tag} of {label.created:%Y-%m-%d}"
-    if bytes(buffer[257:262]) == b"ustar":
+    if bytes(buffer[257:262]) == b"ustar":  # the magic of a tar header (POSIX.1-2017, pax)
         return "a tar archive of someone else's"
     return f"{count(first, 'byte')} of someone else's data"

@@ -1,4 +1,4 @@
-"""What jobs work with, and what they come to."""
+"""The context that every job works in, and the outcome of a dump."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TAKEN = "the lab's database says that it is taken, or is not to be used any more
 
 
 class Lost(NamedTuple):
-    """What a dump wanted and the lab's databases did not give: ``sources`` of data sets, and ``volumes`` by tag."""
+    """The part of a dump's claim that the lab's databases refused: ``sources`` of data sets, and ``volumes`` by tag."""
 
     sources: tuple[str, ...]
     volumes: tuple[VolumeTag, ...]
@@ -47,12 +47,12 @@ class Lab(Protocol):
         """Claim the tape ``tag``, which ``dump`` has claimed in the ledger; raises VolumeError if it is taken."""
 
     def settle(self) -> object:
-        """Release what no dump has any more, and report what is archived. What fails stays pending in the ledger."""
+        """Release what no dump claims any more, and report what is archived; a failure leaves that pending."""
 
 
 @dataclass(frozen=True)
 class NoLab:
-    """A ``Lab`` for a config without [bridge]: every volume is free, and nobody is told."""
+    """A ``Lab`` for a config without [bridge]: every volume is free, and nothing is reported."""
 
     ledger: Ledger
 
@@ -79,7 +79,7 @@ class NoLab:
 
 @dataclass(frozen=True)
 class Context:
-    """What every job works with; ``open_library`` gives the same library each time."""
+    """Everything that a job works with; ``open_library`` gives the same library each time."""
 
     ledger: Ledger
     open_library: Callable[[], Library]
@@ -96,7 +96,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one dump; ``size`` in bytes. ``error`` is why it is not archived, or None.
+    """The end of one dump, as the ledger has it; ``size`` in bytes. ``error`` is why it is not archived, or None.
 
     ``rejected`` are sources and reasons; ``lacking`` the volumes whose copies have to be made again, where another copy
     is good.

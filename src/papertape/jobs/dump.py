@@ -243,7 +243,7 @@ def _recover_one(run: Run, record: DumpRecord, *, undo: bool) -> bool:
 
 @dataclass
 class Claimed:
-    """What a dump has claimed, and how far it came with it.
+    """The batch that a dump has claimed, and how far the dump is with it.
 
     ``resumed`` says that an earlier process began to write this very dump to these volumes.
     """
@@ -418,7 +418,7 @@ def releasing(run: Run, claimed: Claimed) -> Iterator[None]:
                 ledger.dumps.hold(dump, reason)
             else:
                 ledger.dumps.abandon(dump, reason)
-            # What this dump rejected must not be in the next one; `written` does this where there is a catalog.
+            # Rejected data sets must not be in the next dump; `written` does this if there is a catalog.
             reasons = dict(run.rejected)
             sets = chain.from_iterable(claimed.batch.archives)
             ledger.datasets.reject([(item, reasons[str(item.source)]) for item in sets if str(item.source) in reasons])

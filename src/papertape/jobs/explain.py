@@ -11,10 +11,9 @@ from papertape.events import tell_all
 from papertape.ids import VolumeTag
 from papertape.ledger import DumpRecord, Extent, Found, Ledger
 from papertape.states import Format, VolumeState
-from papertape.tape.changer import Element, ElementKind, Inventory
+from papertape.tape.changer import ElementKind, Inventory
 from papertape.tape.kind import HostFiles, LibraryKind
 from papertape.volume.layout import ARCHIVE, PLAN
-from papertape.volume.members import VolumeRecord
 from papertape.volume.names import Source, unquote
 from papertape.volume.predecessor.recipe import PredecessorSet, PredecessorStep, write_predecessor_recipe
 from papertape.volume.recipe import Digest, DriveOrigin, FolderOrigin, Origin, Piece, Step, Subject, write_recipe
@@ -38,7 +37,10 @@ def explain(ledger: Ledger, tag: VolumeTag, pattern: str | None, origin: Origin)
         steps = _explain_archives(ledger, dump)
     else:
         steps = _explain_datasets(ledger, dump, _find(ledger, dump, tag, pattern))
-    return write_recipe(subject, dump.block_size, chain([_explain_label(record)], steps))
+    digests = [Digest(member.sha256, member.name) for member in record.label_members]
+    notes = (f"Tape file 0, the label: is this {tag}? README.txt says what is on it.",)
+    label = Step(notes, (Piece(0, 0, record.label.size, len(digests)),), digests)
+    return write_recipe(subject, dump.block_size, chain([label], steps))
 
 
 def find_origin(kind: LibraryKind, tag: VolumeTag) -> Origin:
@@ -63,20 +65,18 @@ def choose_drive(inventory: Inventory, tag: VolumeTag, changer: str, drives: Seq
         return DriveOrigin(changer, drives[place.number], place.number, None, f"The volume is in {place} already.")
     if place and place.kind is ElementKind.STORAGE and free is not None:
         return DriveOrigin(changer, drives[free], free, place.number)
-    return ask_operator(changer, drives, _tell_obstacle(place))
+    if place is None:
+        reason = "The volume was not in the library, or its tag was there twice."
+    elif place.kind is ElementKind.STORAGE:
+        reason = f"The volume lay in {place}, and every drive was full."
+    else:
+        reason = f"The volume lay in {place}."
+    return ask_operator(changer, drives, reason)
 
 
 def ask_operator(changer: str, drives: Sequence[str], reason: str) -> DriveOrigin:
     """Return that somebody must put the volume into the first drive, with the ``reason`` why the robot does not."""
     return DriveOrigin(changer, drives[0], 0, None, f"{reason} First of all: mtx -f $CHANGER load SLOT 0")
-
-
-def _tell_obstacle(place: Element | None) -> str:
-    if place is None:
-        return "The volume was not in the library, or its tag was there twice."
-    if place.kind is ElementKind.STORAGE:
-        return f"The volume lay in {place}, and every drive was full."
-    return f"The volume lay in {place}."
 
 
 def _look_up(ledger: Ledger, tag: VolumeTag) -> DumpRecord:
@@ -117,12 +117,6 @@ def _find(ledger: Ledger, dump: DumpRecord, tag: VolumeTag, pattern: str) -> dic
     return found
 
 
-def _explain_label(record: VolumeRecord) -> Step:
-    digests = [Digest(member.sha256, member.name) for member in record.label_members]
-    notes = (f"Tape file 0, the label: is this {record.tag}? README.txt says what is on it.",)
-    return Step(notes, (Piece(0, 0, record.label.size, len(digests)),), digests)
-
-
 def _explain_archives(ledger: Ledger, dump: DumpRecord) -> Iterator[Step]:
     """Yield a step for each archive, and one for the catalog."""
     kinds = {item.number: item.kind for item in ledger.contents.tape_files(dump.id)}
@@ -135,16 +129,14 @@ def _explain_archives(ledger: Ledger, dump: DumpRecord) -> Iterator[Step]:
             extents = list(group)
             left_out = [rejected[extent.number] for extent in extents if extent.number in rejected]
             pieces = tuple(_join(run) for run in _runs(item for item in extents if item.number not in rejected))
-            notes = (_name_tape_file(number, extents, len(left_out)), *(f"Rejected: {reason}" for reason in left_out))
+            sets = sum(extent.number >= 0 for extent in extents) - len(left_out)  # the others are papertape's members
+            if sets or left_out:
+                rest = f"; {len(left_out)} that were rejected when they were written are left out" if left_out else ""
+                title = f"Tape file {number}, an archive: data sets: {sets}{rest}."
+            else:
+                title = f"Tape file {number}, the catalog: datasets.csv and files.csv list all that was written."
+            notes = (title, *(f"Rejected: {reason}" for reason in left_out))
             yield Step(notes, pieces, digests[number], listed=kinds[number] == ARCHIVE)
-
-
-def _name_tape_file(number: int, extents: Sequence[Extent], left_out: int) -> str:
-    count = sum(extent.number >= 0 for extent in extents) - left_out
-    if not count and not left_out:
-        return f"Tape file {number}, the catalog: datasets.csv and files.csv list all that was written."
-    spared = f"; {left_out} that were rejected when they were written are left out" if left_out else ""
-    return f"Tape file {number}, an archive: data sets: {count}{spared}."
 
 
 def _explain_datasets(ledger: Ledger, dump: DumpRecord, wanted: dict[int, Found]) -> Iterator[Step]:
@@ -152,14 +144,13 @@ def _explain_datasets(ledger: Ledger, dump: DumpRecord, wanted: dict[int, Found]
     for run in _runs(extent for extent in ledger.contents.extents(dump.id) if extent.number in wanted):
         found = [wanted[extent.number] for extent in run]
         notes = (f"From tape file {run[0].tape_file}:", *(item.source for item in found))
-        yield Step(notes, (_join(run),), _digests(ledger, found))
-
-
-def _digests(ledger: Ledger, found: Iterable[Found]) -> Iterator[Digest]:
-    for item in found:
-        for file in ledger.search.files(item):
-            if file.sha256:
-                yield Digest(file.sha256, unquote(file.member))
+        digests = (
+            Digest(file.sha256, unquote(file.member))
+            for item in found
+            for file in ledger.search.files(item)
+            if file.sha256
+        )
+        yield Step(notes, (_join(run),), digests)
 
 
 def _runs(extents: Iterable[Extent]) -> Iterator[list[Extent]]:
@@ -181,18 +172,14 @@ def _join(run: Sequence[Extent]) -> Piece:
 def _explain_predecessor(
     ledger: Ledger, dump: DumpRecord, tag: VolumeTag, pattern: str | None
 ) -> Iterator[PredecessorStep]:
-    """Return a step for each archive of the predecessor's that is wanted, or has something that is."""
+    """Yield a step for each archive of the predecessor's that has a data set that is wanted."""
     found = _find(ledger, dump, tag, "*" if pattern is None else pattern)
     items = sorted(found.values(), key=lambda item: (item.tape_file or 0, item.number or 0))
-    return (
-        _explain_predecessor_archive(number, list(group), whole=pattern is None)
-        for number, group in groupby(items, lambda item: item.tape_file or 0)
-    )
-
-
-def _explain_predecessor_archive(number: int, items: Sequence[Found], *, whole: bool) -> PredecessorStep:
-    sets = tuple(PredecessorSet(Source.parse(item.source).raw, item.md5) for item in items)
-    notes = (f"Tape file {number}, an archive, whole: data sets: {len(sets)}.",)
-    return PredecessorStep(
-        notes if whole else (f"From tape file {number}:", *(i.source for i in items)), number, sets, whole
-    )
+    for number, group in groupby(items, lambda item: item.tape_file or 0):
+        members = list(group)
+        sets = tuple(PredecessorSet(Source.parse(item.source).raw, item.md5) for item in members)
+        if pattern is None:
+            notes: tuple[str, ...] = (f"Tape file {number}, an archive, whole: data sets: {len(sets)}.",)
+        else:
+            notes = (f"From tape file {number}:", *(item.source for item in members))
+        yield PredecessorStep(notes, number, sets, pattern is None)

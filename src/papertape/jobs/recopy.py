@@ -40,7 +40,7 @@ _GOOD = (VolumeState.CLAIMED, VolumeState.ARCHIVED)
 
 @dataclass(frozen=True)
 class Recopy:
-    """What is to be done: the copy on ``old`` is made again on ``new``, from ``source``, or from disk if that is None.
+    """The copy on ``old`` is made again on ``new``, from the volume ``source``, or from disk if that is None.
 
     ``resumed`` says that ``new`` is ``old``, which an earlier attempt did not write to its end.
     """

@@ -35,20 +35,17 @@ def register(ledger: Ledger, host: str, paths: Iterable[bytes], md5s: Mapping[by
     """
     for path in paths:
         try:
-            dataset = scan(host, _absolute(path))
+            # POSIX lets a path begin with two slashes, and abspath keeps them; one source must have one name.
+            absolute = b"/" + os.path.abspath(path).lstrip(b"/")
+            if absolute == b"/":
+                raise SourceError(quote(path), "is the root of the file system, and cannot be a data set")
+            dataset = scan(host, absolute)
         except SourceError as error:
             yield Registered(None, None, error)
             continue
         md5 = md5s.get(dataset.source.path) or md5s.get(dataset.source.path + b"/" + VISDATA)
         dataset = dataset._replace(md5=md5)
         yield Registered(dataset, ledger.datasets.register(dataset), None)
-
-
-def _absolute(path: bytes) -> bytes:
-    absolute = os.path.abspath(path)
-    if absolute.strip(b"/") == b"":
-        raise SourceError(quote(path), "is the root of the file system, and cannot be a data set")
-    return b"/" + absolute.lstrip(b"/")
 
 
 def read_md5sums(path: Path) -> dict[bytes, str]:

@@ -23,7 +23,7 @@ from papertape.events import Began, Finished, Found, Note, Phase
 from papertape.evidence import HeaderDamaged, Verification, WrongVolume
 from papertape.ids import DumpId, VolumeTag
 from papertape.jobs.context import Context, be_patient, ending
-from papertape.jobs.restoreplan import Errand, Plan, Wish, make_extract, plan_restore
+from papertape.jobs.restoreplan import Plan, Portion, Wish, make_extract, plan_restore
 from papertape.ledger import KeptCopy
 from papertape.states import Format
 from papertape.tape.drive import Drive
@@ -41,7 +41,7 @@ from papertape.transfer.restore import (
 )
 from papertape.words import count
 
-__all__ = ["Errand", "Plan", "Restored", "Wish", "plan_only", "restore"]
+__all__ = ["Portion", "Plan", "Restored", "Wish", "plan_only", "restore"]
 
 _FEWEST_DRIVES = 2
 """Drives that are taken where there are so many, even for one volume: only another drive tells a sick one from that."""
@@ -49,7 +49,7 @@ _FEWEST_DRIVES = 2
 
 @dataclass
 class Restored:
-    """What became of it; sizes in bytes. ``sick`` says what was wrong with which volume, ``failed`` what is lost.
+    """The result of a restore; sizes in bytes. ``sick`` says what is wrong with which volume, ``failed`` what is lost.
 
     ``missing`` says why a volume that only the lab's table knows could not be imported.
 
@@ -78,11 +78,11 @@ class Restored:
             return UserError(f"{self.obstacles[0]}{more}")
         if not self.plan.absent:
             return self.missing
-        errand = self.plan.absent[0]
-        places = "; ".join(f"{copy.volume}: {self.plan.places[copy.volume]}" for copy in errand.copies)
+        portion = self.plan.absent[0]
+        places = "; ".join(f"{copy.volume}: {self.plan.places[copy.volume]}" for copy in portion.copies)
         needed = f"needed for {count(sum(len(each.sets) for each in self.plan.absent), 'data set')}"
         reason = f"{needed}, and not where a drive can get it ({places}); put it into a slot"
-        return CopiesMissing([copy.volume for copy in errand.copies], reason)
+        return CopiesMissing([copy.volume for copy in portion.copies], reason)
 
 
 def restore(
@@ -98,8 +98,8 @@ def restore(
         plan = plan_restore(context, wish, destination)  # 1. Plan: which data sets, and which copies have them.
         show_plan(plan)
         restored = Restored(plan)
-        if plan.errands:
-            needed = min(max(len(plan.errands), _FEWEST_DRIVES), len(context.library.drives))
+        if plan.portions:
+            needed = min(max(len(plan.portions), _FEWEST_DRIVES), len(context.library.drives))
             with context.library.reserve(needed) as session:  # 2. Reserve drives, and empty them.
                 drives = _empty(context, session)
                 context.tell(Phase(name="restoring"))
@@ -149,22 +149,22 @@ class _Task:
 
 
 class _Fetching:
-    """Fetches all errands of a plan with all drives; its methods run on the drives' threads, several at once."""
+    """Fetches all portions of a plan with all drives; its methods run on the drives' threads, several at once."""
 
     def __init__(self, context: Context, session: Session, destination: Destination, restored: Restored) -> None:
         self._context, self._ledger = context, context.ledger
         self._session = session
         self._restored = restored
         self._lock = threading.Lock()  # guards ``restored``, which all drives count in
-        self._pool = DrivePool([self._begin(destination, errand) for errand in restored.plan.errands], self._fetch)
+        self._pool = DrivePool([self._begin(destination, portion) for portion in restored.plan.portions], self._fetch)
 
     def run(self, drives: Sequence[int]) -> None:
         """Fetch everything that some copy has; raises what leaves no drive to work with."""
         self._pool.run(drives)
 
-    def _begin(self, destination: Destination, errand: Errand) -> _Task:
-        extracts = tuple(make_extract(self._ledger, destination, item) for item in errand.sets)
-        return _Task(errand.dump, errand.sets[0].format == Format.PREDECESSOR, extracts, errand.copies)
+    def _begin(self, destination: Destination, portion: Portion) -> _Task:
+        extracts = tuple(make_extract(self._ledger, destination, item) for item in portion.sets)
+        return _Task(portion.dump, portion.sets[0].format == Format.PREDECESSOR, extracts, portion.copies)
 
     def _fetch(self, task: _Task, drive: int) -> Sequence[_Task]:
         """Take what the first copy has; return tasks for what must come from the others."""

@@ -1,4 +1,4 @@
-"""What restoring would do: which data sets, from which copies, and where these are."""
+"""The plan of a restore: which data sets, from which copies, and where these are."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _GOOD = (VolumeState.CLAIMED, VolumeState.ARCHIVED)
 
 
 class Wish(NamedTuple):
-    """What is to be restored: data sets that match one of ``patterns``, each in its newest version.
+    """The operator's wish: the data sets that match one of ``patterns``, each in its newest version.
 
-    ``volume`` is the one to read from where it has them, ``at`` passes over what was written later, ``dump`` over what
-    is not in that dump.
+    ``volume`` restricts them to those on that volume, which is read first; ``at`` leaves out what was written later,
+    ``dump`` what is not in that dump.
     """
 
     patterns: tuple[str, ...]
@@ -36,8 +36,8 @@ class Wish(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Errand:
-    """The data sets of one dump that are to be fetched, and the copies to take them from, the best one first."""
+class Portion:
+    """The data sets of one dump that are restored together, and the copies to read, the best one first."""
 
     dump: DumpId
     sets: tuple[Kept, ...]
@@ -51,13 +51,13 @@ class Errand:
 
 @dataclass(frozen=True)
 class Plan:
-    """What restoring would do; ``present`` are the data sets that are there already.
+    """What a restore would do: ``portions`` are read from tape, ``present`` data sets are in the destination already.
 
-    ``places`` says where each volume is, ``absent`` are the errands of which no copy is in the library.
+    ``places`` says where each volume is; ``absent`` are the portions without a copy in the library.
     """
 
-    errands: tuple[Errand, ...]
-    absent: tuple[Errand, ...]
+    portions: tuple[Portion, ...]
+    absent: tuple[Portion, ...]
     present: tuple[Kept, ...]
     places: dict[str, str]
 
@@ -71,8 +71,9 @@ def plan_restore(context: Context, wish: Wish, destination: Destination | None) 
     present: list[Kept] = []
     needed: dict[DumpId, list[Kept]] = {}
     obstacles: list[Obstacle] = []
+    on_volume = context.ledger.dumps.of_volume(wish.volume) if wish.volume else None
     for item in _find(context.ledger, wish):
-        if wish.volume and item.dump != _dump_on(context.ledger, wish.volume):
+        if wish.volume and (on_volume is None or item.dump != on_volume.id):
             continue
         try:
             there = destination is not None and is_present(context.ledger, destination, item)
@@ -90,18 +91,12 @@ def plan_restore(context: Context, wish: Wish, destination: Destination | None) 
     return _choose_copies(context, wish, needed, tuple(present))
 
 
-def _dump_on(ledger: Ledger, volume: VolumeTag) -> DumpId | None:
-    dump = ledger.dumps.of_volume(volume)
-    return None if dump is None else dump.id
-
-
 def _find(ledger: Ledger, wish: Wish) -> Iterator[Kept]:
-    """Yield what is wished for, each once; raises NothingToDo for a pattern that nothing on tape matches."""
+    """Yield the data sets of ``wish``, each once; raises NothingToDo for a pattern that nothing on tape matches."""
     seen: set[str] = set()
     for pattern in wish.patterns:
-        found = list(
-            ledger.retrieval.find(pattern, wish.at, wish.dump)
-        )  # looking at the disk takes long: no query stays open
+        # A list, since comparing with the disk takes long and no query may stay open for it.
+        found = list(ledger.retrieval.find(pattern, wish.at, wish.dump))
         yield from (item for item in found if item.source not in seen)
         seen.update(item.source for item in found)
         if not found:
@@ -138,7 +133,7 @@ def read_source(item: Kept) -> Source:
 
 
 def make_extract(ledger: Ledger, destination: Destination, item: Kept) -> Extract | PredecessorExtract:
-    """Return what is to be taken from a volume so that a data set comes into ``destination``."""
+    """Return what a restore of ``item`` into ``destination`` reads from a volume."""
     if item.format == Format.PREDECESSOR:
         return make_predecessor_extract(destination, item)
     members = partial(ledger.contents.dataset_members, item.dump, item.number)
@@ -154,43 +149,35 @@ def make_extract(ledger: Ledger, destination: Destination, item: Kept) -> Extrac
 
 
 def make_predecessor_extract(destination: Destination, item: Kept) -> PredecessorExtract:
-    """Return the same for a data set on the predecessor's volumes: what kind it is, only the tape knows."""
+    """Return the same for a data set on the predecessor's volumes; only the tape knows whether it is a file."""
     source = read_source(item)
     begin = partial(destination.begin, item.source, source.host, source.path)
     return PredecessorExtract(source=item.source, tape_file=item.tape_file, name=source.raw, md5=item.md5, begin=begin)
 
 
 def _choose_copies(context: Context, wish: Wish, needed: dict[DumpId, list[Kept]], present: tuple[Kept, ...]) -> Plan:
-    inventory, loadable = context.library.inventory(), context.library.loadable()
-    places = {status.volume_tag: str(status.element) for status in inventory.elements if status.volume_tag}
-    errands: list[Errand] = []
-    absent: list[Errand] = []
-    known: dict[str, str] = {}
+    """Return the plan: for each dump its data sets in tape order, and its copies, the best one first."""
+    ledger, inventory, loadable = context.ledger, context.library.inventory(), context.library.loadable()
+    elements = {status.volume_tag: str(status.element) for status in inventory.elements if status.volume_tag}
+
+    def rank(copy: KeptCopy) -> tuple[bool, ...]:
+        """Good copies in the library come first, and among these those that were read back."""
+        is_good = copy.state in _GOOD and not copy.error
+        return (copy.volume != wish.volume, copy.volume not in loadable, not is_good, not copy.verified)
+
+    portions: list[Portion] = []
+    absent: list[Portion] = []
+    places: dict[str, str] = {}
     for dump, sets in needed.items():
-        copies = _find_copies(context.ledger, dump, is_predecessor=sets[0].format == Format.PREDECESSOR)
-        copies.sort(key=partial(_rank, wish.volume, loadable))
-        known |= {copy.volume: places.get(copy.volume) or _outside(copy) for copy in copies}
+        # A copy that nothing was written to has no label in the ledger; the predecessor's volumes never have one.
+        written = {record.tag for record in ledger.contents.volume_records(dump)}
+        is_predecessor = sets[0].format == Format.PREDECESSOR
+        copies = [copy for copy in ledger.retrieval.copies(dump) if is_predecessor or copy.volume in written]
+        copies.sort(key=rank)
+        for copy in copies:
+            outside = f"out of the library, {copy.location}" if copy.location else "out of the library"
+            places[copy.volume] = elements.get(copy.volume, outside)
         here = tuple(copy for copy in copies if copy.volume in loadable)
         ordered = tuple(sorted(sets, key=lambda item: (item.tape_file, item.begin, item.number)))
-        (errands if here else absent).append(Errand(dump, ordered, here or tuple(copies)))
-    return Plan(tuple(errands), tuple(absent), present, known)
-
-
-def _find_copies(ledger: Ledger, dump: DumpId, *, is_predecessor: bool) -> list[KeptCopy]:
-    """Return the copies of a dump that something was written to: of others the ledger has no label."""
-    begun = {record.tag for record in ledger.contents.volume_records(dump)}
-    return [copy for copy in ledger.retrieval.copies(dump) if is_predecessor or copy.volume in begun]
-
-
-def _outside(copy: KeptCopy) -> str:
-    return f"out of the library, {copy.location}" if copy.location else "out of the library"
-
-
-def _rank(wanted: str | None, loadable: frozenset[str], copy: KeptCopy) -> tuple[bool, ...]:
-    """Good copies in the library come first, and among these those that were read back."""
-    return (
-        copy.volume != wanted,
-        copy.volume not in loadable,
-        copy.state not in _GOOD or bool(copy.error),
-        not copy.verified,
-    )
+        (portions if here else absent).append(Portion(dump, ordered, here or tuple(copies)))
+    return Plan(tuple(portions), tuple(absent), present, places)
