@@ -78,7 +78,7 @@ class Database:
             yield connection
 
     def read(self, work: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Return what ``work`` comes to in a read transaction; with patience it may be called again."""
+        """Return what ``work`` returns in a read transaction; with patience it may be called again."""
 
         def once() -> T:
             with self.reading() as connection:
@@ -87,7 +87,7 @@ class Database:
         return once() if self._patience is None else self._patience.insist(once)
 
     def write(self, work: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Return what ``work`` comes to in a write transaction; with patience it may be called again."""
+        """Return what ``work`` returns in a write transaction; with patience it may be called again."""
 
         def once() -> T:
             with self.writing() as connection:
@@ -196,7 +196,7 @@ def _is_unfinished(connection: Connection, database: Database) -> bool:
 
 
 def _upgrade(connection: Connection) -> None:
-    from alembic import command  # noqa: PLC0415  seldom needed, and slow to load
+    from alembic import command  # noqa: PLC0415  rarely needed, and slow to load
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config(attributes={"connection": connection})

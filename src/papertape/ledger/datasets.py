@@ -56,7 +56,7 @@ _STAGED = Table(
     MetaData(),
     Column("source", Name, nullable=False),
     Column("first_inside", Name, nullable=False),
-    Column("first_behind", Name, nullable=False),
+    Column("first_after", Name, nullable=False),
     prefixes=["TEMPORARY"],
 )
 
@@ -88,7 +88,7 @@ class DataSets:
     ) -> Counter[Registration]:
         """Register data sets, some hundreds in a transaction; ``tell`` hears of each once it is in.
 
-        Raises UserError as ``register`` does: those told of before stay registered.
+        Raises UserError as ``register`` does: those told before stay registered.
         """
         counts: Counter[Registration] = Counter()
         for chunk in _distinct_chunks(sets):
@@ -286,7 +286,7 @@ def _join_staged(connection: Connection, datasets: Sequence[DataSet]) -> tuple[s
     _STAGED.create(connection, checkfirst=True)
     connection.execute(delete(_STAGED))
     connection.execute(insert(_STAGED), [{"source": str(each.source), **_span(each.source)} for each in datasets])
-    inside = (DATASETS.c.source >= _STAGED.c.first_inside) & (DATASETS.c.source < _STAGED.c.first_behind)
+    inside = (DATASETS.c.source >= _STAGED.c.first_inside) & (DATASETS.c.source < _STAGED.c.first_after)
     found = connection.execute(
         select(DATASETS.c.source, _STAGED.c.source)
         .select_from(_STAGED.join(DATASETS, inside))
@@ -299,10 +299,10 @@ def _join_staged(connection: Connection, datasets: Sequence[DataSet]) -> tuple[s
 def _probe_each(connection: Connection, datasets: Sequence[DataSet]) -> str | None:
     """Return a source that is inside one of ``datasets``: what comes first in each span is at hand in the index."""
     spans = [_span(dataset.source) for dataset in datasets]
-    ends = [literal([span[end] for span in spans], ARRAY(Text)) for end in ("first_inside", "first_behind")]
-    span = func.unnest(*ends).table_valued("first_inside", "first_behind").render_derived()
+    ends = [literal([span[end] for span in spans], ARRAY(Text)) for end in ("first_inside", "first_after")]
+    span = func.unnest(*ends).table_valued("first_inside", "first_after").render_derived()
     source = DATASETS.c.source
-    inside = (source >= span.c.first_inside, source < span.c.first_behind, DATASETS.c.state != DataSetState.REJECTED)
+    inside = (source >= span.c.first_inside, source < span.c.first_after, DATASETS.c.state != DataSetState.REJECTED)
     first = select(source).where(*inside).order_by(source).limit(1).lateral()
     found: str | None = connection.scalar(select(first.c.source).select_from(span.join(first, true())).limit(1))
     return found
@@ -310,10 +310,10 @@ def _probe_each(connection: Connection, datasets: Sequence[DataSet]) -> str | No
 
 def _probe(connection: Connection, datasets: Sequence[DataSet]) -> str | None:
     """Return a source that is inside one of ``datasets``, a hundred at the most."""
-    # The state behind an expression: else a server may take the index on it, and read all that are registered.
+    # The state inside an expression: else a server may take the index on it, and read all that are registered.
     spans = [_span(dataset.source) for dataset in datasets]
     source = DATASETS.c.source
-    inside = or_(*((source >= span["first_inside"]) & (source < span["first_behind"]) for span in spans))
+    inside = or_(*((source >= span["first_inside"]) & (source < span["first_after"]) for span in spans))
     query = select(source).where(inside, DATASETS.c.state.concat("") != DataSetState.REJECTED)
     found: str | None = connection.scalar(query.limit(1))
     return found
@@ -329,14 +329,14 @@ def _name_outer(inner: str | None, datasets: Sequence[DataSet]) -> tuple[str, st
 
 
 def _span(source: Source) -> dict[str, str]:
-    """The sources inside ``source``: all that begin with it and a slash; the zero is the character behind the slash."""
+    """The sources inside ``source``: all that begin with it and a slash; the zero is the character after the slash."""
     folder = str(source).rstrip("/")
-    return {"first_inside": f"{folder}/", "first_behind": f"{folder}0"}
+    return {"first_inside": f"{folder}/", "first_after": f"{folder}0"}
 
 
 def _waiting(host: str) -> list[ColumnElement[bool]]:
     waiting: list[ColumnElement[bool]] = [DATASETS.c.state == DataSetState.WAITING]
-    if host:  # no host has a colon in its name, and the semicolon is the character behind it
+    if host:  # no host has a colon in its name, and the semicolon is the character after it
         waiting += [DATASETS.c.source >= f"{host}:", DATASETS.c.source < f"{host};"]
     return waiting
 
@@ -362,7 +362,7 @@ def claim(connection: Connection, datasets: Iterable[DataSet], dump: DumpId) -> 
     """Give the waiting ``datasets`` to ``dump``; raises ClaimLost if one of them is not waiting any more."""
     for chunk in chunks(datasets):
         ids = [dataset.id for dataset in chunk]
-        # The state behind an expression: else SQLite takes the index on it, and reads all that wait for every chunk.
+        # The state inside an expression: else SQLite takes the index on it, and reads all that wait for every chunk.
         waiting = DATASETS.c.state.concat("") == DataSetState.WAITING
         taken = connection.execute(
             update(DATASETS)

@@ -215,9 +215,9 @@ class Dumps:
         aside: Mapping[VolumeTag, str] | None = None,
         touched: Collection[VolumeTag] = (),
     ) -> None:
-        """End a dump that came to nothing: its data sets wait again.
+        """End a dump that failed: its data sets wait again.
 
-        Set aside are its volumes in ``aside`` (tag: reason), those ``touched``, and those that ``written`` told of as
+        Set aside are its volumes in ``aside`` (tag: reason), those ``touched``, and those that ``written`` reported as
         touched; the others are blank again. Raises WrongState, ClaimLost.
         """
 

@@ -330,7 +330,7 @@ def _describe_dump(found: Whole) -> dict[str, Any]:
 
 
 def _describe_copy(found: Whole) -> dict[str, Any]:
-    """Return what a copy's row says of how it was written: the catalog behind all the rest was flushed with it."""
+    """Return what a copy's row says of how it was written: the catalog after all the rest was flushed with it."""
     return {
         "written_at": found.label.created,
         "flushed_at": found.label.created,

@@ -1,7 +1,7 @@
-"""The rows of the lab's own tables that stand behind data sets and volumes, and which of them bear our mark.
+"""The rows of the lab's own tables that belong to data sets and volumes, and which of them bear our mark.
 
 Two databases have no transaction in common. So what is about to be marked there is written down here before, and what
-was let go of there is struck off here behind it: whoever comes after a crash finds here all that may bear a mark.
+was released there is struck off here after it: whoever comes after a crash finds here all that may bear a mark.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Lab:
         return refused
 
     def of_dump(self, dump: DumpId, kind: LabKind) -> list[LabRow]:
-        """Return the lab's rows behind the data sets that a dump has claimed, or behind its volumes."""
+        """Return the lab's rows of the data sets that a dump has claimed, or of its volumes."""
         if kind is LabKind.FILE:
             whose = DATASETS.c.source_key == _ROW.source_key
             query = select(_ROW.id, _ROW.kind, _ROW.name, _ROW.job, DATASETS.c.source).join(DATASETS, whose)
@@ -182,7 +182,7 @@ def _marked_labels(connection: Connection) -> list[Marked]:
 
 
 def _volume_stands(volume: VolumeState | None, dump: DumpState | None) -> Standing:
-    """Only a volume that is blank again is let go: the lab's other program writes to what is free without a look."""
+    """Only a volume that is blank again is released: the lab's other program writes to what is free without a look."""
     if volume is VolumeState.BLANK:
         return Standing.FREE
     both = volume is VolumeState.ARCHIVED and dump is DumpState.ARCHIVED

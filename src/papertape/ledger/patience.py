@@ -32,7 +32,7 @@ class Patience:
         self._since: float | None = None
 
     def insist(self, work: Callable[[], T]) -> T:
-        """Return what ``work`` comes to, calling it again while the server is away; raises LedgerAway in the end."""
+        """Return what ``work`` returns, calling it again while the server is away; raises LedgerAway in the end."""
         while True:
             try:
                 result = work()

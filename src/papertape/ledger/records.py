@@ -13,7 +13,7 @@ from papertape.states import DataSetState, DumpState, Format, LabKind, VolumeSta
 
 
 class Registration(StrEnum):
-    """What registering a data set came to."""
+    """The result of registering a data set."""
 
     NEW = "new"
     KNOWN = "known"  # and unchanged
@@ -264,8 +264,8 @@ class Standing(StrEnum):
     """What is to be done with a row that bears our mark."""
 
     HELD = "held"  # nothing yet: a dump has it
-    FREE = "free"  # it is to be let go
-    ARCHIVED = "archived"  # it is to be said where things lie
+    FREE = "free"  # it must be released
+    ARCHIVED = "archived"  # the row must say where things lie
 
 
 @dataclass(frozen=True, kw_only=True)
