@@ -39,7 +39,7 @@ with open_ledger(url, Owner("host", 1, name)) as ledger:
         except NoBlankVolume:
             break
         else:
-            taken.append([[each.source for each in sets], [each.tag for each in volumes]])
+            taken.append([[str(each.source) for each in sets], [each.tag for each in volumes]])
 print(json.dumps({"taken": taken, "lost": lost}))
 """
 
