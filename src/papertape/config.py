@@ -170,7 +170,15 @@ def _check(document: Document, folder: Path) -> Config:
     )
     bridge = _check_bridge(document.bridge, document.prefixes, folder) if document.bridge else None
     ledger = _resolve(document.ledger, folder)
-    return Config(folder, host, document.prefixes, ledger, library, settings, bridge)
+    return Config(
+        folder=folder,
+        host=host,
+        prefixes=document.prefixes,
+        ledger=ledger,
+        library=library,
+        settings=settings,
+        bridge=bridge,
+    )
 
 
 def _check_bridge(bridge: BridgeConfig, prefixes: tuple[str, ...], folder: Path) -> Bridge:

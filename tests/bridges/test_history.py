@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridges.labdatabase import BridgedLab
-from jobs.surgery import record
+from jobs.damage import record
 from papertape.jobs.lab.history import NotEntered, Remembered, find_blank, import_history
 from papertape.ledger import Listing
 from papertape.tape.virtual.library import add_cartridge

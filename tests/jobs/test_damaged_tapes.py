@@ -10,7 +10,7 @@ from papertape.errors import UserError
 from papertape.evidence import Finding, Verification
 from stories import BLOCK, Lab
 
-from .surgery import append, cut, lengthen, operate, remove, set_runs, swap
+from .damage import append, cut, lengthen, operate, remove, set_runs, swap
 
 TAGS = ("PAPR1001", "PAPR2001")
 

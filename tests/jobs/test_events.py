@@ -16,7 +16,7 @@ from papertape.states import DumpState
 from papertape.transfer.stop import Stop
 from stories import CAPACITY, Lab, check_all_archived, find_copy
 
-from .surgery import flip
+from .damage import flip
 
 TAGS = ("PAPR1001", "PAPR2001")
 

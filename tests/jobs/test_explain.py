@@ -22,7 +22,7 @@ from predecessor import TAGS, Form, OldVolume, compose_tape, lay_out, make_sourc
 from stories import BLOCK, HOST, KIB, Lab, noise
 
 from .conftest import MakeLab
-from .surgery import flip
+from .damage import flip
 from .test_by_hand import make_odd_tree, walk
 
 SHELLS = [shell for shell in ("sh", "dash", "bash") if shutil.which(shell)]

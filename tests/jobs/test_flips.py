@@ -14,7 +14,7 @@ from papertape.errors import VerificationFailed
 from papertape.evidence import DigestMismatch, HeaderDamaged, WrongVolume
 from stories import At, Lab, check_all_archived, check_archived, make_lab, make_night, snapshot
 
-from .surgery import Place, dissect, flip
+from .damage import Place, dissect, flip
 
 TAGS = ("PAPR1001", "PAPR2001")
 LONG_NAME = "a name that takes a pax header, since it has more than a hundred bytes " + "x" * 150

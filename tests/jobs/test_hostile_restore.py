@@ -25,7 +25,7 @@ from papertape.volume.header import FILE, RECORD, Attributes, build_header
 from papertape.volume.tapefile import checksum_header
 from stories import BLOCK, HOST, Lab, make_lab, make_night, noise, snapshot
 
-from .surgery import flip, operate, set_runs
+from .damage import flip, operate, set_runs
 
 TAGS = ("PAPR1001", "PAPR2001")
 PREFIX = ".papertape-"

@@ -13,7 +13,7 @@ from papertape.tape.virtual.faults import Faults
 from papertape.transfer.stop import Stop
 from stories import BLOCK, Lab
 
-from .surgery import cut, flip, set_runs
+from .damage import cut, flip, set_runs
 from .tables import tables
 
 PAIR = ("PAPR1001", "PAPR2001")

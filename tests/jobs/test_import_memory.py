@@ -16,7 +16,7 @@ from papertape.volume.tapefile import compose
 from stories import BLOCK, KIB, Lab, make_lab
 from volume.samples import NOW, TWIN, VOLUME, a_file, make_catalog
 
-from .surgery import record
+from .damage import record
 
 MIB = KIB * KIB
 FILES = 1_000_000

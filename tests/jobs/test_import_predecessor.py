@@ -13,7 +13,7 @@ from predecessor import TAGS, OldVolume, compose_tape, lay_out, make_sources
 from stories import CAPACITY, Lab
 
 from .conftest import MakeLab
-from .surgery import flip, record, remove
+from .damage import flip, record, remove
 from .tables import tables
 
 

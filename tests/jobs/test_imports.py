@@ -17,7 +17,7 @@ from papertape.tape.virtual.faults import Faults
 from stories import BLOCK, HOST, Lab, check_all_archived, snapshot
 
 from .conftest import MakeLab
-from .surgery import cut, operate, record, remove
+from .damage import cut, operate, record, remove
 from .tables import tables
 
 PAIR = ("PAPR1001", "PAPR2001")

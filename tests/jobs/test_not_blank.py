@@ -16,7 +16,7 @@ from papertape.transfer.stop import Stop
 from stories import BLOCK, At, Lab, check_all_archived, noise, snapshot
 
 from .conftest import MakeLab
-from .surgery import operate, record
+from .damage import operate, record
 
 TAGS = ("PAPR1001", "PAPR2001")
 

@@ -13,7 +13,7 @@ from papertape.tape.virtual.faults import Faults
 from stories import BLOCK, Lab, check_all_archived, check_archived, snapshot
 
 from .conftest import MakeLab
-from .surgery import operate
+from .damage import operate
 
 Make = Callable[[], Faults]
 

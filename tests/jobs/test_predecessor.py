@@ -13,7 +13,7 @@ from predecessor import TAGS, Form, Source, compose_tape, lay_out, make_sources
 from stories import CAPACITY, Lab
 
 from .conftest import MakeLab
-from .surgery import flip, record
+from .damage import flip, record
 
 ARCHIVES, EACH = 12, 4
 FORMS = [Form(), Form("gnu", listed=False, place="queue")]

@@ -27,7 +27,7 @@ from papertape.transfer.stop import Stop
 from stories import At, Lab, check_all_archived, snapshot
 
 from .conftest import MakeLab
-from .surgery import flip, operate
+from .damage import flip, operate
 
 BAD, GOOD, NEW = "PAPR2001", "PAPR1001", "PAPR2002"
 

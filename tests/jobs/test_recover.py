@@ -26,7 +26,7 @@ from papertape.tape.virtual.library import VirtualLibrary
 from stories import At, Lab, check_all_archived, check_archived, nobody
 
 from .conftest import MakeLab
-from .surgery import flip
+from .damage import flip
 
 TAGS = ("PAPR1001", "PAPR2001")
 

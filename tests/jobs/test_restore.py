@@ -18,7 +18,7 @@ from papertape.transfer.stop import Stop
 from stories import HOST, KIB, At, Lab, noise, snapshot
 
 from .conftest import MakeLab
-from .surgery import flip, operate
+from .damage import flip, operate
 
 TAGS = ("PAPR1001", "PAPR2001")
 PREFIX = ".papertape-"

@@ -94,22 +94,22 @@ class Context:
         return self.open_library()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """The end of one dump, as the ledger has it; ``size`` in bytes. ``error`` is why it is not archived, or None.
 
-    ``rejected`` are sources and reasons; ``lacking`` the volumes whose copies have to be made again, where another copy
-    is good.
+    ``dump`` is 0 if every data set was rejected before anything was claimed. ``rejected`` are sources and reasons;
+    ``lacking`` are the volumes whose copies must be made again, if another copy is good.
     """
 
     dump: DumpId
     uuid: str
     state: DumpState
     volumes: tuple[VolumeTag, ...]
-    datasets: int
-    files: int
-    size: int
-    rejected: tuple[tuple[str, str], ...]
+    datasets: int = 0
+    files: int = 0
+    size: int = 0
+    rejected: tuple[tuple[str, str], ...] = ()
     verifications: tuple[Verification, ...] = ()
     error: PapertapeError | None = None
     lacking: tuple[VolumeTag, ...] = ()
@@ -123,14 +123,14 @@ class Ending:
         self.errors: list[BaseException] = []
 
     def add(self, outcome: Outcome) -> Outcome:
-        """Add what became of one dump, and return it."""
+        """Add the outcome of one dump, and return it."""
         if outcome.dump:
             self.dumps.append((outcome.dump, outcome.state))
         self.fail(outcome.error)
         return outcome
 
     def fail(self, error: BaseException | None) -> None:
-        """Add what went wrong, if anything did."""
+        """Add an error, if there is one."""
         if error is not None:
             self.errors.append(error)
 

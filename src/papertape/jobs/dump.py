@@ -148,7 +148,7 @@ class Run:
     def outcome(self) -> Outcome:
         """Return what the ledger says became of the dump, and what this run found."""
         if self.dump is None:
-            return Outcome(DumpId(0), "", DumpState.ABANDONED, (), 0, 0, 0, self.rejected)
+            return Outcome(dump=DumpId(0), uuid="", state=DumpState.ABANDONED, volumes=(), rejected=self.rejected)
         record = self.context.ledger.dumps.one(self.dump)
         return Outcome(
             dump=record.id,

@@ -1,4 +1,4 @@
-"""What can befall a cartridge: a virtual one's files, changed by hand."""
+"""Damage to cartridges: the files of a virtual one, changed by hand."""
 
 from __future__ import annotations
 
