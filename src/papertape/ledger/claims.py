@@ -1,4 +1,4 @@
-"""Who has a dump: every step of it is on condition that it is in the right state and belongs to who takes the step."""
+"""The owner of a dump: every step of a dump needs the right state, and an owner that takes the step itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies on a dump's tapes, as the ledger knows it: what a reading of them is held against."""
+"""The contents of a dump's tapes, as the ledger knows them: a reading of the tapes is compared with them."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def forget(connection: Connection, dump: DumpId, form: str, tag: VolumeTag) -> N
 
 
 def seen_volumes(connection: Connection) -> frozenset[VolumeTag]:
-    """Return the volumes of which the ledger knows what lies on them: not those that only a twin's catalog names."""
+    """Return the volumes whose contents the ledger knows: not those that only a twin's catalog names."""
     unseen = (COPIES.c.flushed_at.is_(None)) & (COPIES.c.error.is_(None)) & (COPIES.c.label.is_(None))
     query = (
         select(VOLUMES.c.tag)

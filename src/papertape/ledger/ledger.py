@@ -36,7 +36,7 @@ def open_ledger(url: str, owner: Owner | None = None, clock: Clock = utc_now) ->
 
 
 class Ledger:
-    """What is registered, claimed, written and proven.
+    """The record of everything that is registered, claimed, written and proven.
 
     Every method of its parts is one transaction and raises HostError for the database's own troubles. The iterators
     stream, in one read transaction: use them up, or drop them. Threads may share a ledger. A ledger remembers which

@@ -1,4 +1,4 @@
-"""Who runs a dump: this process, told apart from any later one with the same number."""
+"""The process that runs a dump, told apart from any later one with the same number."""
 
 from __future__ import annotations
 

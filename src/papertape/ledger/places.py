@@ -34,9 +34,9 @@ def enter(
 ) -> None:
     """Enter the data sets of a dump that was created at ``created``, whole and rejected ones.
 
-    A source that is in several dumps has a version for each, in the order in which they were written. What waits
-    unchanged since is the very same data set. Raises FormatError, which names the volume ``tag``, for a source that
-    comes twice.
+    A source that is in several dumps has a version for each, in the order in which they were written. A waiting
+    one that is unchanged since is the very same data set. Raises FormatError, which names the volume ``tag``, for a
+    source that comes twice.
     """
     for chunk in chunks(records):
         known = _known(connection, chunk)
@@ -144,7 +144,7 @@ def _renumber(connection: Connection, order: Sequence[_Known | None]) -> None:
 def enter_torn(
     connection: Connection, dump: DumpId, tag: VolumeTag, planned: Iterable[Planned], last: int, now: datetime
 ) -> None:
-    """Enter as rejected what a dump was to hold of which no catalog is known, where nothing else is known of it.
+    """Enter as rejected the planned data sets of a dump without a catalog, where nothing else is known of them.
 
     ``last`` is the last tape file of the volume ``tag`` that was written to its end.
     """

@@ -260,7 +260,7 @@ LAB_ROWS = _table(
     Column("name_key", String(64), nullable=False),
     Column("source_key", String(64), nullable=False),
     Column("state", Word(LabState), nullable=False),
-    Column("job", BigInteger, index=True),  # set while the lab's row bears our mark, or may bear it
+    Column("job", BigInteger, index=True),  # set while the lab's row has our mark, or may have it
     _dump(index=True),
     Column("reason", Text, nullable=False, default=""),
     UniqueConstraint("kind", "name_key"),

@@ -21,7 +21,7 @@ _ESCAPE = "!"
 
 
 class Search:
-    """What can be looked up in a ledger by source; the iterators stream, each in one read transaction."""
+    """Queries by source; the iterators stream, each in one read transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -100,7 +100,7 @@ def match_sources(pattern: str) -> Callable[[str], object]:
 
 
 def read_glob(pattern: str) -> str:
-    """Return ``pattern`` as a glob over whole sources; what a terminal gave in bytes that are no UTF-8 is ``\\xNN``."""
+    """Return ``pattern`` as a glob over whole sources; bytes from a terminal that are no UTF-8 are ``\\xNN``."""
     text = pattern.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     if not _GLOB.search(text):
         return f"*{text}*"
@@ -108,7 +108,7 @@ def read_glob(pattern: str) -> str:
 
 
 def conditions_on(source: ColumnElement[str], glob: str) -> list[ColumnElement[bool]]:
-    """What the database can check by itself: a superset, since LIKE knows no sets and some databases no case."""
+    """Return conditions that the database can check: a superset, as LIKE has no sets and some databases ignore case."""
     head = glob[: found.start()] if (found := _GLOB.search(glob)) else glob
     conditions: list[ColumnElement[bool]] = [source.like(_like(glob), escape=_ESCAPE)]
     if head:

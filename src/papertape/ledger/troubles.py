@@ -1,4 +1,4 @@
-"""What the ledger says about a trouble of its database: one sentence, without a password."""
+"""Errors of the ledger's database, each as one sentence without a password."""
 
 from __future__ import annotations
 

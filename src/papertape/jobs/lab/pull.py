@@ -163,8 +163,8 @@ def _compare_size(megabytes: Decimal | None, size: int) -> str:
 
 def _register(ledger: Ledger, scanned: Sequence[_Scanned]) -> Iterator[Pulled]:
     """Register the data sets of rows, and yield the result for each row."""
-    # The rows come first: a data set that waits without its row being known would go to tape, and the lab would not
-    # be told.
+    # The rows come first: a data set that waits without its row being known would go to tape, and the lab's table
+    # would never get its place.
     known_as = ledger.lab.note(LabKind.FILE, [(row.source, str(found.source)) for row, found, _ in scanned if found])
     wanted = [found for row, found, _ in scanned if found and row.source not in known_as]
     # A data set whose MD5 was wrong, and which is as it was, must not go to tape again.

@@ -20,7 +20,7 @@ from papertape.words import count, enumerate_names
 
 
 class Unimported(NamedTuple):
-    """A group of volumes, each of which holds all of ``datasets`` wanted data sets, by the lab's table alone."""
+    """A group of volumes that each hold all of ``datasets`` wanted data sets, by the lab's table alone."""
 
     labels: tuple[VolumeTag, ...]
     datasets: int

@@ -1,4 +1,4 @@
-"""Which rows of the lab's own tables stand behind data sets and volumes, and who has taken them.
+"""Which rows of the lab's own tables belong to data sets and volumes, and who has claimed them.
 
 Types are written out again: a migration stays as it was, whatever ``schema.py`` becomes.
 """
