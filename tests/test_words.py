@@ -20,9 +20,6 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "benchmarks/README.md", "tests/rig/README.md")),
 ]
 
-NOT_CLEAN_YET = {"jobs"}
-"""Wings of the code, and pages, that are being rewritten. It must become empty."""
-
 FORBIDDEN = {
     r"\bmend(s|ed|ing)?\b": "repair, correct",
     r"\bse(e|es|en|eing) to\b|\bsaw to\b": "handle, make sure",
@@ -75,21 +72,15 @@ def read_comments(path: Path) -> str:
     return "\n\n".join(paragraphs)
 
 
-def name_wing(path: Path) -> str:
-    """Return the wing of a file below src: the first part of its path, without a suffix."""
-    return path.relative_to(WINGS).parts[0].removesuffix(".py")
-
-
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_page_is_free_of_them(path: Path) -> None:
-    if path != STYLE and path.name not in NOT_CLEAN_YET:
+    if path != STYLE:
         assert not list(find_words(path.read_text()))
 
 
 @pytest.mark.parametrize("path", sorted(WINGS.rglob("*.py")), ids=lambda path: str(path.relative_to(WINGS)))
 def test_docstrings_messages_and_comments_are_free_of_them(path: Path) -> None:
-    if name_wing(path) not in NOT_CLEAN_YET:
-        assert not list(find_words(f"{read_strings(path)}\n\n{read_comments(path)}"))
+    assert not list(find_words(f"{read_strings(path)}\n\n{read_comments(path)}"))
 
 
 def as_sentence(name: str) -> str:

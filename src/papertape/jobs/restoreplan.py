@@ -51,7 +51,7 @@ class Portion:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a restore would do: ``portions`` are read from tape, ``present`` data sets are in the destination already.
+    """The plan of a restore: ``portions`` are read from tape, ``present`` data sets are in the destination already.
 
     ``places`` says where each volume is; ``absent`` are the portions without a copy in the library.
     """

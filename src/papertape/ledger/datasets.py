@@ -44,7 +44,7 @@ from papertape.volume.names import Source
 T = TypeVar("T")
 
 NOWHERE: dict[str, Any] = {"dump_id": None, "number": None, "tape_file": None, "offset": None}
-"""What a data set that no dump holds has for its place."""
+"""The values of the place of a data set that is in no dump."""
 
 PAGE = 2000
 """How many of those that wait are asked for at a time on MySQL."""

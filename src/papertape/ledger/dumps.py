@@ -255,7 +255,7 @@ class Dumps:
         self._step(dump, DumpState.ABANDONED, abandon)
 
     def lacking(self, tag: VolumeTag) -> DumpRecord:
-        """Return the dump whose copy on the volume is to be made again; raises UserError if there is none such."""
+        """Return the dump whose copy on the volume must be made again; raises UserError if there is no such dump."""
         return self._database.read(_find_lacking, tag)
 
     def replace(self, old: VolumeTag, new: Volume) -> DumpId:

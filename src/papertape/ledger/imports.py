@@ -1,6 +1,6 @@
 """Imports: what a volume says of itself is entered as if this ledger had been there when it was written.
 
-But for one thing: nobody has read the volume back whole, so that no copy is called verified, and nothing is deletable.
+One exception: nobody has read the volume back whole, so no copy counts as verified, and nothing is deletable.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ UNKNOWN_KIND = "unknown"
 
 _TAKEN = (VolumeState.CLAIMED, VolumeState.ARCHIVED)
 _OPEN_TO_IMPORTS = (DumpState.INCOMPLETE, DumpState.FAILED, DumpState.ARCHIVED)
-"""What a dump is of which a volume may be new to the ledger; a failed one, if torn copies alone were imported."""
+"""The states of a dump that may get a new volume by an import; a failed one, if only torn copies were imported."""
 
 
 class Registered(NamedTuple):
-    """What is not on the tape: the ``capacity`` in bytes of a volume that is new to the ledger, and how many
+    """Facts that are not on the tape: the ``capacity`` in bytes of a volume that is new to the ledger, and how many
     ``copies`` the predecessor's dumps have; ``copy`` is which one the volume's tag says, None if it says nothing.
     """
 
@@ -45,7 +45,7 @@ class Registered(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """What became of a volume: the dump on it (its uuid, None if unknown), and what the ledger says now.
+    """The result for a volume: the dump on it (its uuid, None if unknown), and the states that the ledger has now.
 
     ``changed`` is False where the ledger knew it all; ``reason`` is why the volume does not count, "" if it does.
     """
@@ -58,7 +58,7 @@ class Imported(NamedTuple):
 
 
 class _Copy(NamedTuple):
-    """A copy as it is to be entered; ``values`` are those of its row, beside dump, volume and copy number."""
+    """A copy that must be entered; ``values`` are those of its row, beside dump, volume and copy number."""
 
     tag: VolumeTag
     uuid: str | None
@@ -67,14 +67,14 @@ class _Copy(NamedTuple):
 
 
 class Imports:
-    """What the volumes that come into a ledger say of themselves; every method is one transaction."""
+    """Volumes that come into a ledger with their own labels and catalogs; every method is one transaction."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     def seen(self) -> frozenset[VolumeTag]:
-        """Return the volumes of which it is known what lies on them: not those that only a twin's catalog names."""
+        """Return the volumes whose contents are known: not those that only a twin's catalog names."""
         return self._database.read(history.seen_volumes)
 
     def enter(self, tag: VolumeTag, found: Whole | Torn | PredecessorVolume, registered: Registered) -> Imported:
@@ -183,7 +183,7 @@ class _Import:
         if dump is None or volume.dump_id != dump.id or (uuid and volume.uuid and volume.uuid != uuid):
             known = read_dump(self._connection, volume.dump_id).uuid
             reason = f"the ledger says that dump {known} is on it, and the tape holds another recording"
-            raise VolumeError(self._tag, f"{reason}: nothing was changed; look which cartridge bears this label")
+            raise VolumeError(self._tag, f"{reason}: nothing was changed; find out which cartridge has this label")
 
     def _refuse_other_catalog(self, dump: Row[Any], found: Whole) -> None:
         """Raise VolumeError if the twin's catalog, known already, is not this very one (R3)."""
@@ -212,7 +212,7 @@ class _Import:
         return list(self._connection.execute(joined.order_by(COPIES.c.copy)))
 
     def _enter_dump(self, dump: Row[Any] | None, uuid: str, created: datetime, values: dict[str, Any]) -> DumpId:
-        """Enter the dump, or what became known of one of which torn copies were met alone; return its id."""
+        """Enter the dump, or complete one that only torn copies had shown before; return its id."""
         values = {**values, "created_at": created, "started_at": created}
         if dump is None:
             row = {**values, "uuid": uuid, "state": DumpState.INCOMPLETE, "ended_at": self._now}
@@ -226,7 +226,7 @@ class _Import:
         return DumpId(dump.id)
 
     def _enter_torn_dump(self, found: Torn) -> DumpId:
-        """Enter a dump of which nothing is known but its plan: what it was to hold has to be archived again."""
+        """Enter a dump that is known only by its plan: the planned data sets have to be archived again."""
         plan = found.plan
         assert plan is not None  # noqa: S101  # the caller looked
         values: dict[str, Any] = {"datasets": 0, "files": 0, "size": 0, "block_size": plan.block_size}
@@ -247,7 +247,7 @@ class _Import:
         return wanted if wanted and wanted not in taken else min(set(range(1, len(taken) + 2)) - taken)
 
     def _enter_copy(self, dump: DumpId, copy: _Copy) -> None:
-        """Enter a copy, unless a later one stands in its place; one that it stands in the place of is let go."""
+        """Enter a copy, unless a later one has replaced it; a copy that this one replaces is released."""
         rivals = [row for row in self._copies(dump) if row.copy == copy.copy and row.tag != copy.tag]
         better = next((row for row in rivals if _beats(row, copy.values)), None)
         if better is not None:
@@ -369,7 +369,7 @@ def _beats(row: Row[Any], values: dict[str, Any]) -> bool:
 
 
 def predecessor_records(catalog: PredecessorCatalog) -> Iterator[DataSetRecord]:
-    """Yield the predecessor's data sets: numbered from 0 here, and in tape files, of which the catalog is number 0."""
+    """Yield the predecessor's data sets: numbered from 0 here, in tape files after the catalog (number 0)."""
     for item in catalog.items:
         yield DataSetRecord(
             number=item.number - 1,

@@ -1,7 +1,7 @@
-"""The rows of the lab's own tables that belong to data sets and volumes, and which of them bear our mark.
+"""The rows of the lab's own tables that belong to data sets and volumes, and which of them have our mark.
 
-Two databases have no transaction in common. So what is about to be marked there is written down here before, and what
-was released there is struck off here after it: whoever comes after a crash finds here all that may bear a mark.
+Two databases have no common transaction. So a row is written down here before it is marked there, and removed here only
+after it was released there: after a crash, all rows that may have a mark are found here.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Lab:
             ]
 
     def mark(self, rows: Sequence[LabRow], dump: DumpId, job: int) -> None:
-        """Say that rows may bear the mark of ``job`` from now on: before the lab's own table says it."""
+        """Record that rows may have the mark of ``job`` from now on, before it is written to the lab's own table."""
         values = {"state": LabState.CLAIMED, "job": job, "dump_id": dump, "reason": ""}
         with self._database.writing() as connection:
             for chunk in chunks(rows):
@@ -76,7 +76,7 @@ class Lab:
                 connection.execute(update(LAB_ROWS).where(its).values(**values))
 
     def unmark(self, rows: Sequence[LabRow], state: LabState, reason: str = "") -> None:
-        """Say that rows bear our mark no more; one that another dump has marked meanwhile stays as it is."""
+        """Record that rows no longer have our mark; one that another dump has marked meanwhile stays as it is."""
         its = (_ROW.id == bindparam("row")) & (_ROW.job == bindparam("its_job"))
         with self._database.writing() as connection:
             for chunk in chunks(rows):
@@ -86,7 +86,7 @@ class Lab:
                 )
 
     def marked(self) -> list[Marked]:
-        """Return the lab's rows that bear a mark of ours, or may, and what is to be done with them."""
+        """Return the lab's rows that have a mark of ours, or may have one, and what must be done with them."""
         with self._database.reading() as connection:
             return [*_marked_files(connection), *_marked_labels(connection)]
 

@@ -19,8 +19,8 @@ STEP = 1.0
 class Patience:
     """How long to wait for a server; once that is used up, nothing waits any more before something succeeds.
 
-    ``tell`` gets a sentence when the waiting begins and when it ends; ``pause`` waits some seconds, or raises what is
-    to end the waiting.
+    ``tell`` gets a sentence when the waiting begins and when it ends; ``pause`` waits some seconds, or raises an
+    error to end the waiting.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ _ARCHIVED = {DATASETS: DataSetState.ARCHIVED, VOLUMES: VolumeState.ARCHIVED, DUM
 
 
 class _Whole(NamedTuple):
-    """What reading one volume back whole finds: all bytes on it, and the files of all whole data sets.
+    """The counts that a whole reading of one volume finds: all bytes on it, and the files of all whole data sets.
 
     ``bytes`` is None for a volume of the predecessor's, whose catalog does not say; its ``files`` are its data sets.
     """

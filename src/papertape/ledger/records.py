@@ -1,4 +1,4 @@
-"""What the ledger says, as frozen values."""
+"""The values that the ledger returns, frozen."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ class Extent:
 class LabRow:
     """A row of the lab's own tables: ``name`` is what it is called there, ``source`` the data set or the volume tag.
 
-    ``job`` is the number that its claim bears, None where it bears none of ours.
+    ``job`` is the number of its claim, None where it has no claim of ours.
     """
 
     id: int
@@ -261,7 +261,7 @@ class LabRow:
 
 
 class Standing(StrEnum):
-    """What is to be done with a row that bears our mark."""
+    """The next step for a row that has our mark."""
 
     HELD = "held"  # nothing yet: a dump has it
     FREE = "free"  # it must be released
@@ -270,7 +270,7 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Marked:
-    """A row of the lab's own tables that bears our mark, and what became of what it stands for.
+    """A row of the lab's own tables that has our mark, and the state of its data set or volume.
 
     ``tape_file`` and ``number`` are the place of a data set that is archived in ``dump``.
     """
@@ -291,12 +291,12 @@ class Foreign(NamedTuple):
 
 
 class Listing(StrEnum):
-    """What the word of the lab's table, that a data set lies on its tapes, is to the ledger."""
+    """How a place in the lab's table compares with what the ledger knows."""
 
     NEW = "new"
     KNOWN = "known"  # and the same as before
     MOVED = "moved"  # another one than before
-    ON_TAPE = "on tape"  # the ledger knows it from a tape itself, and needs no other word
+    ON_TAPE = "on tape"  # the ledger knows it from the tape itself
     DISPUTED = "disputed"  # the ledger knows what lies on all these tapes, and this is not there
 
 
@@ -327,7 +327,7 @@ class Listed(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """What became of one that is listed; ``reason`` is a clause on what contradicts it, "" if nothing does."""
+    """The result for one place in the lab's table; ``reason`` is a clause on a contradiction, "" if there is none."""
 
     listing: Listing
     reason: str

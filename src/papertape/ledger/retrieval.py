@@ -1,4 +1,4 @@
-"""What can be got back from tapes: which version of a data set, where it lies, and on which volumes."""
+"""Data sets that tapes can give back: which version, where it lies, and on which volumes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from papertape.states import Format
 
 
 class Retrieval:
-    """What the tapes of a ledger can give back."""
+    """Data sets that the tapes of a ledger can give back."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -99,7 +99,7 @@ class LabDatabases:
     def settle(self) -> Settled:
         """Release what no dump has any more, and write where archived data sets lie. Raises nothing of the lab's.
 
-        What cannot be done now stays pending in the ledger; the reason is in the result, and reported as a note.
+        An update that fails now stays pending in the ledger; the reason is in the result, and reported as a note.
         """
         counts: Counter[str] = Counter()
         foreign: list[str] = []
