@@ -211,7 +211,7 @@ def test_a_written_volume_under_a_blank_ones_label_is_refused(shelf: Shelf) -> N
 
 FOREIGN = {
     "tar": ("tar -C /etc -cf /dev/nst0 fstab", "it holds a tar archive of someone else's"),
-    "random": ("dd if=/dev/urandom of=/dev/nst0 bs=32k count=20 status=none", "it holds 32768 bytes of someone"),
+    "random": ("dd if=/dev/urandom of=/dev/nst0 bs=32k count=20 status=none", "it holds 32,768 bytes of someone"),
     "filemark": ("mt -f /dev/nst0 weof 1", "it holds a filemark"),
     "tiny": ("dd if=/dev/urandom of=/dev/nst0 bs=1 count=1 status=none", "it holds 1 byte of someone else's data"),
 }
@@ -248,7 +248,7 @@ def test_a_tape_torn_after_its_first_block_is_not_blank(shelf: Shelf) -> None:
     shelf.write(pair.slots[1], "dd if=/dev/urandom of=/dev/nst0 bs=64k count=2 status=none")
     shelf.call(pair.slots[1], "guest_actions.tear", 0, 1)
     ran = shelf.refuse(VOLUME, pair[:2])
-    assert f"volume {pair.second}: the ledger says that it is blank, but it holds 65536 bytes" in ran.error
+    assert f"volume {pair.second}: the ledger says that it is blank, but it holds 65,536 bytes" in ran.error
 
 
 def test_two_cartridges_with_one_label_are_not_chosen_from(shelf: Shelf) -> None:
