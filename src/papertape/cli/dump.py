@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from papertape.api import Archive
@@ -77,13 +79,26 @@ def dump(app: App, dry_run: bool, mount: str | None, until_done: bool) -> int:
     if dry_run:
         show_plan(app)
         return 0
-    code = 0
     with app.running(DUMPING, mount=mount) as archive:
-        for outcomes in archive.dump_all() if until_done else [archive.dump()]:
-            for outcome in outcomes:
-                tell(outcome, as_json=app.json)
-                code = _choose_code(code, exit_code(outcome))
+        # The dump recovers first, too; this is for the report, which is printed even if the dump cannot begin.
+        recovered = archive.recover()
+        code = _report(app, recovered, 0)
+        try:
+            if not archive.stop.soon:
+                for outcomes in archive.dump_all() if until_done else [archive.dump()]:
+                    code = _report(app, outcomes, code)
+        except NothingToDo:
+            if not recovered:
+                raise
         return _stopped_code(archive, code)
+
+
+def _report(app: App, outcomes: Sequence[Outcome], code: int) -> int:
+    """Print outcomes, and return the exit code for these and for what had ``code``."""
+    for outcome in outcomes:
+        tell(outcome, as_json=app.json)
+        code = _choose_code(code, exit_code(outcome))
+    return code
 
 
 def _choose_code(code: int, other: int) -> int:
