@@ -10,7 +10,6 @@ import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import chain
 from uuid import uuid4
 
@@ -370,7 +369,7 @@ def write(run: Run, claimed: Claimed, drives: Sequence[Drive]) -> None:
                     drives,
                     spool=context.settings.spool / claimed.batch.dump,
                     ring=context.settings.ring,
-                    created=datetime.now(UTC),
+                    created=context.ledger.clock(),
                     tell=context.tell,
                     stop=context.stop,
                 )

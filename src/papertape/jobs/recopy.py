@@ -6,7 +6,6 @@ import contextlib
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
 
@@ -153,7 +152,7 @@ def _duplicate(run: Run, task: Recopy, source: VolumeTag, session: Session) -> R
             source=record,
             identity=Identity(task.new.tag, task.new.uuid, task.new.copy),
             ring=context.settings.ring,
-            created=datetime.now(UTC),
+            created=context.ledger.clock(),
             tell=context.tell,
             stop=context.stop,
         )

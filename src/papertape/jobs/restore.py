@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from papertape.errors import (
@@ -186,7 +185,7 @@ class _Fetching:
 
     def _read(self, task: _Task, device: Drive) -> Extraction:
         """Read what is wanted from the copy in the drive; a volume on which something is wrong is set aside."""
-        tell, volume, started = self._context.tell, task.copies[0].volume, datetime.now(UTC)
+        tell, volume, started = self._context.tell, task.copies[0].volume, self._ledger.clock()
         with self._lock:
             self._restored.mounts += 1
         size = sum(item.stop - item.begin for item in task.extracts if isinstance(item, Extract))
@@ -206,7 +205,7 @@ class _Fetching:
             if findings:
                 self._restored.sick.setdefault(volume, findings[0].sentence())
         if findings:
-            ended = datetime.now(UTC)
+            ended = self._ledger.clock()
             verification = Verification(
                 volume=volume,
                 drive=device.number,

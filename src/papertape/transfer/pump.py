@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
+from papertape.clock import utc_now
 from papertape.errors import BlockRefused, CopyFailed, DriveError, PapertapeError
 from papertape.events import Finished, Moved, Tell
 from papertape.evidence import Written
@@ -46,7 +47,7 @@ class Writer:
         self.early_warning = False
         self.touched = False
         self.bytes = 0
-        self.started = datetime.now(UTC)
+        self.started = utc_now()
         self.flushed: datetime | None = None
         self._ring = ring
         self._feed = ring.feeds[number]
@@ -107,7 +108,7 @@ class Writer:
     def _write_filemark(self, *, flush: bool) -> None:
         self.early_warning |= self.target.drive.write_filemark(flush=flush)
         self._objects += 1
-        self.flushed = datetime.now(UTC) if flush else None
+        self.flushed = utc_now() if flush else None
 
 
 class Pump:

@@ -11,9 +11,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import NoReturn, Protocol
 
+from papertape.clock import utc_now
 from papertape.errors import FormatError, Interrupted, PapertapeError
 from papertape.events import Finished, Found, Moved, Phase, Tell
 from papertape.evidence import (
@@ -107,7 +107,7 @@ class VolumeReading(ABC):
 
     def run(self) -> Verification:
         """Read the volume from BOT to the end of data, and rewind it. Raises Interrupted, and what a tap raises."""
-        started, began = datetime.now(UTC), time.monotonic()
+        started, began = utc_now(), time.monotonic()
         try:
             self.read_all()
             self._drive.rewind()
@@ -127,7 +127,7 @@ class VolumeReading(ABC):
             bytes=self._bytes,
             seconds=time.monotonic() - began,
             started=started,
-            ended=datetime.now(UTC),
+            ended=utc_now(),
             findings=tuple(self._findings),
         )
 

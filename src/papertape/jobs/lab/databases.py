@@ -10,11 +10,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from papertape.bridges import Claim, FileTable, LabelTable, Left, Placed, read_option_file
 from papertape.bridges.bridge import Bridge
+from papertape.clock import utc_now
 from papertape.errors import PapertapeError, VolumeError
 from papertape.events import Note, Tell
 from papertape.ids import DumpId, VolumeTag
@@ -189,7 +190,7 @@ def _claims(rows: Iterable[LabRow]) -> dict[str, Claim]:
 
 def filled_at(dump: DumpRecord) -> datetime:
     """Return when a dump was archived, in the host's own time zone, as the lab writes it."""
-    return (dump.ended_at or dump.started_at or datetime.now(UTC)).astimezone()
+    return (dump.ended_at or dump.started_at or utc_now()).astimezone()
 
 
 def _show_place(dump: DumpRecord, item: Marked) -> str:
