@@ -9,7 +9,8 @@ Rules for a subscriber:
   its own state. ``Phase``, ``Rejected`` and ``Ended`` come from the thread that runs the job; ``Moved``, ``Finished``
   and ``Found`` from the thread of the drive; ``Began``, ``RobotMoves``, ``Waiting`` and ``Note`` from either, and
   ``Note`` from the thread of the heartbeat as well.
-- It returns at once. A drive's thread that waits for a subscriber does not write, and the tape stops.
+- It returns at once. A drive's thread that waits for a subscriber does not write, and the tape stops. At ``Ended`` no
+  drive waits any more: there a subscriber may take some seconds, to send a mail for example.
 - It does not raise. If it does, ``tell_all`` leaves it out from then on and the job goes on.
 """
 
@@ -100,15 +101,17 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """A job ended; it is the last event of the job.
+    """A job ended: dump, recover, recopy, verify, restore or import. It is the last event of the job.
 
-    ``job`` is the name of the command (``dump``, ``verify`` …). ``dumps`` are the dumps that it worked on, each with
-    its state at the end. ``errors`` is all that went wrong; it is empty if the job succeeded.
+    ``job`` is the name of the command. ``dumps`` are the dumps that it worked on, each with its state at the end.
+    ``errors`` is empty if the job succeeded or had nothing to do; a job that was asked to stop has an Interrupted.
+    ``rejected`` counts the data sets that were rejected. An error before the ledger is open has no event.
     """
 
     job: str
     dumps: tuple[tuple[DumpId, DumpState], ...] = ()
     errors: tuple[BaseException, ...] = ()
+    rejected: int = 0
 
 
 Event = Phase | Began | Moved | Finished | RobotMoves | Waiting | Rejected | Found | Note | Ended

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from papertape.errors import Interrupted, RestoreFailed, UserError, VerificationFailed
+from papertape.errors import Interrupted, NothingToDo, RestoreFailed, UserError, VerificationFailed
 from papertape.events import Ended, Event, Moved, Note, tell_all
 from papertape.jobs.dump import recover
 from papertape.jobs.imports import import_volumes
@@ -140,3 +140,11 @@ def test_ctrl_c_goes_through_a_subscriber() -> None:
 
     with pytest.raises(Interrupted):
         tell_all(interrupted)(Note(sentence="a note"))
+
+
+def test_a_night_without_data_ends_without_an_error(lab: Lab) -> None:
+    assert lab.dump().error is None
+    events: list[Event] = []
+    with pytest.raises(NothingToDo):
+        lab.dump(events.append)
+    assert [event.errors for event in events if isinstance(event, Ended)] == [()]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from papertape.errors import ConfigError, Interrupted, PapertapeError
+from papertape.errors import ConfigError, Interrupted, NothingToDo, PapertapeError
 from papertape.events import Ended, Note, Tell
 from papertape.evidence import Verification
 from papertape.ids import DumpId, VolumeTag
@@ -121,11 +121,13 @@ class Ending:
     def __init__(self) -> None:
         self.dumps: list[tuple[DumpId, DumpState]] = []
         self.errors: list[BaseException] = []
+        self.rejected = 0
 
     def add(self, outcome: Outcome) -> Outcome:
         """Add the outcome of one dump, and return it."""
         if outcome.dump:
             self.dumps.append((outcome.dump, outcome.state))
+        self.rejected += len(outcome.rejected)
         self.fail(outcome.error)
         return outcome
 
@@ -137,10 +139,15 @@ class Ending:
 
 @contextmanager
 def ending(job: str, tell: Tell) -> Iterator[Ending]:
-    """Tell how ``job`` (the name of the command) ended when the block is left, whether it raises or not."""
+    """Tell how ``job`` (the name of the command) ended when the block is left, whether it raises or not.
+
+    NothingToDo passes and is no error: a night without data must alarm nobody.
+    """
     end = Ending()
     try:
         yield end
+    except NothingToDo:
+        raise
     except GeneratorExit:  # the block is in a generator, and its caller asks for nothing more
         end.fail(Interrupted("ended before all was done"))
         raise
@@ -148,7 +155,7 @@ def ending(job: str, tell: Tell) -> Iterator[Ending]:
         end.fail(error)
         raise
     finally:
-        tell(Ended(job=job, dumps=tuple(end.dumps), errors=tuple(end.errors)))
+        tell(Ended(job=job, dumps=tuple(end.dumps), errors=tuple(end.errors), rejected=end.rejected))
 
 
 def be_patient(context: Context) -> Context:
