@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from servers import MariaDB, PostgreSQL
 
@@ -18,14 +15,17 @@ CONNECTIONS = 10
 class GermanPostgreSQL(PostgreSQL):
     """A PostgreSQL with ``lc_messages``, and the locale for it in its folder."""
 
+    @classmethod
+    def missing(cls) -> str | None:
+        """Name the packages that must be installed first, None if there are none."""
+        messages = list(Path("/usr/share/locale/de/LC_MESSAGES").glob("postgres-*.mo"))
+        if not messages or not Path("/usr/share/i18n/locales/de_DE").exists():
+            return "no German messages of PostgreSQL, or no source of the locale: apt-get install locales"
+        return super().missing()
+
     def _prepare(self) -> None:
-        messages = sorted(Path("/usr/share/locale/de/LC_MESSAGES").glob("postgres-*.mo"))
-        if not messages or shutil.which("localedef") is None:
-            pytest.skip("no German messages of PostgreSQL, or no localedef: apt-get install locales")
         made = ["localedef", "-i", "de_DE", "-f", "UTF-8", f"{self.folder}/{LOCALE}"]
-        process = subprocess.run(made, capture_output=True, check=False)
-        if process.returncode:
-            pytest.skip(f"localedef makes no {LOCALE}: {process.stderr.decode()}")
+        subprocess.run(made, capture_output=True, check=True)
         super()._prepare()
 
     def _popen(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
