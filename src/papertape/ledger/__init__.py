@@ -1,4 +1,4 @@
-"""The record: what is registered, claimed, written and proven, in one database; knows no tape."""
+"""The ledger: all that is registered, claimed, written and proven, in one database; it knows no tape."""
 
 from papertape.ledger.dumps import UNFINISHED
 from papertape.ledger.imports import Imported, Registered

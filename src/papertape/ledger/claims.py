@@ -1,4 +1,4 @@
-"""The owner of a dump: every step of a dump needs the right state, and an owner that takes the step itself."""
+"""Claims on dumps: a step changes a dump only if it is in the right state and belongs to the owner that takes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOBODY: dict[str, Any] = {"owner_host": None, "owner_pid": None, "owner_started"
 
 
 def owner_values(owner: Owner) -> dict[str, Any]:
-    """Return what a dump's row says of its owner."""
+    """Return the columns of a dump's row that name its owner."""
     return {"owner_host": owner.host, "owner_pid": owner.pid, "owner_started": owner.started}
 
 
@@ -36,10 +36,11 @@ def move(
     to: DumpState,
     **values: Any,
 ) -> None:
-    """Bring ``dump`` from one of ``sources`` to the state ``to``, on condition that it is ``mine`` (None: nobody's).
+    """Bring ``dump`` from one of ``sources`` to the state ``to`` if it is ``mine`` (None: nobody's).
 
     Raises WrongState if it is in another state, ClaimLost if it belongs to another process.
     """
+    # Condition and change are one statement: two processes that both saw the old state cannot both take the step.
     moved = connection.execute(
         update(DUMPS).where(DUMPS.c.id == dump, DUMPS.c.state.in_(sources), owned_by(mine)).values(state=to, **values)
     )
@@ -52,13 +53,13 @@ def move(
 
 
 def stands(connection: Connection, dump: DumpId, state: DumpState, owner: Owner | None) -> bool:
-    """Whether ``dump`` is in that state and ``owner``'s (None: nobody's)."""
+    """Whether ``dump`` is in ``state`` and belongs to ``owner`` (None: to nobody)."""
     its = (DUMPS.c.id == dump) & (DUMPS.c.state == state) & owned_by(owner)
     return connection.execute(select(DUMPS.c.id).where(its)).first() is not None
 
 
 def not_mine(dump: DumpRecord) -> ClaimLost:
-    """Return the error of who takes a step of a dump that belongs to another process, or to none."""
+    """Return the error for a step of a dump that belongs to another process, or to none."""
     if dump.owner is None:
         return ClaimLost(f"dump {dump.id}", "belongs to no process any more; run it again")
     return ClaimLost(f"dump {dump.id}", f"belongs to process {dump.owner.pid} on {dump.owner.host}")
@@ -73,38 +74,35 @@ def read_dump(connection: Connection, dump: DumpId) -> DumpRecord:
 
 
 def record(connection: Connection, row: Row[Any]) -> DumpRecord:
-    """Return the dump of a row of the table of dumps, with its copies."""
-    known = row._asdict()
-    host = known.pop("owner_host")
-    pid, started = known.pop("owner_pid"), known.pop("owner_started")
-    owner = None if host is None else Owner(host, pid, started)
-    return DumpRecord(owner=owner, copies=_copies(connection, row.id), **known)
-
-
-def _copies(connection: Connection, dump: DumpId) -> tuple[CopyRecord, ...]:
+    """Return the dump of a row of the table of dumps, with its copies by copy number."""
     its_volume = (
         VOLUMES.c.tag.label("volume"),
         VOLUMES.c.uuid,
         VOLUMES.c.state.label("volume_state"),
         VOLUMES.c.reason.label("volume_reason"),
     )
+    # The label stays in the table: only a reading of the tape is compared with it.
     columns = [column for column in COPIES.c if column.name not in ("dump_id", "volume_id", "label")]
-    rows = connection.execute(
+    copies = connection.execute(
         select(*its_volume, *columns)
         .join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
-        .where(COPIES.c.dump_id == dump)
+        .where(COPIES.c.dump_id == row.id)
         .order_by(COPIES.c.copy)
     )
-    return tuple(CopyRecord(**row._asdict()) for row in rows)
+    known = row._asdict()
+    host = known.pop("owner_host")
+    pid, started = known.pop("owner_pid"), known.pop("owner_started")
+    owner = None if host is None else Owner(host, pid, started)
+    return DumpRecord(owner=owner, copies=tuple(CopyRecord(**copy._asdict()) for copy in copies), **known)
 
 
 def unknown_volume(tag: VolumeTag) -> UserError:
-    """Return the error of who names a volume that is not in the ledger."""
+    """Return the error for a volume that is not in the ledger."""
     return UserError(f"volume {tag} is not registered; see `papertape volumes show`")
 
 
 def dump_on(connection: Connection, tag: VolumeTag) -> DumpRecord | None:
-    """Return the dump that lies on a volume or has claimed it, None for a blank one; raises UserError if unknown."""
+    """Return the dump that is on a volume or has claimed it, None for a blank one; raises UserError if unknown."""
     row = connection.execute(select(VOLUMES.c.id, VOLUMES.c.dump_id).where(VOLUMES.c.tag == tag)).first()
     if row is None:
         raise unknown_volume(tag)

@@ -1,8 +1,8 @@
-"""The contents of a dump's tapes, as the ledger knows them: a reading of the tapes is compared with them."""
+"""The contents of a dump's tapes as the ledger has them; a reading of the tapes is compared with them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from papertape.errors import HostError
-from papertape.ids import DumpId, VolumeTag, VolumeUuid
+from papertape.ids import DumpId
 from papertape.ledger.claims import read_dump
 from papertape.ledger.database import Database
 from papertape.ledger.records import Extent, Rejected
@@ -19,17 +19,17 @@ from papertape.volume.members import Expected, Member, TapeFile, VolumeRecord
 from papertape.volume.names import unquote
 
 PAGE = 5000
-"""How many members are asked for at a time."""
+"""Members in one query."""
 
 
 class Contents:
-    """The contents of the dumps of a ledger; every method is one transaction, if it does not say otherwise."""
+    """The contents of the dumps of a ledger; a method is one transaction unless it says otherwise."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def expected(self, dump: DumpId) -> Expected:
-        """Return what a volume of a written dump must hold; raises UserError if the dump is unknown."""
+        """Return all that a volume of a written dump must hold; raises UserError if the dump is unknown."""
         found = self._database.read(read_dump, dump)
         return Expected(
             dump=found.uuid,
@@ -43,7 +43,8 @@ class Contents:
     def members(self, dump: DumpId) -> Iterator[Member]:
         """Yield every member of a dump from tape file 1 on in tape order, the catalog's own last.
 
-        No transaction stays open between two pages: a tape takes hours to read, and what was written never changes.
+        No transaction stays open between two pages: a tape takes hours to read, and the rows of a written dump never
+        change.
         """
         start = 0
         while page := self._database.read(_page, MEMBERS.c.dump_id == dump, start):
@@ -68,9 +69,9 @@ class Contents:
         )
 
     def extents(self, dump: DumpId) -> list[Extent]:
-        """Return where a dump's data sets lie, rejected ones included, and papertape's own members; in tape order.
+        """Return the places of a dump's data sets and of papertape's own members, in tape order.
 
-        Each ends where the next one begins: between members there is nothing.
+        Rejected data sets are included. Each ends where the next one begins: there is nothing between members.
         """
         place = (MEMBERS.c.tape_file, MEMBERS.c.dataset)
         query = (
@@ -84,6 +85,7 @@ class Contents:
             sizes = {tape_file.number: tape_file.size for tape_file in tape_files(connection, dump)}
             found: list[Extent] = []
             for tape_file, number, begin, members in connection.execute(query):
+                # The end is known when the next one comes; until then it is the end of the tape file.
                 if found and found[-1].tape_file == tape_file:
                     found[-1] = replace(found[-1], end=begin)
                 its = -1 if number is None else number
@@ -115,24 +117,39 @@ class Contents:
             .where(COPIES.c.dump_id == dump, COPIES.c.label.is_not(None))
             .order_by(COPIES.c.copy)
         )
-        return self._database.read(lambda connection: tuple(_volume_record(*row) for row in connection.execute(query)))
+
+        def look(connection: Connection) -> tuple[VolumeRecord, ...]:
+            return tuple(
+                VolumeRecord(
+                    tag=row.tag,
+                    uuid=row.uuid,
+                    copy=row.copy,
+                    drive_serial=row.label["drive_serial"],
+                    label=TapeFile(*row.label["label"]),
+                    label_members=tuple(Member(unquote(name), *rest) for name, *rest in row.label["members"]),
+                )
+                for row in connection.execute(query)
+            )
+
+        return self._database.read(look)
 
 
 _MEMBER = [MEMBERS.c[name] for name in Member._fields]
 
 
 def _page(connection: Connection, its: ColumnElement[bool], start: int) -> list[tuple[int, Member]]:
-    """Return at most ``PAGE`` members from the place ``start`` in the dump on, in tape order, with their places."""
+    """Return at most ``PAGE`` members that meet ``its``, each with its ``seq``, in tape order from ``start`` on."""
+    # By seq and not with OFFSET: the database finds the first row in the index, however many come before it.
     query = select(MEMBERS.c.seq, *_MEMBER).where(its, MEMBERS.c.seq >= start).order_by(MEMBERS.c.seq).limit(PAGE)
     return [(seq, _read_member(Member._make(values))) for seq, *values in connection.execute(query)]
 
 
 def _read_member(row: Any) -> Member:
-    """Return the member that a row of the ledger says; raises HostError for a name that is none."""
+    """Return the member of a row; raises HostError for a name that papertape never writes."""
     try:
         name = unquote(row.name)
     except ValueError as error:
-        remedy = "its database is damaged; bring back a backup of it"
+        remedy = "its database is damaged; restore a backup of it"
         raise HostError(
             "the ledger", f"a member in it has a name that papertape never writes ({error}): {remedy}"
         ) from error
@@ -145,15 +162,3 @@ def tape_files(connection: Connection, dump: DumpId) -> tuple[TapeFile, ...]:
     columns = [TAPE_FILES.c[name] for name in TapeFile._fields]
     query = select(*columns).where(TAPE_FILES.c.dump_id == dump).order_by(TAPE_FILES.c.number)
     return tuple(TapeFile(*row) for row in connection.execute(query))
-
-
-def _volume_record(tag: VolumeTag, uuid: VolumeUuid, copy: int, label: Mapping[str, Any]) -> VolumeRecord:
-    own = tuple(Member(unquote(name), *rest) for name, *rest in label["members"])
-    return VolumeRecord(
-        tag=tag,
-        uuid=uuid,
-        copy=copy,
-        drive_serial=label["drive_serial"],
-        label=TapeFile(*label["label"]),
-        label_members=own,
-    )

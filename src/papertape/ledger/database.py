@@ -1,4 +1,4 @@
-"""One database: connections, transactions, migrations, and its troubles told in one sentence."""
+"""One database: connections, transactions, migrations, and its troubles as errors of one sentence."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ T = TypeVar("T")
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 HEAD = "0004"
-"""The newest migration: with it written down, a ledger that has it opens without alembic, which takes a while to load.
-"""
+"""The newest migration. It is written here so that a ledger which has it opens without alembic, which loads slowly."""
 
 
 _VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
@@ -31,9 +30,9 @@ _VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32)
 
 
 class Database:
-    """An engine whose transactions raise nothing but papertape's own errors for the database's troubles.
+    """An engine whose transactions raise papertape's own errors, and no others, for troubles of the database.
 
-    With ``patience`` a transaction for which the server is away is made again once it is back.
+    With ``patience`` a transaction is made again once the server is back, if it was away.
     """
 
     def __init__(
@@ -50,14 +49,14 @@ class Database:
         self._writer = engine.execution_options(writes=True)
 
     def patient(self, patience: Patience | None) -> Database:
-        """Return the same database with that patience, or with none."""
+        """Return the same database with ``patience``, or with none."""
         return Database(self._engine, self.dialect, self._url, self.where, patience)
 
     def brief(self) -> Database:
-        """Return the same database for a transaction that must not wait long for others, nor for a server that is away.
+        """Return the same database for a transaction that must not wait long, for others or for a server that is away.
 
-        It has connections of its own, closed after each transaction: waiting too long raises HostError, and nothing
-        that another thread does here waits with it.
+        It has separate connections, closed after each transaction: waiting too long raises HostError, and no other
+        thread waits with it.
         """
         return Database(self.dialect.open(self._url, brief=True), self.dialect, self._url, self.where)
 
@@ -104,11 +103,12 @@ class Database:
     ) -> None:
         """Do ``work``, which must not be done twice, in a write transaction.
 
-        Where the server goes away in a commit nobody knows whether it counts: ``done`` tells, once it is back.
+        If the server goes away in a commit, nobody knows whether the commit counts; ``done`` finds out afterwards.
         """
         attempts = count()
 
         def once(connection: Connection) -> None:
+            # The question is asked under the same lock as the work, so that the answer stays true until the commit.
             if next(attempts) == 0 or not done(connection):
                 work(connection, *arguments, **named)
 
@@ -116,12 +116,13 @@ class Database:
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
-        """Give a connection in one write transaction on tables that may not be there yet."""
+        """Give a connection in one write transaction on tables that may not exist yet."""
+        # Not ``writing``: its lock is a row of a table that the first migration makes.
         with telling(self.where, self.dialect), self._writer.begin() as connection:
             yield connection
 
     def prepare(self) -> None:
-        """Set once, before there are tables, what the database itself remembers."""
+        """Set the options that the database itself stores; once, before it has tables."""
         with telling(self.where, self.dialect):
             self.dialect.prepare(self._engine)
 
@@ -131,10 +132,10 @@ class Database:
 
 
 def open_database(url: str) -> Database:
-    """Open the database at ``url`` with its tables as this program wants them.
+    """Open the database at ``url`` and bring its tables to this program's form.
 
-    Raises UserError where the url is wrong or the ledger is newer than this program, HostError where the database
-    does not let itself be opened.
+    Raises UserError if the url is wrong or the ledger is newer than this program, HostError if the database cannot be
+    opened.
     """
     try:
         parsed = make_url(url)
@@ -159,23 +160,28 @@ def _open(url: URL, dialect: Dialect, named: URL) -> Database:
 
 
 def _migrate(database: Database) -> None:
-    """Bring the tables to this program's form; looks first, so that opening waits for no writer."""
+    """Bring the tables to this program's form; reads first, so that opening waits for no writer."""
     with database.reading() as connection:
         found = _find_revision(connection, database)
     if found == HEAD:
         return
     database.prepare()
+    from alembic import command  # noqa: PLC0415  rarely needed, and slow to load
+    from alembic.config import Config  # noqa: PLC0415
+
     # Another process may have done it meanwhile: look again, now under the lock.
     with database.migrating() as connection, database.dialect.alone(connection):
         if _find_revision(connection, database) != HEAD:
             if _is_unfinished(connection, database):
                 METADATA.drop_all(connection)  # nothing is in them
                 _VERSION.drop(connection)
-            _upgrade(connection)
+            config = Config(attributes={"connection": connection})
+            config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+            command.upgrade(config, "head")
 
 
 def _find_revision(connection: Connection, database: Database) -> str | None:
-    """Return the revision of the tables, None for an empty database; raises UserError for what is not ours."""
+    """Return the revision of the tables, None for an empty database; raises UserError if it is no ledger, or newer."""
     tables = inspect(connection).get_table_names()
     found = connection.scalar(select(_VERSION.c.version_num)) if _VERSION.name in tables else None
     if found is None and tables and not _is_unfinished(connection, database):
@@ -186,19 +192,11 @@ def _find_revision(connection: Connection, database: Database) -> str | None:
 
 
 def _is_unfinished(connection: Connection, database: Database) -> bool:
-    """Whether all tables are a ledger's, and empty: somebody was cut off who made them one after the other."""
+    """Whether all tables are a ledger's, and empty: a process died while it made them one after the other."""
     tables = inspect(connection).get_table_names()
     ours = {*METADATA.tables, _VERSION.name}
+    # Where a rollback undoes CREATE TABLE, nothing half made can be left.
     if database.dialect.undoes_tables or _VERSION.name not in tables or not ours.issuperset(tables):
         return False
     there = [METADATA.tables[name] for name in tables if name in METADATA.tables]
     return not any(connection.execute(select(table.c[0]).limit(1)).first() for table in there)
-
-
-def _upgrade(connection: Connection) -> None:
-    from alembic import command  # noqa: PLC0415  rarely needed, and slow to load
-    from alembic.config import Config  # noqa: PLC0415
-
-    config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    command.upgrade(config, "head")

@@ -1,4 +1,4 @@
-"""Data sets: registering them, and handing out those that wait."""
+"""Data sets: register them, and yield those that wait."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ from papertape.volume.names import Source
 T = TypeVar("T")
 
 NOWHERE: dict[str, Any] = {"dump_id": None, "number": None, "tape_file": None, "offset": None}
-"""The values of the place of a data set that is in no dump."""
+"""The place of a data set that no dump holds."""
 
 PAGE = 2000
-"""How many of those that wait are asked for at a time on MySQL."""
+"""Waiting data sets in one query on MySQL."""
 _PROBES = 100
-"""How many folders are looked into with one statement on a server."""
+"""Folders in one statement on MySQL."""
 
 _STAGED = Table(
     "papertape_staged",
@@ -73,22 +73,24 @@ _REPLACING = (Registration.UPDATED, Registration.AGAIN)
 
 
 class DataSets:
-    """The data sets of a ledger; every method is one transaction, if it does not say otherwise."""
+    """The data sets of a ledger; a method is one transaction unless it says otherwise."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     def register(self, dataset: DataSet) -> Registration:
-        """Register one data set and say what came of it; raises UserError if it lies inside another, or around one."""
+        """Register one data set and return the result; raises UserError if it is inside another one or around one."""
         return self._database.write(self._register, [dataset])[0]
 
     def register_many(
         self, sets: Iterable[DataSet], tell: Callable[[DataSet, Registration], None] | None = None
     ) -> Counter[Registration]:
-        """Register data sets, some hundreds in a transaction; ``tell`` hears of each once it is in.
+        """Register data sets, some hundreds in a transaction; return the results, counted.
 
-        Raises UserError as ``register`` does: those told before stay registered.
+        ``tell`` gets each result after its commit.
+
+        Raises UserError as ``register`` does: those that ``tell`` got before stay registered.
         """
         counts: Counter[Registration] = Counter()
         for chunk in _distinct_chunks(sets):
@@ -100,13 +102,14 @@ class DataSets:
         return counts
 
     def _register(self, connection: Connection, chunk: Sequence[DataSet]) -> list[Registration]:
-        """Register at most ``CHUNK`` data sets with distinct sources, and say for each what came of it."""
+        """Register at most ``CHUNK`` data sets with distinct sources, and return the result for each."""
         keys = [source_key(dataset.source) for dataset in chunk]
         versions = connection.execute(
             select(DATASETS).where(DATASETS.c.source_key.in_(keys)).order_by(DATASETS.c.source_key, DATASETS.c.version)
         )
         known = {row.source_key: row for row in versions}  # the newest version comes last, and stays
         results = [_judge(dataset, known.get(key)) for dataset, key in zip(chunk, keys, strict=True)]
+        # The others were checked when they entered; the write lock keeps the answer true until the commit.
         entering = [dataset for dataset, result in zip(chunk, results, strict=True) if result in _ENTERING]
         if entering and (nested := _inside_another(connection, entering) or _around_another(connection, entering)):
             inner, outer = nested
@@ -142,7 +145,7 @@ class DataSets:
 
     def reject(self, refused: Iterable[tuple[DataSet, str]]) -> None:
         """Reject waiting data sets, each with its reason; raises ClaimLost, and rejects none, if one does not wait."""
-        every = list(refused)
+        every = list(refused)  # an iterator would be empty when the transaction is made again
 
         def are_rejected(connection: Connection) -> bool:
             for chunk in chunks(dataset.id for dataset, _ in every):
@@ -179,13 +182,13 @@ class DataSets:
 
 
 def _read_dataset(values: Sequence[Any]) -> DataSet:
-    """Return the data set whose fields, in their order, are ``values`` of the table."""
+    """Return the data set with these columns, in the order of its fields."""
     source, *rest = values
     return DataSet(Source.parse(source), *rest)
 
 
 def _distinct_chunks(sets: Iterable[DataSet]) -> Iterator[list[DataSet]]:
-    """Yield data sets in lists of at most ``CHUNK`` in which no source comes twice."""
+    """Yield data sets in lists of at most ``CHUNK`` without two of the same source."""
     chunk: dict[Source, DataSet] = {}
     for dataset in sets:
         if len(chunk) == CHUNK or dataset.source in chunk:
@@ -197,13 +200,14 @@ def _distinct_chunks(sets: Iterable[DataSet]) -> Iterator[list[DataSet]]:
 
 
 def _judge(dataset: DataSet, known: Row[Any] | None) -> Registration:
+    """Return the result of registering ``dataset`` when its newest version in the ledger is ``known``."""
     if known is None:
         return Registration.NEW
     if known.state == DataSetState.CLAIMED:
         return Registration.CLAIMED
     if known.state == DataSetState.REJECTED:
         return Registration.AGAIN
-    # A checksum that what lies on tape was never compared with makes it another version: nobody knows that it is good.
+    # A checksum that the copy on tape was never compared with makes a new version: nobody knows that the copy is good.
     same = dataset.fingerprint == known.fingerprint and (dataset.md5 is None or dataset.md5 == known.md5)
     if same:
         return Registration.KNOWN
@@ -217,7 +221,7 @@ def _replace(
     known: dict[str, Row[Any]],
     now: datetime,
 ) -> None:
-    """Enter the new and changed ones; a changed one gets a new id, so that no plan made before can claim it."""
+    """Enter new and changed data sets; a changed one gets a new id, so that no earlier plan can claim it."""
     rows, gone = [], []
     for dataset, result in zip(chunk, results, strict=True):
         if result in (Registration.KNOWN, Registration.CLAIMED):
@@ -229,7 +233,7 @@ def _replace(
         values: dict[str, Any] = {**dataset._asdict(), "source": str(dataset.source), "source_key": key}
         del values["id"]
         if old is not None and dataset.md5 is None:
-            values["md5"] = old.md5  # what was declared once holds until something else is declared
+            values["md5"] = old.md5  # a declared checksum holds until another one is declared
         version = 1 if old is None else old.version + (result is Registration.CHANGED)
         rows.append({**values, "version": version, "state": DataSetState.WAITING, "registered_at": now})
     if gone:
@@ -239,6 +243,7 @@ def _replace(
 
 
 def _inside_another(connection: Connection, datasets: Sequence[DataSet]) -> tuple[str, str] | None:
+    """Return the sources of one of ``datasets`` and of a data set around it, None if there is no such pair."""
     outer = {above: str(dataset.source) for dataset in datasets for above in _above(dataset.source)}
     for dataset in datasets:
         source = str(dataset.source)
@@ -265,9 +270,10 @@ def _above(source: Source) -> Iterator[str]:
 
 
 def _around_another(connection: Connection, datasets: Sequence[DataSet]) -> tuple[str, str] | None:
-    """Find one whose folder holds another: a probe of the index for each, in the way in which the database has it so.
+    """Return the sources of a registered data set and of one of ``datasets`` around it, None if there is no such pair.
 
-    ``papertape.sql`` knows for each which way does not read all that are registered.
+    Each folder needs one look into the index. The way to ask for it is the one with which the database does not read
+    all registered data sets (``papertape.sql``).
     """
     search = find_dialect(connection).span_search
     if search is SpanSearch.JOIN:
@@ -297,7 +303,7 @@ def _join_staged(connection: Connection, datasets: Sequence[DataSet]) -> tuple[s
 
 
 def _probe_each(connection: Connection, datasets: Sequence[DataSet]) -> str | None:
-    """Return a source that is inside one of ``datasets``: what comes first in each span is at hand in the index."""
+    """Return a source that is inside one of ``datasets``; the first one in each span comes from the index."""
     spans = [_span(dataset.source) for dataset in datasets]
     ends = [literal([span[end] for span in spans], ARRAY(Text)) for end in ("first_inside", "first_after")]
     span = func.unnest(*ends).table_valued("first_inside", "first_after").render_derived()
@@ -309,8 +315,8 @@ def _probe_each(connection: Connection, datasets: Sequence[DataSet]) -> str | No
 
 
 def _probe(connection: Connection, datasets: Sequence[DataSet]) -> str | None:
-    """Return a source that is inside one of ``datasets``, a hundred at the most."""
-    # The state inside an expression: else a server may take the index on it, and read all that are registered.
+    """Return a source that is inside one of ``datasets``, which are at most ``_PROBES``."""
+    # The state is in an expression: otherwise a server may use the index on it and read all registered data sets.
     spans = [_span(dataset.source) for dataset in datasets]
     source = DATASETS.c.source
     inside = or_(*((source >= span["first_inside"]) & (source < span["first_after"]) for span in spans))
@@ -320,7 +326,7 @@ def _probe(connection: Connection, datasets: Sequence[DataSet]) -> str | None:
 
 
 def _name_outer(inner: str | None, datasets: Sequence[DataSet]) -> tuple[str, str] | None:
-    """Return ``inner`` and the data set in which it is."""
+    """Return ``inner`` and the source of the data set around it."""
     if inner is None:
         return None
     folders = {source.rstrip("/"): source for source in (str(dataset.source) for dataset in datasets)}
@@ -329,7 +335,7 @@ def _name_outer(inner: str | None, datasets: Sequence[DataSet]) -> tuple[str, st
 
 
 def _span(source: Source) -> dict[str, str]:
-    """The sources inside ``source``: all that begin with it and a slash; the zero is the character after the slash."""
+    """Return the span of the sources inside ``source``: they begin with it and a slash; zero comes after the slash."""
     folder = str(source).rstrip("/")
     return {"first_inside": f"{folder}/", "first_after": f"{folder}0"}
 
@@ -342,10 +348,10 @@ def _waiting(host: str) -> list[ColumnElement[bool]]:
 
 
 def _paged(connection: Connection, query: Select[Any], host: str) -> Iterator[Row[Any]]:
-    """Yield the rows of ``query`` page by page; all at once, the server would sort all that wait before the first.
+    """Yield the rows of ``query`` page by page; in one query, MySQL would sort all waiting rows before the first.
 
-    Its index has only the beginnings of sources, so it takes no order from that. But whatever it finds there first
-    lies between two sources, and what lies between those is soon sorted.
+    Its index has only the beginnings of sources, so it gives no complete order. A page is the span of sources that the
+    index finds first, and one page is sorted quickly.
     """
     source, last = DATASETS.c.source, ""
     while True:
@@ -362,7 +368,7 @@ def claim(connection: Connection, datasets: Iterable[DataSet], dump: DumpId) -> 
     """Give the waiting ``datasets`` to ``dump``; raises ClaimLost if one of them is not waiting any more."""
     for chunk in chunks(datasets):
         ids = [dataset.id for dataset in chunk]
-        # The state inside an expression: else SQLite takes the index on it, and reads all that wait for every chunk.
+        # The state is in an expression: otherwise SQLite uses the index on it, and each chunk reads all waiting rows.
         waiting = DATASETS.c.state.concat("") == DataSetState.WAITING
         taken = connection.execute(
             update(DATASETS)
@@ -377,7 +383,7 @@ def claim(connection: Connection, datasets: Iterable[DataSet], dump: DumpId) -> 
 
 
 def release(connection: Connection, dump: DumpId, *, unwritten_only: bool = False) -> None:
-    """Let the data sets that ``dump`` has claimed wait again; ``unwritten_only``: those with no place on its tapes."""
+    """Make the data sets of ``dump`` wait again; with ``unwritten_only`` those without a place on its tapes alone."""
     mine = [DATASETS.c.dump_id == dump, DATASETS.c.state == DataSetState.CLAIMED]
     if unwritten_only:
         mine.append(DATASETS.c.number.is_(None))

@@ -1,4 +1,4 @@
-"""Dumps: who has which, and every step from planned to archived, failed or abandoned."""
+"""Dumps: the owner of each, and every step from planned to archived, failed or abandoned."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _SICK = (VolumeState.ASIDE, VolumeState.RETIRED)
 class Dumps:
     """The dumps of a ledger.
 
-    Every method is one transaction. Each step of a dump is on condition that the dump belongs to this ledger, which
-    has claimed it by ``begin``, ``start_verifying``, ``replace`` or ``take_over``, or that it belongs to no process;
-    it raises ClaimLost if not, and WrongState if the dump is in a state from which the step does not lead on.
+    Every method is one transaction. A dump takes a step only if it belongs to this ledger, which has claimed it by
+    ``begin``, ``start_verifying``, ``replace`` or ``take_over``, or if it belongs to no process. A step raises
+    ClaimLost if the dump belongs to another process, WrongState if its state does not allow the step.
     """
 
     def __init__(self, database: Database, owner: Owner, clock: Clock, claimed: set[DumpId]) -> None:
@@ -51,9 +51,9 @@ class Dumps:
         self._claimed = claimed
 
     def begin(self, batch: Batch) -> DumpId:
-        """Claim all that ``batch`` names, reject what it refuses, and return the dump's id.
+        """Claim the volumes and data sets of ``batch``, reject those that it refuses, and return the dump's id.
 
-        A batch with the uuid of a held dump takes that one up. Raises ClaimLost, and claims nothing, if anything was
+        A batch with the uuid of a held dump continues that dump. Raises ClaimLost, and claims nothing, if anything was
         taken or changed since the batch was planned: plan again.
         """
         its_uuid = DUMPS.c.uuid == batch.dump
@@ -64,7 +64,17 @@ class Dumps:
 
         def claim(connection: Connection) -> None:
             dump = self._claim_dump(connection, batch)
-            _claim_volumes(connection, batch.volumes, dump)
+            volumes.claim(connection, batch.volumes, dump)
+            claimed = volumes.of_dump(connection, dump)
+            left_out = {volume.tag for volume in claimed} - {volume.tag for volume in batch.volumes}
+            if left_out:
+                names = enumerate_names(sorted(left_out))
+                raise ClaimLost(f"dump {dump}", f"holds {names} too; plan with the volumes it holds")
+            # A dump that was held has copies already, from its first attempt.
+            connection.execute(delete(COPIES).where(COPIES.c.dump_id == dump))
+            rows = [{"dump_id": dump, "volume_id": volume.id, "copy": volume.copy} for volume in claimed]
+            if rows:
+                connection.execute(insert(COPIES), rows)
             datasets.claim(connection, chain.from_iterable(batch.archives), dump)
             datasets.reject(connection, batch.refused)
 
@@ -76,7 +86,7 @@ class Dumps:
         return dump
 
     def _claim_dump(self, connection: Connection, batch: Batch) -> DumpId:
-        """Enter a new dump, or take up the held one of this uuid; return its id."""
+        """Enter a new dump, or claim the held one with this uuid; return its id."""
         sets = [dataset for archive in batch.archives for dataset in archive]
         now = self._clock()
         values = {
@@ -101,10 +111,10 @@ class Dumps:
         return DumpId(found.id)
 
     def heartbeat(self, dump: DumpId) -> None:
-        """Say that the dump's process is alive; raises ClaimLost if the dump is not its any more: stop writing.
+        """Note that the dump's process is alive; raises ClaimLost if the dump is not its any more: stop writing.
 
-        Raises HostError where others keep the ledger locked for more than ``BRIEF_SECONDS``, LedgerAway (a HostError)
-        where its server is away, whatever the patience of this ledger.
+        Raises HostError if others keep the ledger locked for more than ``BRIEF_SECONDS``, LedgerAway (a HostError) if
+        its server is away, whatever the patience of this ledger.
         """
 
         def beat(connection: Connection) -> None:
@@ -113,10 +123,11 @@ class Dumps:
             if done.rowcount != 1:
                 raise not_mine(read_dump(connection, dump))
 
+        # On a separate connection: the heartbeat runs in another thread, and must not wait for a long transaction.
         self._database.brief().write(beat)
 
     def start_writing(self, dump: DumpId) -> None:
-        """Say that from now on the volumes are written to; raises WrongState, ClaimLost."""
+        """Note that from now on the volumes are written to; raises WrongState, ClaimLost."""
         self._step(
             dump,
             DumpState.WRITING,
@@ -124,7 +135,7 @@ class Dumps:
         )
 
     def hold(self, dump: DumpId, reason: str) -> None:
-        """Interrupt a dump: its data sets wait, its volumes stay with it, and any process may take it up.
+        """Interrupt a dump: its data sets wait, its volumes stay with it, and any process may continue it.
 
         Raises WrongState, ClaimLost.
         """
@@ -157,9 +168,9 @@ class Dumps:
         return self._database.read(look)
 
     def written(self, dump: DumpId, catalog: Catalog, copies: Sequence[Written]) -> None:
-        """Enter what was written: members, places, how each copy went. Rejected data sets leave the dump.
+        """Enter the written members, places and copies of a dump. Rejected data sets leave the dump.
 
-        Those of the dump that are not in the catalog wait again. Raises EvidenceMissing where the catalog is not of
+        Its data sets that are not in the catalog wait again. Raises EvidenceMissing if the catalog is not the one of
         this dump, its volumes and its data sets; WrongState, ClaimLost.
         """
 
@@ -177,12 +188,13 @@ class Dumps:
             whole = sum(place_datasets(connection, dump, chunk) for chunk in chunks)
             if whole != catalog.datasets:
                 raise EvidenceMissing(dump, f"the catalog says {catalog.datasets} whole data sets and lists {whole}")
+            # Last: a data set without a place by now is one that the writer did not reach.
             datasets.release(connection, dump, unwritten_only=True)
 
         self._step(dump, DumpState.WRITTEN, enter)
 
     def start_verifying(self, dump: DumpId) -> None:
-        """Say that this ledger's owner reads a written dump back; once more, if an earlier reading was cut short.
+        """Note that this ledger's owner reads a written dump back, again if an earlier reading was cut short.
 
         Raises WrongState, ClaimLost.
         """
@@ -195,7 +207,7 @@ class Dumps:
         self._claimed.add(dump)
 
     def commit(self, dump: DumpId, verifications: Sequence[Verification]) -> None:
-        """Say that a dump is archived: its data sets, its volumes and itself, or nothing at all.
+        """Call a dump archived: its data sets, its volumes and itself, or nothing at all.
 
         Raises EvidenceMissing unless every copy was written and flushed without error and read back whole and equal,
         now or before: as many bytes as its label and tape files have, as many files as its catalog has. Raises
@@ -231,9 +243,9 @@ class Dumps:
         self._step(dump, DumpState.FAILED, fail)
 
     def leave_incomplete(self, dump: DumpId, reason: str, aside: Mapping[VolumeTag, str]) -> None:
-        """Say that a dump has a good copy and lacks those on ``aside`` (tag: reason); raises WrongState, ClaimLost.
+        """Call a dump incomplete: the copies on ``aside`` (tag: reason) are bad; raises WrongState, ClaimLost.
 
-        Its data sets stay with it: `papertape recopy` makes the copies that it lacks.
+        Its data sets stay with it: `papertape recopy` makes the missing copies.
         """
 
         def leave(connection: Connection) -> None:
@@ -245,7 +257,7 @@ class Dumps:
         self._step(dump, DumpState.INCOMPLETE, leave)
 
     def abandon(self, dump: DumpId, reason: str) -> None:
-        """End a dump that never touched a tape: all it had claimed is free again; raises WrongState, ClaimLost."""
+        """End a dump that never touched a tape: all that it had claimed is free again; raises WrongState, ClaimLost."""
 
         def abandon(connection: Connection) -> None:
             self._move(connection, dump, _UNWRITTEN, DumpState.ABANDONED, reason=reason, ended_at=self._clock())
@@ -255,7 +267,7 @@ class Dumps:
         self._step(dump, DumpState.ABANDONED, abandon)
 
     def lacking(self, tag: VolumeTag) -> DumpRecord:
-        """Return the dump whose copy on the volume must be made again; raises UserError if there is no such dump."""
+        """Return the dump whose copy on the volume must be made again; raises UserError if there is none."""
         return self._database.read(_find_lacking, tag)
 
     def replace(self, old: VolumeTag, new: Volume) -> DumpId:
@@ -271,13 +283,13 @@ class Dumps:
             as_found = (DUMPS.c.id == dump.id) & (DUMPS.c.state == dump.state)
             if connection.execute(update(DUMPS).where(as_found).values(**values)).rowcount != 1:
                 raise ClaimLost(f"dump {dump.id}", "another process has taken it up already")
-            if new.tag != old:  # it stays out of use, and says by what it was replaced
+            if new.tag != old:  # the old one stays out of use, and its reason names the new one
                 its_id = select(VOLUMES.c.id, VOLUMES.c.reason).where(VOLUMES.c.tag == old)
                 the_id, reason = connection.execute(its_id).one()
                 connection.execute(delete(COPIES).where(COPIES.c.dump_id == dump.id, COPIES.c.volume_id == the_id))
                 left = {"dump_id": None, "reason": f"replaced by {new.tag}: {reason}"}
                 connection.execute(update(VOLUMES).where(VOLUMES.c.id == the_id).values(**left))
-            # The data sets and the good volumes are claimed by the dump once more, as before its commit.
+            # The dump claims its data sets and its good volumes again, as before its commit.
             for table, archived, claimed in (
                 (DATASETS, DataSetState.ARCHIVED, DataSetState.CLAIMED),
                 (VOLUMES, VolumeState.ARCHIVED, VolumeState.CLAIMED),
@@ -310,18 +322,18 @@ class Dumps:
         self._database.write(enter)
 
     def record_verification(self, verification: Verification) -> bool:
-        """Enter a verification made by itself, and return whether it proves its volume.
+        """Enter a verification outside a dump, and return whether it proves its volume.
 
-        If not, the volume is set aside, and what lies on it is not deletable any more. Raises UserError for an
+        If not, the volume is set aside, and the data sets on it are not deletable any more. Raises UserError for an
         unknown volume.
         """
-        now = self._clock()  # outside of the transaction: one that is made again is known by it
+        now = self._clock()  # outside the transaction, so that one that is made again is recognized by it
         return self._database.write(proof.record, verification, now)
 
     def dismiss(self, dump: DumpId) -> None:
-        """Let a dump that is over belong to nobody: nothing is left to be done for it.
+        """Release a dump that is over: nothing is left to do for it, and it belongs to nobody.
 
-        One that is not over, or is another process's, stays as it is.
+        A dump that is not over, or belongs to another process, stays unchanged.
         """
 
         def dismiss(connection: Connection) -> None:
@@ -339,6 +351,7 @@ class Dumps:
         return self._ownerless(_OVER, alive)
 
     def _ownerless(self, states: Collection[DumpState], alive: Callable[[Owner], bool]) -> list[DumpRecord]:
+        """Return the dumps in one of ``states`` whose owner is not ``alive``, oldest first."""
         query = select(DUMPS).where(DUMPS.c.state.in_(states), DUMPS.c.owner_host.is_not(None)).order_by(DUMPS.c.id)
 
         def look(connection: Connection) -> list[DumpRecord]:
@@ -348,9 +361,10 @@ class Dumps:
         return [dump for dump in self._database.read(look) if dump.owner is not None and not alive(dump.owner)]
 
     def take_over(self, dump: DumpRecord) -> None:
-        """Make this ledger's owner the owner of an orphan; raises ClaimLost if it is not any more as ``dump`` says."""
+        """Make this ledger's owner the owner of an orphan; raises ClaimLost if it changed since ``dump`` was read."""
 
         def take(connection: Connection) -> None:
+            # Two processes may find the same orphan: the second one finds another owner here.
             as_found = (DUMPS.c.id == dump.id) & (DUMPS.c.state == dump.state) & owned_by(dump.owner)
             values = {"heartbeat_at": self._clock(), **owner_values(self._owner)}
             if connection.execute(update(DUMPS).where(as_found).values(**values)).rowcount != 1:
@@ -397,20 +411,6 @@ class Dumps:
         self, connection: Connection, dump: DumpId, sources: Collection[DumpState], to: DumpState, **values: Any
     ) -> None:
         move(connection, dump, self._mine(dump), sources, to, **values)
-
-
-def _claim_volumes(connection: Connection, batch: Sequence[Volume], dump: DumpId) -> None:
-    volumes.claim(connection, batch, dump)
-    claimed = volumes.of_dump(connection, dump)
-    left_out = {volume.tag for volume in claimed} - {volume.tag for volume in batch}
-    if left_out:
-        raise ClaimLost(
-            f"dump {dump}", f"holds {enumerate_names(sorted(left_out))} too; plan with the volumes it holds"
-        )
-    connection.execute(delete(COPIES).where(COPIES.c.dump_id == dump))
-    rows = [{"dump_id": dump, "volume_id": volume.id, "copy": volume.copy} for volume in claimed]
-    if rows:
-        connection.execute(insert(COPIES), rows)
 
 
 def _find_lacking(connection: Connection, tag: VolumeTag) -> DumpRecord:

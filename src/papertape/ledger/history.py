@@ -1,7 +1,7 @@
-"""Where data sets lie by the word of the lab's own table, from the years before papertape.
+"""The places of data sets according to the lab's own table, from the years before papertape.
 
-Nobody has read these tapes: what is listed here is no data set of the ledger's, has no state, and is never archived nor
-deletable. As soon as a tape says the same, its own word takes the place of the lab's.
+Nobody has read these tapes: an entry here is no data set of the ledger, has no state, and is never archived or
+deletable. As soon as a tape confirms an entry, the data set on the tape replaces it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _OnTape(NamedTuple):
 
 
 class History:
-    """Where data sets lie by the word of the lab's table, where no tape has told; proves nothing.
+    """The places that only the lab's table names, and no tape has confirmed; they prove nothing.
 
     Every method is one transaction; ``find`` streams.
     """
@@ -45,16 +45,17 @@ class History:
         self._database = database
 
     def judge(self, listed: Sequence[Listed]) -> list[Heard]:
-        """Say for each of some hundreds, with distinct sources, what ``note`` would come to."""
+        """Return for each entry what ``note`` would return; at most some hundreds, with distinct sources."""
         return self._database.read(_judge_all, listed)
 
     def note(self, listed: Sequence[Listed]) -> list[Heard]:
-        """Enter what ``judge`` finds new or moved, and drop what the ledger knows better; return what ``judge`` says.
+        """Enter the entries that are new or moved, drop those that tapes confirm or dispute; return what ``judge`` returns.
 
         At most some hundreds, with distinct sources.
         """
 
         def note(connection: Connection) -> list[Heard]:
+            # Judged again under the write lock: an import may have entered a tape since ``judge`` was called.
             heard = _judge_all(connection, listed)
             rows: dict[Listing, list[dict[str, Any]]] = defaultdict(list)
             for item, (listing, _) in zip(listed, heard, strict=True):
@@ -73,7 +74,7 @@ class History:
         return self._database.write(note)
 
     def find(self, pattern: str) -> Iterator[Listed]:
-        """Yield what matches as in ``Search.find`` and is known by the word of the lab's table alone, by source."""
+        """Yield the entries that match ``pattern`` as in ``Search.find``, ordered by source."""
         matches = match_sources(pattern)
         query = select(*_COLUMNS).where(*conditions_on(_ROW.source, read_glob(pattern))).order_by(_ROW.source)
         with self._database.reading() as connection:
@@ -82,7 +83,7 @@ class History:
                     yield _read(row)
 
     def count(self) -> tuple[int, frozenset[VolumeTag]]:
-        """Return how many are known by the word of the lab's table alone, and the labels of their tapes."""
+        """Return the number of entries, and the labels of their tapes."""
         query = select(_ROW.labels, func.count()).group_by(_ROW.labels)
         rows = self._database.read(lambda connection: connection.execute(query).all())
         labels = ",".join(row.labels for row in rows).split(",")
@@ -90,7 +91,7 @@ class History:
 
 
 def _judge_all(connection: Connection, listed: Sequence[Listed]) -> list[Heard]:
-    """Say for each of at most ``CHUNK`` that are listed, with distinct sources, what the ledger knows of it."""
+    """Compare at most ``CHUNK`` entries, with distinct sources, with the data sets and entries of the ledger."""
     keys = {source_key(item.source): item for item in listed}
     on_tape = _find_on_tape(connection, keys)
     ours = _find_ours(connection, listed)
@@ -101,6 +102,7 @@ def _judge_all(connection: Connection, listed: Sequence[Listed]) -> list[Heard]:
 
 
 def _find_on_tape(connection: Connection, keys: Iterable[str]) -> dict[str, list[_OnTape]]:
+    """Return the copies on tape of the sources with these keys, by key."""
     rows = connection.execute(
         select(DATASETS.c.source_key, VOLUMES.c.tag, DATASETS.c.tape_file, DATASETS.c.md5, DUMPS.c.format)
         .join(DUMPS, DATASETS.c.dump_id == DUMPS.c.id)
@@ -115,9 +117,10 @@ def _find_on_tape(connection: Connection, keys: Iterable[str]) -> dict[str, list
 
 
 def _find_ours(connection: Connection, listed: Sequence[Listed]) -> dict[str, list[_OnTape]]:
-    """Find what papertape wrote, and told the lab: there it has the lab's own path, and the place tells that it is it.
+    """Return the copies on tape that papertape wrote and entered into the lab's table, by the key of the lab's path.
 
-    Such a place is the tape file, and the number in the dump.
+    The lab's table has its own path for such a data set, so the source differs. The tape file, the number in the dump
+    and the last part of the path identify it.
     """
     labels = {label for item in listed for label in item.labels}
     on_labels = (
@@ -146,25 +149,23 @@ def _name(source: str) -> str:
 
 
 def _judge(item: Listed, on_tape: Iterable[_OnTape], seen: frozenset[VolumeTag], known: Listed | None) -> Heard:
-    there = [place for place in on_tape if place.tag in item.labels]
-    if there:
-        return Heard(Listing.ON_TAPE, _compare(item, there[0]))
-    lacking = enumerate_names(label for label in item.labels if label in seen)
-    reason = f"the ledger knows what lies on {lacking}, and this is not there" if lacking else ""
+    """Return the result for one entry; where a tape and the lab's table disagree, the tape counts."""
+    place = next((place for place in on_tape if place.tag in item.labels), None)
+    if place is not None:
+        reason = ""
+        if place.format == Format.PREDECESSOR and place.tape_file != item.tape_file:
+            reason = f"it lies in archive {place.tape_file - 1} of {place.tag}"
+        elif item.md5 and place.md5 and item.md5 != place.md5:
+            reason = f"its MD5 is {place.md5} on {place.tag}, and {item.md5} in the lab's table"
+        return Heard(Listing.ON_TAPE, reason)
+    searched = enumerate_names(label for label in item.labels if label in seen)
+    reason = f"the ledger knows what lies on {searched}, and this is not there" if searched else ""
+    # While one of its tapes was not seen, the data set may still be on that tape.
     if seen.issuperset(item.labels):
         return Heard(Listing.DISPUTED, reason)
     if known is None:
         return Heard(Listing.NEW, reason)
     return Heard(Listing.KNOWN if known == item else Listing.MOVED, reason)
-
-
-def _compare(item: Listed, place: _OnTape) -> str:
-    """Say how a tape contradicts the lab's table; it is the tape that counts."""
-    if place.format == Format.PREDECESSOR and place.tape_file != item.tape_file:
-        return f"it lies in archive {place.tape_file - 1} of {place.tag}"
-    if item.md5 and place.md5 and item.md5 != place.md5:
-        return f"its MD5 is {place.md5} on {place.tag}, and {item.md5} in the lab's table"
-    return ""
 
 
 def _read(row: Row[Any]) -> Listed:
@@ -173,7 +174,7 @@ def _read(row: Row[Any]) -> Listed:
 
 
 def forget(connection: Connection, dump: DumpId, form: str, tag: VolumeTag) -> None:
-    """Drop what is listed on the volume ``tag`` and lies there: ``dump``, of that format, was just read from it."""
+    """Drop the entries on the volume ``tag`` that it confirms: ``dump``, of format ``form``, was just read from it."""
     place = and_(DATASETS.c.number == _ROW.item, DATASETS.c.tape_file == _ROW.archive)
     its = place if form == Format.PAPERTAPE else DATASETS.c.source_key == _ROW.source_key
     rows = connection.execute(
@@ -186,7 +187,7 @@ def forget(connection: Connection, dump: DumpId, form: str, tag: VolumeTag) -> N
 
 
 def seen_volumes(connection: Connection) -> frozenset[VolumeTag]:
-    """Return the volumes whose contents the ledger knows: not those that only a twin's catalog names."""
+    """Return the volumes whose contents the ledger knows, without those that only a twin's catalog names."""
     unseen = (COPIES.c.flushed_at.is_(None)) & (COPIES.c.error.is_(None)) & (COPIES.c.label.is_(None))
     query = (
         select(VOLUMES.c.tag)

@@ -1,12 +1,13 @@
-"""The rows of the lab's own tables that belong to data sets and volumes, and which of them have our mark.
+"""The rows of the lab's own tables that belong to data sets and volumes, and our marks on them.
 
-Two databases have no common transaction. So a row is written down here before it is marked there, and removed here only
-after it was released there: after a crash, all rows that may have a mark are found here.
+Two databases have no transaction in common. So a mark is entered here before it is set in the lab's table, and deleted
+here after it is released there: after a crash, all rows that may have a mark are found here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import TypeVar
 
 from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 
@@ -16,6 +17,8 @@ from papertape.ledger.datasets import chunks
 from papertape.ledger.records import Foreign, LabRow, Marked, Standing
 from papertape.ledger.schema import DATASETS, DUMPS, LAB_ROWS, VOLUMES, source_key
 from papertape.states import DataSetState, DumpState, LabKind, LabState, VolumeState
+
+S = TypeVar("S", DataSetState, VolumeState)
 
 _ROW = LAB_ROWS.c
 
@@ -27,10 +30,10 @@ class Lab:
         self._database = database
 
     def note(self, kind: LabKind, named: Sequence[tuple[str, str]]) -> dict[str, str]:
-        """Remember which rows of the lab's tables (their names) stand for which data sets or volumes.
+        """Enter which rows of the lab's tables (by name) stand for which data sets or volumes: (name, source).
 
-        Returns the names of those that are left out, each with the source for which it stands already, or with "" where
-        another row stands for its source.
+        Returns the names of the refused rows, each with the source that it stands for already, or with "" if another
+        row stands for its source.
         """
         refused: dict[str, str] = {}
         with self._database.writing() as connection:
@@ -47,7 +50,7 @@ class Lab:
                         rows.append({"kind": kind, "name": name, "name_key": name_key, "source_key": key})
                     elif there[name_key] != key and (other := _move(connection, kind, name_key, key)):
                         refused[name] = other
-                if rows:
+                if rows:  # an INSERT without rows would enter a row of defaults
                     connection.execute(insert(LAB_ROWS).values(state=LabState.KNOWN), rows)
         return refused
 
@@ -68,7 +71,7 @@ class Lab:
             ]
 
     def mark(self, rows: Sequence[LabRow], dump: DumpId, job: int) -> None:
-        """Record that rows may have the mark of ``job`` from now on, before it is written to the lab's own table."""
+        """Note that rows may have the mark of ``job``; call it before the mark is set in the lab's table."""
         values = {"state": LabState.CLAIMED, "job": job, "dump_id": dump, "reason": ""}
         with self._database.writing() as connection:
             for chunk in chunks(rows):
@@ -76,7 +79,7 @@ class Lab:
                 connection.execute(update(LAB_ROWS).where(its).values(**values))
 
     def unmark(self, rows: Sequence[LabRow], state: LabState, reason: str = "") -> None:
-        """Record that rows no longer have our mark; one that another dump has marked meanwhile stays as it is."""
+        """Note that rows have no mark of ours any more; a row that another dump has marked since stays unchanged."""
         its = (_ROW.id == bindparam("row")) & (_ROW.job == bindparam("its_job"))
         with self._database.writing() as connection:
             for chunk in chunks(rows):
@@ -105,7 +108,7 @@ class Lab:
 
 
 def _move(connection: Connection, kind: LabKind, name_key: str, key: str) -> str:
-    """Let a row stand for another source if nothing is left of that for which it stood; return that if not."""
+    """Let a row stand for another source and return ""; return the old source, unchanged, if that is still in use."""
     its = (_ROW.kind == kind) & (_ROW.name_key == name_key)
     left = connection.scalar(
         select(DATASETS.c.source)
@@ -121,7 +124,7 @@ def _move(connection: Connection, kind: LabKind, name_key: str, key: str) -> str
 def _known(connection: Connection, kind: LabKind, by_name: dict[str, tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the keys of rows that have one of the names, or stand for one of the sources.
 
-    Asked one after the other: for both at once a database reads all rows of the kind.
+    In two queries: for one with both conditions a database reads all rows of the kind.
     """
     query = select(_ROW.name_key, _ROW.source_key).where(_ROW.kind == kind)
     found: set[tuple[str, str]] = set()
@@ -131,6 +134,7 @@ def _known(connection: Connection, kind: LabKind, by_name: dict[str, tuple[str, 
 
 
 def _marked_files(connection: Connection) -> list[Marked]:
+    # Outer joins: a mark whose data set or dump is gone must be found too, since it must be released.
     whose = and_(DATASETS.c.source_key == _ROW.source_key, DATASETS.c.dump_id == _ROW.dump_id)
     state, dump_state = DATASETS.c.state.label("its"), DUMPS.c.state.label("dumps")
     place = DATASETS.c.source, DATASETS.c.tape_file, DATASETS.c.number
@@ -144,7 +148,12 @@ def _marked_files(connection: Connection) -> list[Marked]:
         Marked(
             row=LabRow(id=row.id, kind=row.kind, name=row.name, source=row.source or "", job=row.job),
             dump=row.dump_id,
-            standing=_file_stands(row.its, row.dumps),
+            standing=_stands(
+                row.its,
+                row.dumps,
+                free={None, DataSetState.WAITING, DataSetState.REJECTED},
+                archived=DataSetState.ARCHIVED,
+            ),
             tape_file=row.tape_file,
             number=row.number,
         )
@@ -152,10 +161,11 @@ def _marked_files(connection: Connection) -> list[Marked]:
     ]
 
 
-def _file_stands(dataset: DataSetState | None, dump: DumpState | None) -> Standing:
-    if dataset in {None, DataSetState.WAITING, DataSetState.REJECTED}:
+def _stands(its: S | None, dump: DumpState | None, *, free: Collection[S | None], archived: S) -> Standing:
+    """Return what must be done with a marked row; its place counts as archived only together with its dump."""
+    if its in free:
         return Standing.FREE
-    both = dataset is DataSetState.ARCHIVED and dump is DumpState.ARCHIVED
+    both = its is archived and dump is DumpState.ARCHIVED
     return Standing.ARCHIVED if both else Standing.HELD
 
 
@@ -173,17 +183,10 @@ def _marked_labels(connection: Connection) -> list[Marked]:
         Marked(
             row=LabRow(id=row.id, kind=row.kind, name=row.name, source=row.name, job=row.job),
             dump=row.dump_id,
-            standing=_volume_stands(row.its, row.dumps),
+            # Only a blank volume is released: the lab's other program writes to a free one without a look at it.
+            standing=_stands(row.its, row.dumps, free={VolumeState.BLANK}, archived=VolumeState.ARCHIVED),
             tape_file=None,
             number=None,
         )
         for row in rows
     ]
-
-
-def _volume_stands(volume: VolumeState | None, dump: DumpState | None) -> Standing:
-    """Only a volume that is blank again is released: the lab's other program writes to what is free without a look."""
-    if volume is VolumeState.BLANK:
-        return Standing.FREE
-    both = volume is VolumeState.ARCHIVED and dump is DumpState.ARCHIVED
-    return Standing.ARCHIVED if both else Standing.HELD

@@ -29,22 +29,23 @@ from papertape.states import DataSetState, DumpState, VolumeState
 def open_ledger(url: str, owner: Owner | None = None, clock: Clock = utc_now) -> Ledger:
     """Open the ledger at a database url (``sqlite:////folder/ledger.sqlite``); makes or updates its tables.
 
-    ``owner`` is who has what is claimed in it: this process, if it is not given. Raises UserError for a wrong url, and
-    for a ledger that a newer papertape made; HostError for the database's own troubles.
+    ``owner`` owns all that is claimed through it; the default is this process. Raises UserError for a wrong url, and
+    for a ledger that a newer papertape made; HostError for troubles of the database.
     """
     return Ledger(open_database(url), owner or identify_process(), clock)
 
 
 class Ledger:
-    """The record of everything that is registered, claimed, written and proven.
+    """All that is registered, claimed, written and proven.
 
-    Every method of its parts is one transaction and raises HostError for the database's own troubles. The iterators
+    Every method of its parts is one transaction and raises HostError for troubles of the database. The iterators
     stream, in one read transaction: use them up, or drop them. Threads may share a ledger. A ledger remembers which
-    dumps it has claimed for its ``owner``, and every step of a dump is on condition that the dump still belongs to it.
+    dumps it has claimed for its ``owner``; a dump takes a step only if it still belongs to that owner.
     """
 
     def __init__(self, database: Database, owner: Owner, clock: Clock, claimed: set[DumpId] | None = None) -> None:
         self._database = database
+        # The patient ledger and the plain one share the set: a dump that one has claimed is the other's too.
         self._claimed: set[DumpId] = set() if claimed is None else claimed
         self.owner = owner
         self.clock = clock
@@ -59,9 +60,9 @@ class Ledger:
         self.history = History(database)
 
     def patient(self, patience: Patience) -> Ledger:
-        """Return the same ledger, one that waits for a server that is away, and then does once what it was to do.
+        """Return the same ledger, but one that waits for a server that is away, and then makes the transaction once.
 
-        Heartbeats do not wait, and iterators over data sets do not.
+        Heartbeats and iterators over data sets do not wait.
         """
         return Ledger(self._database.patient(patience), self.owner, self.clock, self._claimed)
 

@@ -1,4 +1,4 @@
-"""Waiting for a server that is away, where more is at stake than a command that can be run again."""
+"""Waiting for a server that is away, while more is at stake than a command that can be run again."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from papertape.errors import LedgerAway
 T = TypeVar("T")
 
 PATIENCE = 3600.0
-"""Seconds that a server may be away while tapes are under way: a reboot, an upgrade, somebody who has to get up."""
+"""Seconds that a server may be away while a dump runs: a reboot, an upgrade, somebody who must get up."""
 STEP = 1.0
 """Seconds between two attempts."""
 
 
 class Patience:
-    """How long to wait for a server; once that is used up, nothing waits any more before something succeeds.
+    """The time to wait for a server; once it is used up, no call waits until one succeeds.
 
-    ``tell`` gets a sentence when the waiting begins and when it ends; ``pause`` waits some seconds, or raises an
-    error to end the waiting.
+    ``tell`` gets a sentence when the waiting begins and when it ends; ``pause`` waits some seconds, or raises an error
+    that ends the waiting.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Patience:
                 result = work()
             except LedgerAway as error:
                 now = time.monotonic()
-                if self._since is None:
+                if self._since is None:  # the time counts for all calls together, until one succeeds
                     self._since = now
                     self._tell(f"waiting for the ledger, for {self._seconds / 60:.0f} minutes at the most: {error}")
                 if now - self._since >= self._seconds:

@@ -1,4 +1,4 @@
-"""Places of data sets on tapes that were imported: in between what is known of the same sources, oldest first."""
+"""Places of data sets on imported tapes: each becomes a version among the known ones of its source, oldest first."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class _Known(NamedTuple):
 
 def enter(
     connection: Connection,
+    *,
     tag: VolumeTag,
     dump: DumpId,
     created: datetime,
@@ -34,9 +35,9 @@ def enter(
 ) -> None:
     """Enter the data sets of a dump that was created at ``created``, whole and rejected ones.
 
-    A source that is in several dumps has a version for each, in the order in which they were written. A waiting
-    one that is unchanged since is the very same data set. Raises FormatError, which names the volume ``tag``, for a
-    source that comes twice.
+    A source that is in several dumps has a version for each, in the order in which they were written. A data set that
+    waits and is unchanged since is the same one. Raises FormatError, which names the volume ``tag``, for a source that
+    is listed twice.
     """
     for chunk in chunks(records):
         known = _known(connection, chunk)
@@ -84,7 +85,7 @@ def _row(record: DataSetRecord, dump: DumpId, version: int, now: datetime) -> di
 
 
 def _known(connection: Connection, records: Sequence[DataSetRecord]) -> dict[str, list[_Known]]:
-    """Return what the ledger has of these sources, by key, the oldest version first."""
+    """Return the versions of these sources in the ledger, by key, the oldest first."""
     keys = [source_key(record.source) for record in records]
     rows = connection.execute(
         select(DATASETS, func.coalesce(DUMPS.c.created_at, DUMPS.c.started_at).label("at"))
@@ -94,24 +95,20 @@ def _known(connection: Connection, records: Sequence[DataSetRecord]) -> dict[str
     ).all()
     known: dict[str, list[_Known]] = {}
     for row in rows:
-        at = row.at or (_rejected_at(connection, row.source) if row.state == DataSetState.REJECTED else None)
+        at: datetime | None = row.at
+        if at is None and row.state == DataSetState.REJECTED:
+            # A rejected data set has left its dump; the list of rejections still names the dump.
+            rejecting = select(DUMPS.c.created_at).join(REJECTIONS, REJECTIONS.c.dump_id == DUMPS.c.id)
+            last = rejecting.where(REJECTIONS.c.source == row.source).order_by(DUMPS.c.created_at.desc()).limit(1)
+            at = connection.scalar(last)
         known.setdefault(row.source_key, []).append(_Known(row, at))
     return known
 
 
-def _rejected_at(connection: Connection, source: str) -> datetime | None:
-    """Return when the last dump was written that rejected ``source``."""
-    query = select(DUMPS.c.created_at).join(REJECTIONS, REJECTIONS.c.dump_id == DUMPS.c.id)
-    moment: datetime | None = connection.scalar(
-        query.where(REJECTIONS.c.source == source).order_by(DUMPS.c.created_at.desc()).limit(1)
-    )
-    return moment
-
-
 def _make_room(connection: Connection, known: list[_Known], record: DataSetRecord, created: datetime) -> int:
-    """Return the version that ``record`` gets, 0 if it is not to be entered; the newer ones move up.
+    """Return the version that ``record`` gets, 0 if it must not be entered; newer versions move up by one.
 
-    As where a data set is registered again: a version that was rejected goes when another one comes after it.
+    A version that was rejected is deleted if another one follows it, as when a data set is registered again.
     """
     gone = [item for item in known if _is_superseded(item, record, created)]
     kept = [item for item in known if item not in gone]
@@ -120,34 +117,40 @@ def _make_room(connection: Connection, known: list[_Known], record: DataSetRecor
         return 0
     if gone:
         connection.execute(delete(DATASETS).where(DATASETS.c.id.in_([item.row.id for item in gone])))
-    _renumber(connection, [*kept[:older], None, *kept[older:]])
+    order = [*kept[:older], None, *kept[older:]]
+    moved = [(item.row.id, new) for new, item in enumerate(order, 1) if item and item.row.version != new]
+    # First to negative numbers: source and version are unique together, also between two statements.
+    for sign in (-1, 1):
+        for the_id, new in moved:
+            connection.execute(update(DATASETS).where(DATASETS.c.id == the_id).values(version=sign * new))
     return older + 1
 
 
 def _is_superseded(item: _Known, record: DataSetRecord, created: datetime) -> bool:
+    """Whether a known version goes when ``record`` comes: an older rejection, or the same data set, still waiting."""
     row = item.row
     if row.state == DataSetState.REJECTED:
+        # Entered from the plan of a torn dump: a record that is whole on another tape is better.
         torn = row.dump_id is not None and not record.reason
         return torn or (item.at is not None and item.at <= created)
     same = row.fingerprint == record.fingerprint and (row.md5 is None or row.md5 == record.md5)
     return bool(row.state == DataSetState.WAITING and same and not record.reason)
 
 
-def _renumber(connection: Connection, order: Sequence[_Known | None]) -> None:
-    """Give each its place as its version, counted from 1; in two steps, since no two may have the same meanwhile."""
-    moved = [(item.row.id, new) for new, item in enumerate(order, 1) if item and item.row.version != new]
-    for sign in (-1, 1):
-        for the_id, new in moved:
-            connection.execute(update(DATASETS).where(DATASETS.c.id == the_id).values(version=sign * new))
-
-
 def enter_torn(
-    connection: Connection, dump: DumpId, tag: VolumeTag, planned: Iterable[Planned], last: int, now: datetime
+    connection: Connection, *, tag: VolumeTag, dump: DumpId, planned: Iterable[Planned], last: int, now: datetime
 ) -> None:
-    """Enter as rejected the planned data sets of a dump without a catalog, where nothing else is known of them.
+    """Enter the planned data sets of a dump without a catalog as rejected; sources that the ledger has stay unchanged.
 
     ``last`` is the last tape file of the volume ``tag`` that was written to its end.
     """
+
+    def explain(tape_file: int) -> str:
+        state = "whole by its end" if tape_file <= last else "not written to its end"
+        return (
+            f"its dump was cut off: tape file {tape_file} of {tag} is {state}, and no catalog proves it; add it again"
+        )
+
     for number, chunk in enumerate(chunks(planned)):
         records = [
             DataSetRecord(
@@ -160,7 +163,7 @@ def enter_torn(
                 size=item.size,
                 md5=item.md5,
                 fingerprint=item.fingerprint,
-                reason=_explain_torn(tag, item.tape_file, last),
+                reason=explain(item.tape_file),
             )
             for item in chunk
         ]
@@ -169,8 +172,3 @@ def enter_torn(
         rows = [{**_row(record, dump, 1, now), "dump_id": dump} for record in fresh.values()]
         if rows:
             connection.execute(insert(DATASETS), rows)
-
-
-def _explain_torn(tag: VolumeTag, tape_file: int, last: int) -> str:
-    state = "whole by its end" if tape_file <= last else "not written to its end"
-    return f"its dump was cut off: tape file {tape_file} of {tag} is {state}, and no catalog proves it; add it again"

@@ -1,17 +1,17 @@
-"""Proof: what was read back, and the one step from there to ``archived``."""
+"""Proof: the verifications of a dump, and the one step from there to ``archived``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from papertape.errors import EvidenceMissing
 from papertape.evidence import Verification
-from papertape.ids import DumpId, VolumeTag
+from papertape.ids import DumpId
 from papertape.ledger import volumes
 from papertape.ledger.claims import move, read_dump, unknown_volume
 from papertape.ledger.records import DumpRecord, Owner
@@ -21,29 +21,21 @@ from papertape.version import __version__
 from papertape.volume.members import TapeFile
 
 FINDINGS_KEPT = 1000
-"""How many findings of one verification are kept one by one; all are counted."""
+"""Findings of one verification that are stored in full; all are counted."""
 
 _ARCHIVED = {DATASETS: DataSetState.ARCHIVED, VOLUMES: VolumeState.ARCHIVED, DUMPS: DumpState.ARCHIVED}
-
-
-class _Whole(NamedTuple):
-    """The counts that a whole reading of one volume finds: all bytes on it, and the files of all whole data sets.
-
-    ``bytes`` is None for a volume of the predecessor's, whose catalog does not say; its ``files`` are its data sets.
-    """
-
-    bytes: int | None
-    files: int
 
 
 def commit(
     connection: Connection, dump: DumpId, mine: Owner | None, verifications: Sequence[Verification], now: datetime
 ) -> None:
-    """Say that the dump is archived: data sets, volumes and dump, all or none.
+    """Call the dump archived: data sets, volumes and dump, all or none.
 
     Raises EvidenceMissing unless every copy was written and flushed without error, and was read back whole and equal.
     """
-    move(connection, dump, mine, (DumpState.VERIFYING,), DumpState.VERIFYING, heartbeat_at=now, ended_at=now, reason="")
+    # First, a step into the same state: it fails if the dump belongs to another process, or is not being verified.
+    values = {"heartbeat_at": now, "ended_at": now, "reason": ""}
+    move(connection, dump, mine, (DumpState.VERIFYING,), DumpState.VERIFYING, **values)
     claimed = volumes.of_dump(connection, dump)
     found = read_dump(connection, dump)
     _refuse_unproven(connection, found, claimed, verifications)
@@ -55,7 +47,7 @@ def commit(
 
 
 def say_archived(connection: Connection, dump: DumpId) -> None:
-    """Bring a dump, its data sets and its volumes to their last state; who calls this has the evidence."""
+    """Bring a dump, its data sets and its volumes to their last state; the caller has the evidence."""
     for table, its in (
         (DATASETS, (DATASETS.c.dump_id == dump) & (DATASETS.c.state == DataSetState.CLAIMED)),
         (VOLUMES, (VOLUMES.c.dump_id == dump) & (VOLUMES.c.state == VolumeState.CLAIMED)),
@@ -67,9 +59,11 @@ def say_archived(connection: Connection, dump: DumpId) -> None:
 def _refuse_unproven(
     connection: Connection, dump: DumpRecord, claimed: Sequence[Row[Any]], verifications: Sequence[Verification]
 ) -> None:
+    """Raise EvidenceMissing unless every copy was written, flushed and read back whole, now or before."""
     if not dump.copies or sorted(copy.volume for copy in dump.copies) != sorted(volume.tag for volume in claimed):
         raise EvidenceMissing(dump.id, "a volume that it was written to does not belong to it any more")
     read = sorted(verification.volume for verification in verifications)
+    # A copy that counts as verified already is not read again when only its twin was made again.
     proven = [copy.volume for copy in dump.copies if copy.verified_at and copy.volume not in read]
     if sorted([*read, *proven]) != sorted(copy.volume for copy in dump.copies):
         raise EvidenceMissing(dump.id, "not every copy was read back once")
@@ -83,6 +77,7 @@ def _refuse_unproven(
 
 
 def _refuse_miscounted(connection: Connection, dump: DumpRecord) -> None:
+    """Raise EvidenceMissing unless data sets, files and bytes in the ledger are as many as the dump's catalog says."""
     mine = (DATASETS.c.dump_id == dump.id) & (DATASETS.c.state == DataSetState.CLAIMED)
     query = select(func.count(), func.count(DATASETS.c.number), func.sum(DATASETS.c.files), func.sum(DATASETS.c.size))
     claimed, placed, files, size = connection.execute(query.select_from(DATASETS).where(mine)).one()
@@ -91,31 +86,25 @@ def _refuse_miscounted(connection: Connection, dump: DumpRecord) -> None:
 
 
 def _wrong(connection: Connection, dump: DumpRecord, verification: Verification) -> str:
-    """Say why ``verification`` does not prove its volume, "" if it does: every byte was read, and every file."""
+    """Return why ``verification`` does not prove its volume, "" if it does: every byte and every file was read."""
     if not verification.ok:
         return verification.findings[0].sentence()
-    whole = _whole(connection, dump, verification.volume)
-    if whole is None:
-        return "the ledger does not know what was written to it"
-    if verification.files != whole.files or whole.bytes not in {None, verification.bytes}:
+    size: int | None = None  # unknown for a volume of the predecessor: its catalog has no sizes
+    if dump.format != Format.PREDECESSOR:
+        query = select(COPIES.c.label).join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
+        label = connection.scalar(query.where(COPIES.c.dump_id == dump.id, VOLUMES.c.tag == verification.volume))
+        if label is None:
+            return "the ledger does not know what was written to it"
+        rest = connection.scalar(select(func.sum(TAPE_FILES.c.size)).where(TAPE_FILES.c.dump_id == dump.id))
+        size = TapeFile(*label["label"]).size + int(rest or 0)
+    if verification.files != dump.files or size not in {None, verification.bytes}:
         read = f"{verification.bytes} bytes and {verification.files} files"
-        return f"{read} were read, but {whole.bytes} and {whole.files} were written"
+        return f"{read} were read, but {size} and {dump.files} were written"
     return ""
 
 
-def _whole(connection: Connection, dump: DumpRecord, tag: VolumeTag) -> _Whole | None:
-    if dump.format == Format.PREDECESSOR:
-        return _Whole(None, dump.files)
-    query = select(COPIES.c.label).join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
-    label = connection.scalar(query.where(COPIES.c.dump_id == dump.id, VOLUMES.c.tag == tag))
-    if label is None:
-        return None
-    size = connection.scalar(select(func.sum(TAPE_FILES.c.size)).where(TAPE_FILES.c.dump_id == dump.id))
-    return _Whole(TapeFile(*label["label"]).size + int(size or 0), dump.files)
-
-
 def record(connection: Connection, verification: Verification, now: datetime) -> bool:
-    """Enter a verification made by itself; a volume that is not good is set aside. Return whether it is good."""
+    """Enter a verification outside a dump, and return whether the volume is good; a bad one is set aside."""
     volume = connection.execute(select(VOLUMES).where(VOLUMES.c.tag == verification.volume)).first()
     if volume is None:
         raise unknown_volume(verification.volume)
@@ -141,7 +130,7 @@ def _enter(
     now: datetime,
 ) -> None:
     its = {"volume_id": volume, "recorded_at": now, "started_at": verification.started}
-    # It is there if this transaction is made once more, since nobody knows whether the first one was committed.
+    # It exists if this transaction is made again because nobody knows whether the first one was committed.
     if connection.execute(select(VERIFICATIONS.c.id).filter_by(**its)).first() is None:
         findings = [{"kind": each.kind, **asdict(each)} for each in verification.findings[:FINDINGS_KEPT]]
         connection.execute(

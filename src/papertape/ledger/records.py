@@ -1,4 +1,4 @@
-"""The values that the ledger returns, frozen."""
+"""The ledger's answers, as frozen values."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Registration(StrEnum):
     UPDATED = "updated"  # it was waiting, and changed since, or a checksum was declared
     CHANGED = "changed"  # it was archived, and changed since: a new version waits
     AGAIN = "again"  # it was rejected, and waits again
-    CLAIMED = "claimed"  # a dump has it just now: left alone
+    CLAIMED = "claimed"  # a dump has it now: it stays unchanged
 
 
 @dataclass(frozen=True)
 class Owner:
-    """The process that a dump belongs to; ``started`` tells it from a later process of the same number."""
+    """The process that a dump belongs to; ``started`` distinguishes it from a later one with the same number."""
 
     host: str
     pid: int
@@ -34,10 +34,10 @@ class Owner:
 
 @dataclass(frozen=True, kw_only=True)
 class CopyRecord:
-    """One copy of a dump and the evidence for it; what is not known yet is None.
+    """One copy of a dump and the evidence for it; a field that is not known yet is None.
 
-    ``volume_state`` and ``volume_reason`` are what the ledger says of the volume. ``bytes`` counts what was written
-    to it, the label included; ``files`` the regular files of its whole data sets. ``error`` says why it is not
+    ``volume_state`` and ``volume_reason`` are those of the volume. ``bytes`` counts all written bytes, the label
+    included; ``files`` counts the regular files of its whole data sets. ``error`` is the reason why the copy is not
     whole.
     """
 
@@ -62,10 +62,10 @@ class CopyRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class DumpRecord:
-    """One dump; ``owner`` is None where it is held, and where it is over and nothing is left to be done for it.
+    """One dump; ``owner`` is None if it is held, or if it is over and nothing is left to do for it.
 
-    ``ended_at`` is set once it was archived, whatever came later. ``datasets``, ``files`` and ``size`` (bytes) are the
-    plan's until it is written, then those of the catalog.
+    ``ended_at`` stays set once it was archived, whatever happened later. ``datasets``, ``files`` and ``size`` (bytes)
+    are those of the plan until it is written, then those of the catalog.
     """
 
     id: DumpId
@@ -87,7 +87,7 @@ class DumpRecord:
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether it has a good copy and lacks another, which `papertape recopy` makes."""
+        """Whether it has a good copy, and another one is missing, which `papertape recopy` makes."""
         return self.state is DumpState.INCOMPLETE
 
     @property
@@ -121,7 +121,7 @@ class Held:
 class VolumeStatus:
     """One volume in the ledger; ``uuid`` and ``dump`` (a uuid) are None for a blank one. ``capacity`` in bytes.
 
-    ``location`` is where it lies outside the library, as far as anybody said.
+    ``location`` is its place outside the library, "" if nobody entered one.
     """
 
     tag: VolumeTag
@@ -146,7 +146,7 @@ class Status:
 
 
 class Deletable(NamedTuple):
-    """A data set that is safe on every copy; its disk copy may go if it still has this ``fingerprint``."""
+    """A data set that is safe on every copy; its disk copy may be deleted if it still has this ``fingerprint``."""
 
     source: str
     fingerprint: str
@@ -172,7 +172,7 @@ class Found:
     """One version of a data set; ``tape_file`` and ``offset`` are None, ``copies`` empty, before it was archived.
 
     ``md5`` is the one that was declared for it, if any.
-    ``location`` is where it lies in the predecessor's words, "" on papertape's own volumes.
+    ``location`` is its place in the predecessor's notation, "" on papertape's own volumes.
     """
 
     source: str
@@ -194,7 +194,7 @@ class Found:
 class Kept:
     """A data set on tapes: it begins at offset ``begin`` of ``tape_file`` and ends before ``end``, in bytes.
 
-    ``format`` is that of the dump; of the predecessor's, neither ``end`` nor ``files`` nor ``size`` (bytes) are known.
+    ``format`` is that of the dump; for one of the predecessor ``end``, ``files`` and ``size`` (bytes) are unknown.
     """
 
     source: str
@@ -212,7 +212,7 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class KeptCopy:
-    """A volume with a copy of a dump; ``error`` says why it is not whole, ``location`` where it is if not here."""
+    """A volume with a copy of a dump; ``error``: why it is not whole; ``location``: its place outside the library."""
 
     volume: VolumeTag
     uuid: VolumeUuid
@@ -233,9 +233,9 @@ class FoundFile(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Extent:
-    """Where the members of a data set lie on a dump's tapes, or, with ``number`` -1, papertape's own of a tape file.
+    """The place of a data set's members on a dump's tapes; with ``number`` -1, of papertape's own in a tape file.
 
-    ``number`` is that in the dump; ``begin`` and ``end`` are in bytes from the tape file's begin. Nothing else lies
+    ``number`` is that in the dump; ``begin`` and ``end`` are offsets in bytes in the tape file. No other member is
     between them.
     """
 
@@ -248,9 +248,9 @@ class Extent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabRow:
-    """A row of the lab's own tables: ``name`` is what it is called there, ``source`` the data set or the volume tag.
+    """A row of the lab's own tables: ``name`` is its name there, ``source`` the data set or the volume tag.
 
-    ``job`` is the number of its claim, None where it has no claim of ours.
+    ``job`` is the number in its claim, None if it has no claim of ours.
     """
 
     id: int
@@ -261,18 +261,18 @@ class LabRow:
 
 
 class Standing(StrEnum):
-    """The next step for a row that has our mark."""
+    """The action that a row with our mark needs."""
 
-    HELD = "held"  # nothing yet: a dump has it
+    HELD = "held"  # none yet: a dump has it
     FREE = "free"  # it must be released
     ARCHIVED = "archived"  # the row must say where things lie
 
 
 @dataclass(frozen=True, kw_only=True)
 class Marked:
-    """A row of the lab's own tables that has our mark, and the state of its data set or volume.
+    """A row of the lab's own tables with our mark, and the action that it needs.
 
-    ``tape_file`` and ``number`` are the place of a data set that is archived in ``dump``.
+    ``tape_file`` and ``number`` are the place of a data set in ``dump``, None for a volume.
     """
 
     row: LabRow
@@ -291,20 +291,20 @@ class Foreign(NamedTuple):
 
 
 class Listing(StrEnum):
-    """How a place in the lab's table compares with what the ledger knows."""
+    """The result of comparing an entry of the lab's table, a data set on its tapes, with the ledger."""
 
     NEW = "new"
     KNOWN = "known"  # and the same as before
-    MOVED = "moved"  # another one than before
+    MOVED = "moved"  # another place than before
     ON_TAPE = "on tape"  # the ledger knows it from the tape itself
-    DISPUTED = "disputed"  # the ledger knows what lies on all these tapes, and this is not there
+    DISPUTED = "disputed"  # the ledger knows the contents of all these tapes, and it is on none of them
 
 
 class Listed(NamedTuple):
-    """Where a data set lies by the word of the lab's table alone: no tape was read, and nothing is proven.
+    """The place of a data set according to the lab's table alone: no tape was read, and nothing is proven.
 
-    ``version``, ``archive`` (from 0) and ``item`` are as they stand there; ``md5`` and ``size`` (bytes) are what is
-    declared, if anything is.
+    ``version``, ``archive`` (from 0) and ``item`` are those in the lab's table; ``md5`` and ``size`` (bytes) are
+    declared there, None if not.
     """
 
     source: str
@@ -317,7 +317,7 @@ class Listed(NamedTuple):
 
     @property
     def location(self) -> str:
-        """The location in the lab's own words."""
+        """The location in the lab's notation."""
         return f"{self.version}[{','.join(self.labels)}]-{self.archive}:{self.item}"
 
     @property
@@ -327,7 +327,7 @@ class Listed(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """The result for one place in the lab's table; ``reason`` is a clause on a contradiction, "" if there is none."""
+    """The result for one entry of the lab's table; ``reason`` is a clause on a contradiction, "" if there is none."""
 
     listing: Listing
     reason: str

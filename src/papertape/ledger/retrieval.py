@@ -1,4 +1,4 @@
-"""Data sets that tapes can give back: which version, where it lies, and on which volumes."""
+"""Retrieval: the version of a data set to restore, its place, and the volumes that have it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from papertape.states import Format
 
 
 class Retrieval:
-    """Data sets that the tapes of a ledger can give back."""
+    """The data sets that can be restored from the tapes of a ledger."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -26,10 +26,10 @@ class Retrieval:
     def find(self, pattern: str, at: datetime | None = None, dump: DumpId | None = None) -> Iterator[Kept]:
         """Yield the newest version of each data set that matches as in ``Search.find`` and is on tape, by source.
 
-        ``at`` passes over what was written later, ``dump`` over what is not in that dump. Streams, in one read
-        transaction: use it up, or drop it.
+        ``at`` leaves out dumps that were created later, ``dump`` all other dumps. Streams, in one read transaction: use
+        it up, or drop it.
         """
-        # A second connection looks up each while the first has still more.
+        # The first connection still streams rows, so each place is looked up on a second one.
         with self._database.reading() as connection, self._database.reading() as lookup:
             dumps = connection.execute(select(DUMPS.c.id, DUMPS.c.created_at, DUMPS.c.format))
             written = {row.id: row for row in dumps}
@@ -48,7 +48,7 @@ class Retrieval:
                     yield from _place(lookup, chosen, written[chosen.dump].format)
 
     def copies(self, dump: DumpId) -> tuple[KeptCopy, ...]:
-        """Return the volumes with copies of a dump by copy number, whether they are good or not."""
+        """Return the volumes with copies of a dump by copy number, good and bad ones."""
         columns = (VOLUMES.c.tag, VOLUMES.c.uuid, VOLUMES.c.state, VOLUMES.c.location)
         query = (
             select(*columns, COPIES.c.error, COPIES.c.verified_at)
@@ -72,7 +72,7 @@ class Retrieval:
 
 
 def _place(connection: Connection, found: Found, form: Format) -> Iterator[Kept]:
-    """Yield where a data set lies, unless its dump was given up in this moment."""
+    """Yield the place of a data set, or nothing if its dump failed a moment ago."""
     row = connection.execute(
         select(DATASETS.c.files, DATASETS.c.md5)
         .where(DATASETS.c.dump_id == found.dump, DATASETS.c.number == found.number)
@@ -80,7 +80,7 @@ def _place(connection: Connection, found: Found, form: Format) -> Iterator[Kept]
     ).first()
     if row is None:
         return
-    # It ends where the member after its last one begins: between members there is nothing.
+    # It ends where the member after its last one begins: there is nothing between members.
     its = (MEMBERS.c.dump_id == found.dump) & (MEMBERS.c.dataset == found.number)
     last = select(func.max(MEMBERS.c.seq)).where(its).scalar_subquery()
     after = (MEMBERS.c.dump_id == found.dump) & (MEMBERS.c.seq == last + 1)

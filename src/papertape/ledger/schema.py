@@ -1,7 +1,7 @@
 """The ledger's tables; ``migrations/`` builds the very same, which a test compares.
 
 Types are those that SQLite, PostgreSQL and MariaDB share. Names are in text form (``volume/names.py``) and compared
-byte for byte. A name is too long for a unique index on some servers, so ``source_key``, its SHA-256, is what is unique.
+byte for byte. A name is too long for a unique index on some servers, so ``source_key``, its SHA-256, is unique instead.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Word(TypeDecorator[E]):
 
     def __init__(self, words: type[E]) -> None:
         super().__init__()
-        self.words = words  # under the parameter's name: SQLAlchemy tells by it whether two such types are the same
+        self.words = words  # with the parameter's name: by it SQLAlchemy decides whether two such types are equal
 
     def process_bind_param(self, value: E | str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         """Return what is stored."""
@@ -100,7 +100,7 @@ Tag = String(64).with_variant(String(64, collation="C"), "postgresql")
 
 _UTF8 = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}
 _OPTIONS: dict[str, Any] = {f"{name}_{key}": value for name in ("mysql", "mariadb") for key, value in _UTF8.items()}
-"""Whatever a MySQL server has for its defaults: all of Unicode, and no letter is another one."""
+"""Independent of the defaults of a MySQL server: all of Unicode, and no two letters are equal."""
 
 
 def _table(name: str, *columns: SchemaItem, **options: Any) -> Table:
@@ -274,7 +274,7 @@ HISTORY = _table(
     Column("source", Name, nullable=False),
     Column("source_key", String(64), nullable=False, unique=True),
     Column("version", String(8), nullable=False),
-    Column("labels", String(100), nullable=False),  # between commas, so that each can be looked for: ,H0C10001,
+    Column("labels", String(100), nullable=False),  # between commas, so that LIKE finds a whole one: ,H0C10001,
     Column("archive", BigInteger, nullable=False),
     Column("item", BigInteger, nullable=False),
     Column("md5", String(32)),

@@ -1,4 +1,4 @@
-"""Looking things up: how many of what, what may be deleted, where a data set lies."""
+"""Searches: the data sets that may be deleted, and the places of data sets and files."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _ESCAPE = "!"
 
 
 class Search:
-    """Queries by source; the iterators stream, each in one read transaction."""
+    """Searches in a ledger by source; the iterators stream, each in one read transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def deletable(self) -> Iterator[Deletable]:
-        """Yield the newest versions that are archived and in doubt on no copy, ordered by source.
+        """Yield the newest versions that are archived and doubtful on no copy, ordered by source.
 
-        Of those that came from the lab's own table, only what the lab was told: whoever has the row now may still want
-        the file.
+        One with a row in the lab's own table is left out while the row is claimed, and if somebody else changed the
+        row: its owner may still need the file.
         """
         newer = DATASETS.alias("newer")
         superseded = select(newer.c.id).where(
@@ -41,13 +41,16 @@ class Search:
             LAB_ROWS.c.source_key == DATASETS.c.source_key,
             LAB_ROWS.c.state.in_((LabState.CLAIMED, LabState.FOREIGN)),
         )
+        # A retired or set aside volume, or one not read back since it was written, makes its whole dump doubtful.
         doubtful = (
             select(COPIES.c.dump_id)
             .join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
             .where(COPIES.c.dump_id == DUMPS.c.id)
             .where(COPIES.c.verified_at.is_(None) | (VOLUMES.c.state != VolumeState.ARCHIVED))
         )
-        ours = DUMPS.c.format == Format.PAPERTAPE  # of the predecessor's nobody knows what was on disk
+        ours = (
+            DUMPS.c.format == Format.PAPERTAPE
+        )  # for the predecessor's dumps no fingerprint of the files on disk is known
         safe = select(DUMPS.c.id).where(DUMPS.c.state == DumpState.ARCHIVED, ours, ~doubtful.exists())
         query = (
             select(DATASETS.c.source, DATASETS.c.fingerprint, DATASETS.c.size)
@@ -60,9 +63,10 @@ class Search:
                 yield Deletable(*row)
 
     def find(self, pattern: str) -> Iterator[Found]:
-        """Yield what matches a shell glob over sources (over paths, if it begins with ``/``), or has it as a part.
+        """Yield the data sets whose source matches a shell glob, ordered by source, the oldest version first.
 
-        Ordered by source, the oldest version first.
+        A pattern that begins with ``/`` is compared with the path alone; one without ``*``, ``?`` and ``[`` may be any
+        part of the source.
         """
         with self._database.reading() as connection:
             yield from find(connection, pattern)
@@ -82,7 +86,15 @@ def find(connection: Connection, pattern: str) -> Iterator[Found]:
     """Yield the data sets whose source matches ``pattern``, ordered by source, oldest version first."""
     glob = read_glob(pattern)
     matches = match_sources(pattern)
-    copies = _copies_by_dump(connection)
+    # All copies first: the connection can answer nothing else while the data sets are streamed.
+    rows = connection.execute(
+        select(COPIES.c.dump_id, VOLUMES.c.tag, COPIES.c.verified_at)
+        .join(VOLUMES, COPIES.c.volume_id == VOLUMES.c.id)
+        .order_by(COPIES.c.dump_id, COPIES.c.copy)
+    )
+    copies: dict[int, tuple[FoundCopy, ...]] = {}
+    for dump, tag, verified_at in rows:
+        copies[dump] = (*copies.get(dump, ()), FoundCopy(tag, verified_at is not None))
     conditions = conditions_on(DATASETS.c.source, glob)
     locations = _Locations(connection, conditions)
     # Where "a" and "a " sort as equals, the versions of one source must still follow each other.
@@ -95,12 +107,12 @@ def find(connection: Connection, pattern: str) -> Iterator[Found]:
 
 
 def match_sources(pattern: str) -> Callable[[str], object]:
-    """Return what tells whether a source matches ``pattern``, as ``find`` takes it."""
+    """Return a function that is true for sources that match ``pattern``, as in ``find``."""
     return re.compile(translate(read_glob(pattern))).match
 
 
 def read_glob(pattern: str) -> str:
-    """Return ``pattern`` as a glob over whole sources; bytes from a terminal that are no UTF-8 are ``\\xNN``."""
+    """Return ``pattern`` as a glob over whole sources; bytes from the terminal that are no UTF-8 become ``\\xNN``."""
     text = pattern.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     if not _GLOB.search(text):
         return f"*{text}*"
@@ -108,10 +120,10 @@ def read_glob(pattern: str) -> str:
 
 
 def conditions_on(source: ColumnElement[str], glob: str) -> list[ColumnElement[bool]]:
-    """Return conditions that the database can check: a superset, as LIKE has no sets and some databases ignore case."""
+    """Return the conditions that the database can check: a superset, since LIKE has no sets, and not always case."""
     head = glob[: found.start()] if (found := _GLOB.search(glob)) else glob
     conditions: list[ColumnElement[bool]] = [source.like(_like(glob), escape=_ESCAPE)]
-    if head:
+    if head:  # a range of the index; LIKE alone makes some databases read every source
         conditions += [source >= head, source < f"{head}\U0010ffff"]
     return conditions
 
@@ -138,10 +150,10 @@ def _copies_by_dump(connection: Connection) -> dict[int, tuple[FoundCopy, ...]]:
 
 
 class _Locations:
-    """Where the predecessor's data sets lie, in its own words: ``20170221[H0C10001,H0C20001]-0:1``."""
+    """The places of the predecessor's data sets in its notation: ``20170221[H0C10001,H0C20001]-0:1``."""
 
     def __init__(self, connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> None:
-        """Read all that is needed for the data sets that meet ``conditions``: while they are streamed it cannot be."""
+        """Read all that the data sets that meet ``conditions`` need; it cannot be read while they are streamed."""
         its = select(DUMPS.c.id, DUMPS.c.version).where(DUMPS.c.format == Format.PREDECESSOR)
         self._versions: dict[int, str] = {row.id: row.version for row in connection.execute(its)}
         self._first: dict[tuple[int, int], int] = {}
@@ -149,7 +161,7 @@ class _Locations:
             self._read_first(connection, conditions)
 
     def of(self, row: Row[Any], copies: Iterable[FoundCopy]) -> str:
-        """Return the location of a data set, "" for one of papertape's."""
+        """Return the location of a data set, "" for one in papertape's own format."""
         if row.number is None or row.dump_id not in self._versions:
             return ""
         labels = ",".join(sorted(copy.volume for copy in copies))
@@ -157,7 +169,7 @@ class _Locations:
         return f"{self._versions[row.dump_id]}[{labels}]-{row.tape_file - 1}:{member}"
 
     def _read_first(self, connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> None:
-        """Read the number of the first data set in each tape file, of the dumps that come into question."""
+        """Read the number of the first data set in each tape file of the dumps that have a match."""
         wanted = select(DATASETS.c.dump_id).where(*conditions, DATASETS.c.dump_id.in_(self._versions)).distinct()
         columns = select(DATASETS.c.dump_id, DATASETS.c.tape_file, func.min(DATASETS.c.number))
         its = columns.where(DATASETS.c.dump_id.in_(connection.scalars(wanted).all()))

@@ -1,4 +1,4 @@
-"""Errors of the ledger's database, each as one sentence without a password."""
+"""The error for a trouble of the ledger's database: one sentence, without a password."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CONFIG = {
     ),
     Trouble.FORBIDDEN: "the server does not let this user into this database; have all on it granted to the user",
 }
-"""Troubles that only another config, or another grant, ends."""
+"""Troubles that need another config or another grant."""
 _FILE = {
     Trouble.BUSY: "another process has kept it locked for too long; run this again when that one is done",
     Trouble.FULL: "its disk is full; make room and run this again",
@@ -48,6 +48,7 @@ def telling(where: str, dialect: Dialect) -> Iterator[None]:
 
 
 def _explain(where: str, dialect: Dialect, error: Exception) -> PapertapeError:
+    """Return the error with the remedy for a trouble; LedgerAway if waiting may end it."""
     trouble, text = dialect.find_trouble(error), explain(error)
     if dialect.is_file:
         return HostError(where, _FILE.get(trouble, text) if trouble else text)
@@ -56,6 +57,7 @@ def _explain(where: str, dialect: Dialect, error: Exception) -> PapertapeError:
         return UserError("; ".join((f"{where}: {_CONFIG[trouble]}", *notes)))
     if trouble in _SERVER:
         return HostError(where, _SERVER[trouble])
+    # Not every driver has a code for a lost connection, but SQLAlchemy marks the connection as unusable.
     if trouble in _AWAY or getattr(error, "connection_invalidated", False):
         return LedgerAway(where, f"the server is away, or cannot be reached ({text})")
     return HostError(where, text)

@@ -1,4 +1,4 @@
-"""Volumes: registering, claiming, setting aside."""
+"""Volumes: register, claim and release them, or set them aside."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Volumes:
     def add(self, added: Iterable[tuple[VolumeTag, int, int]]) -> None:
         """Register blank volumes ``(tag, copy from 1, capacity in bytes)``; raises UserError for a known tag.
 
-        One that is set aside and holds no finished dump may come back: before writing, the tape itself is asked.
+        A volume that is set aside and holds no finished dump becomes blank again: its label is read before writing.
         """
-        every = list(added)
+        every = list(added)  # an iterator would be empty when the transaction is made again
 
         def enter(connection: Connection) -> None:
             known = set(connection.scalars(select(VOLUMES.c.tag)))
@@ -86,13 +86,13 @@ class Volumes:
         return self._database.read(free_one, copy, loadable)
 
     def set_aside(self, tag: VolumeTag, reason: str) -> None:
-        """Say that a volume is not to be used, and why; one that a dump has, or that is retired, stays as it is."""
+        """Set a volume aside and note why; one that a dump has, or that is retired, stays unchanged."""
         idle = (VOLUMES.c.tag == tag) & VOLUMES.c.state.in_((VolumeState.BLANK, VolumeState.ASIDE))
         change = update(VOLUMES).where(idle).values(state=VolumeState.ASIDE, reason=reason)
         self._database.write(lambda connection: connection.execute(change).rowcount)
 
     def place(self, tag: VolumeTag, location: str) -> None:
-        """Note where a volume lies outside the library; raises UserError if it is unknown."""
+        """Note the place of a volume outside the library; raises UserError if the volume is unknown."""
 
         def place(connection: Connection) -> None:
             one(connection, tag)
@@ -102,7 +102,7 @@ class Volumes:
 
 
 def _bring_back(connection: Connection, tag: VolumeTag, copy: int, capacity: int) -> bool:
-    """Make a volume blank again that is set aside and holds no finished dump; return whether it is one."""
+    """Make a volume blank again if it is set aside and holds no finished dump; return whether it is."""
     finished = (DumpState.WRITTEN, DumpState.VERIFYING, DumpState.INCOMPLETE, DumpState.ARCHIVED)
     dumped = select(COPIES.c.volume_id).join(DUMPS, COPIES.c.dump_id == DUMPS.c.id).where(DUMPS.c.state.in_(finished))
     done = connection.execute(
@@ -141,9 +141,10 @@ def one(connection: Connection, tag: VolumeTag) -> VolumeStatus:
 
 
 def claim(connection: Connection, volumes: Iterable[Volume], dump: DumpId) -> None:
-    """Give blank volumes, or those that ``dump`` holds already, to it; raises ClaimLost if one is neither."""
+    """Give ``dump`` volumes that are blank or that it holds already; raises ClaimLost if one is neither."""
     for volume in volumes:
         held = (VOLUMES.c.state == VolumeState.CLAIMED) & (VOLUMES.c.dump_id == dump) & (VOLUMES.c.uuid == volume.uuid)
+        # The conditions are in the UPDATE itself: of two dumps that planned the same blank volume, one gets it.
         taken = connection.execute(
             update(VOLUMES)
             .where(VOLUMES.c.tag == volume.tag, VOLUMES.c.copy == volume.copy)
@@ -155,7 +156,7 @@ def claim(connection: Connection, volumes: Iterable[Volume], dump: DumpId) -> No
 
 
 def is_claimed(connection: Connection, volume: Volume) -> bool:
-    """Whether a dump has ``volume`` under this very uuid."""
+    """Whether a dump has claimed ``volume`` with this uuid."""
     its = (VOLUMES.c.tag == volume.tag) & (VOLUMES.c.uuid == volume.uuid) & (VOLUMES.c.state == VolumeState.CLAIMED)
     return connection.execute(select(VOLUMES.c.id).where(its)).first() is not None
 
@@ -167,14 +168,14 @@ def of_dump(connection: Connection, dump: DumpId) -> list[Row[Any]]:
 
 
 def set_aside(connection: Connection, volume: int, reason: str) -> None:
-    """Say that the volume with this id is not to be used, and why."""
+    """Set the volume with this id aside, and note why."""
     connection.execute(update(VOLUMES).where(VOLUMES.c.id == volume).values(state=VolumeState.ASIDE, reason=reason))
 
 
 def release(
     connection: Connection, dump: DumpId, reason: str, aside: Mapping[VolumeTag, str], touched: Collection[VolumeTag]
 ) -> None:
-    """Set aside what ``dump`` wrote to, or what ``aside`` names with a reason of its own; the rest is blank again."""
+    """Set aside the volumes of ``dump`` that are ``touched`` or in ``aside`` (tag: reason); make the others blank."""
     for volume in of_dump(connection, dump):
         if volume.tag in aside or volume.tag in touched:
             set_aside(connection, volume.id, aside.get(volume.tag, reason))

@@ -1,4 +1,4 @@
-"""Evidence of writing: what a dump put where, and how each copy went."""
+"""Evidence of writing: the places of a dump's data sets and members, and the result for each copy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from papertape.errors import EvidenceMissing
 from papertape.evidence import Written
@@ -22,7 +22,7 @@ from papertape.volume.names import quote
 
 
 def refuse_other_catalog(connection: Connection, dump: DumpId, catalog: Catalog, copies: Sequence[Written]) -> None:
-    """Raise EvidenceMissing unless catalog and copies are of the dump and of each volume that it has claimed."""
+    """Raise EvidenceMissing unless the catalog is the dump's, and it and the copies name each claimed volume once."""
     claimed = volumes.of_dump(connection, dump)
     if read_dump(connection, dump).uuid != catalog.dump:
         raise EvidenceMissing(dump, f"the catalog is of another dump, {catalog.dump}")
@@ -33,7 +33,7 @@ def refuse_other_catalog(connection: Connection, dump: DumpId, catalog: Catalog,
 
 
 def enter_copy(connection: Connection, dump: DumpId, record: VolumeRecord, copy: Written, now: datetime) -> None:
-    """Enter how one copy was written, and what its label is."""
+    """Enter the result of writing one copy, and its label."""
     volume = select(VOLUMES.c.id).where(VOLUMES.c.tag == record.tag).scalar_subquery()
     connection.execute(
         update(COPIES)
@@ -54,13 +54,13 @@ def enter_copy(connection: Connection, dump: DumpId, record: VolumeRecord, copy:
 
 
 def describe_label(volume: VolumeRecord) -> dict[str, Any]:
-    """Return a volume's label as the ledger keeps it."""
+    """Return a volume's label as the ledger stores it, in JSON."""
     members = [[quote(member.name), *member[1:]] for member in volume.label_members]
     return {"drive_serial": volume.drive_serial, "label": list(volume.label), "members": members}
 
 
 def enter_members(connection: Connection, dump: DumpId, catalog: Catalog) -> None:
-    """Enter a dump's tape files and the members in them; holds some hundred rows at a time."""
+    """Enter a dump's tape files and the members in them; some hundred rows are in memory at a time."""
     rows = [{"dump_id": dump, **tape_file._asdict()} for tape_file in catalog.tape_files]
     connection.execute(insert(TAPE_FILES), rows)
     for chunk in datasets.chunks(enumerate(catalog.members())):
@@ -79,7 +79,7 @@ def enter_members(connection: Connection, dump: DumpId, catalog: Catalog) -> Non
 
 def place_datasets(connection: Connection, dump: DumpId, records: Sequence[DataSetRecord]) -> int:
     """Enter places and rejections of some of the dump's data sets; return how many of them are whole."""
-    # Asked for by key alone: with the state beside it, SQLite would read all that are claimed, each time.
+    # By key alone: with the state as a second condition SQLite would read all claimed data sets, each time.
     keys = [source_key(record.source) for record in records]
     rows = connection.execute(select(DATASETS).where(DATASETS.c.source_key.in_(keys)))
     mine = {row.source: row for row in rows if (row.dump_id, row.state) == (dump, DataSetState.CLAIMED)}
@@ -90,30 +90,19 @@ def place_datasets(connection: Connection, dump: DumpId, records: Sequence[DataS
             raise EvidenceMissing(dump, f"the catalog has {record.source}, which this dump has not claimed")
         if record.reason:
             rejected.append((known.id, record))
-        else:
-            whole.append(_place(dump, known, record))
+            continue
+        if known.md5 and known.md5 != record.md5:
+            raise EvidenceMissing(dump, f"{record.source} was not compared with the MD5 that is declared for it")
+        # Kind, files, size and fingerprint are those that were read for the tape: nothing of the plan is archived.
+        place = {"number": record.number, "tape_file": record.tape_file, "offset": record.offset}
+        read = {"kind": record.kind, "files": record.files, "size": record.size, "fingerprint": record.fingerprint}
+        whole.append({"the_id": known.id, **place, **read})
     if whole:
         connection.execute(update(DATASETS).where(DATASETS.c.id == bindparam("the_id")), whole)
     for the_id, record in rejected:
-        # It leaves the dump, which still remembers that parts of it are on its tapes.
+        # It leaves the dump; the list of rejections still names it, since parts of it are on the dump's tapes.
         values = {"state": DataSetState.REJECTED, "reason": record.reason, **datasets.NOWHERE}
         connection.execute(update(DATASETS).where(DATASETS.c.id == the_id).values(**values))
         kept = {"number": record.number, "source": str(record.source), "reason": record.reason}
         connection.execute(insert(REJECTIONS).values(dump_id=dump, **kept))
     return len(whole)
-
-
-def _place(dump: DumpId, known: Row[Any], record: DataSetRecord) -> dict[str, Any]:
-    """Return where a whole data set lies, and what was read of it: that, and nothing from the plan, is archived."""
-    if known.md5 and known.md5 != record.md5:
-        raise EvidenceMissing(dump, f"{record.source} was not compared with the MD5 that is declared for it")
-    return {
-        "the_id": known.id,
-        "number": record.number,
-        "kind": record.kind,
-        "tape_file": record.tape_file,
-        "offset": record.offset,
-        "files": record.files,
-        "size": record.size,
-        "fingerprint": record.fingerprint,
-    }

@@ -1,4 +1,4 @@
-"""Which rows of the lab's own tables belong to data sets and volumes, and who has claimed them.
+"""The rows of the lab's own tables that belong to data sets and volumes, and the claims on them.
 
 Types are written out again: a migration stays as it was, whatever ``schema.py`` becomes.
 """
