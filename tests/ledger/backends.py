@@ -1,4 +1,4 @@
-"""The databases that a ledger may lie on, and what makes a test one of a single database."""
+"""The databases that a ledger may be in, and the marks for a test that runs on only one of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ on_servers = pytest.mark.parametrize("backend", [POSTGRESQL, MARIADB])
 
 @contextmanager
 def new_ledger_url(backend: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
-    """Have an empty database of that kind, and give its url."""
+    """Make an empty database of that kind, and return its url."""
     if backend == SQLITE:
         yield f"sqlite:///{folder}/ledger.sqlite"
     else:

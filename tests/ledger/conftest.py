@@ -1,4 +1,4 @@
-"""A ledger in a SQLite file of its own, and the same on each server."""
+"""An empty ledger in a SQLite file and on each database server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from papertape.ledger import Ledger, open_ledger
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
-    """The database that the test is on: every test is on each, if it does not say otherwise."""
+    """The database of the test: a test runs on each database unless it says otherwise."""
     name: str = request.param
     return name
 

@@ -37,7 +37,7 @@ class StillClock:
 
 
 def at(ledger: Ledger, moment: datetime) -> Ledger:
-    """The same ledger, whose clock was set to that moment."""
+    """Set the clock of the ledger to that moment, and return the ledger."""
     assert isinstance(ledger.clock, StillClock)
     ledger.clock.moment = moment
     return ledger
@@ -166,7 +166,7 @@ def catalog(batch: Batch, rejected: dict[str, str] | None = None, *, until: int 
 
 
 def copies(batch: Batch, *, flushed: datetime | None = NOW, error: Exception | None = None) -> list[Written]:
-    """How the batch's copies went; ``flushed`` and ``error`` are those of the last one."""
+    """The results of writing the batch's copies; ``flushed`` and ``error`` are those of the last one."""
     good = [
         Written(
             volume=each.tag,
@@ -227,7 +227,7 @@ def begin_writing(ledger: Ledger, batch: Batch) -> int:
 
 
 def write(ledger: Ledger, batch: Batch, written: ListedCatalog | None = None) -> int:
-    """Bring ``batch`` up to where it is being verified."""
+    """Bring ``batch`` to the state ``verifying``."""
     dump = begin_writing(ledger, batch)
     ledger.dumps.written(dump, written or catalog(batch), copies(batch))
     ledger.dumps.start_verifying(dump)
@@ -235,7 +235,7 @@ def write(ledger: Ledger, batch: Batch, written: ListedCatalog | None = None) ->
 
 
 def archive(ledger: Ledger, batch: Batch | None = None) -> tuple[int, Batch]:
-    """Bring a whole dump to its good end."""
+    """Bring a dump to the state ``archived``."""
     batch = batch or plan(ledger)
     written = catalog(batch)
     dump = write(ledger, batch, written)

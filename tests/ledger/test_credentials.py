@@ -1,4 +1,4 @@
-"""How the ledger gets into a server, and what it says, in one sentence and without the password, where it does not."""
+"""The ledger logs in to a server; if it cannot, it says why in one sentence, without the password."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_the_password_comes_from_the_environment(postgresql_url: str, monkeypatc
     open_ledger(postgresql_url).close()
 
 
-def test_a_wrong_password_is_said_so(mysql_url: str, postgresql_url: str, tmp_path: Path) -> None:
+def test_a_wrong_password_is_reported(mysql_url: str, postgresql_url: str, tmp_path: Path) -> None:
     assert "refuses this user or the password" in refusal(mysql_url + write_option_file(tmp_path, "wrong-secret"))
     assert "refuses this user or the password" in refusal(mysql_url)
     assert "refuses this user or the password" in refusal(postgresql_url)
@@ -93,7 +93,7 @@ def test_a_password_in_the_url_is_not_repeated(mysql_url: str, postgresql_url: s
         assert "refuses this user or the password" in refusal(wrong)
 
 
-def test_a_database_that_is_not_there_is_said_so(mariadb: MariaDB, postgresql: PostgreSQL) -> None:
+def test_a_missing_database_is_reported(mariadb: MariaDB, postgresql: PostgreSQL) -> None:
     for server in (mariadb, postgresql):
         assert "no such database; have it made" in refusal(server.url("nowhere"))
 
@@ -110,7 +110,7 @@ def test_a_database_that_is_not_there_is_said_so(mariadb: MariaDB, postgresql: P
         (f"[client]\npassword='{SECRET}\n", "line 2 has a quote that does not end"),
     ],
 )
-def test_an_option_file_that_is_none_is_said_so(tmp_path: Path, content: str | None, says: str) -> None:
+def test_a_wrong_option_file_is_reported(tmp_path: Path, content: str | None, says: str) -> None:
     path = tmp_path / "my.cnf"
     if content == "folder":
         path.mkdir()
@@ -122,12 +122,12 @@ def test_an_option_file_that_is_none_is_said_so(tmp_path: Path, content: str | N
 
 
 @pytest.mark.parametrize("scheme", ["mysql+pymysql://user@/db?unix_socket=", "postgresql+psycopg://user@/db?host="])
-def test_a_server_that_is_not_there_is_said_so(tmp_path: Path, scheme: str) -> None:
+def test_an_absent_server_is_reported(tmp_path: Path, scheme: str) -> None:
     assert "the server is away, or cannot be reached" in refusal(f"{scheme}{tmp_path}/none", LedgerAway)
 
 
 @pytest.mark.parametrize("scheme", ["mysql+pymysql", "postgresql+psycopg"])
-def test_a_server_that_says_nothing_is_not_waited_for(scheme: str) -> None:
+def test_a_silent_server_is_reported_within_seconds(scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         port = deaf.getsockname()[1]
         began = time.monotonic()

@@ -104,7 +104,7 @@ def test_a_database_of_something_else_is_refused(url: str) -> None:
         ("sqlite:////tmp", "this is a folder"),
     ],
 )
-def test_a_wrong_url_is_the_users(bad: str, says: str) -> None:
+def test_a_wrong_url_is_an_error_of_the_user(bad: str, says: str) -> None:
     with pytest.raises(UserError, match=says):
         open_ledger(bad)
 
@@ -116,14 +116,14 @@ def test_a_missing_driver_is_named() -> None:
 
 
 @on_sqlite
-def test_a_file_that_is_no_database_is_said_so(url: str, path: Path) -> None:
+def test_a_file_that_is_no_database_is_reported(url: str, path: Path) -> None:
     path.write_bytes(os.urandom(100_000))
     with pytest.raises(HostError, match="no SQLite database"):
         open_ledger(url)
 
 
 @on_sqlite
-def test_a_damaged_ledger_is_said_so(url: str, path: Path) -> None:
+def test_a_damaged_ledger_is_reported(url: str, path: Path) -> None:
     with open_ledger(url) as ledger:
         ledger.datasets.register_many(named(2000))
     with path.open("r+b") as file:
@@ -134,17 +134,17 @@ def test_a_damaged_ledger_is_said_so(url: str, path: Path) -> None:
 
 
 @on_sqlite
-def test_a_locked_ledger_is_said_so(url: str, path: Path) -> None:
+def test_a_locked_ledger_is_reported(url: str, path: Path) -> None:
     open_ledger(url).close()
     with closing(sqlite3.connect(path)) as other, open_ledger(f"{url}?timeout=0.01") as ledger:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(HostError, match=f"{path}.*: another process has kept it locked"):
             fill(ledger)
-        assert list(ledger.datasets.pending()) == []  # reading goes on
+        assert list(ledger.datasets.pending()) == []  # reading still works
 
 
 @on_sqlite
-def test_opening_waits_for_no_writer(url: str, path: Path) -> None:
+def test_opening_does_not_wait_for_a_writer(url: str, path: Path) -> None:
     open_ledger(url).close()
     with closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -152,7 +152,7 @@ def test_opening_waits_for_no_writer(url: str, path: Path) -> None:
 
 
 @on_sqlite
-def test_a_full_disk_is_said_so_and_changes_nothing(ledger: Ledger) -> None:
+def test_a_full_disk_is_reported_and_changes_nothing(ledger: Ledger) -> None:
     fill(ledger)
     batch = plan(ledger)
     dump = begin(ledger, batch)
@@ -167,7 +167,7 @@ def test_a_full_disk_is_said_so_and_changes_nothing(ledger: Ledger) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     folder = tmp_path / "closed"
     folder.mkdir(0o500)
     with pytest.raises(HostError, match="cannot be written"):
@@ -175,7 +175,7 @@ def test_a_folder_that_cannot_be_written_is_said_so(tmp_path: Path) -> None:
 
 
 @on_sqlite
-def test_a_ledger_that_became_read_only_is_said_so(ledger: Ledger) -> None:
+def test_a_ledger_that_became_read_only_is_reported(ledger: Ledger) -> None:
     engine = ledger._database._engine
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only=ON"))
     engine.dispose()
@@ -208,7 +208,7 @@ ledger.dumps.commit({dump}, [verification("PAPR1001", 3), verification("PAPR2001
         assert ledger.status().datasets["archived"] == 3
 
 
-def test_one_line_says_archived() -> None:
+def test_only_one_line_of_code_says_archived() -> None:
     folder = Path(sys.modules["papertape.ledger"].__file__ or "").parent
     lines = [line for file in folder.glob("*.py") for line in file.read_text().splitlines()]
     assert len([line for line in lines if "state=_ARCHIVED" in line]) == 1
@@ -265,7 +265,7 @@ def test_no_step_of_a_dump_reads_a_whole_large_table(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("backend", [POSTGRESQL])
-def test_a_server_that_nobody_told_how_many_there_are_looks_in_its_indexes(ledger: Ledger) -> None:
+def test_a_server_without_statistics_uses_its_indexes(ledger: Ledger) -> None:
     ledger.datasets.register_many(named(2000))
     heard = statements(ledger)
     ledger.datasets.register_many(named(3000))
@@ -276,7 +276,7 @@ def test_a_server_that_nobody_told_how_many_there_are_looks_in_its_indexes(ledge
     assert [line for line in said if "Seq Scan on datasets" in line] == []
 
 
-def test_a_hundred_thousand_data_sets(ledger: Ledger) -> None:
+def test_a_dump_may_have_a_hundred_thousand_data_sets(ledger: Ledger) -> None:
     count = 100_000
     ledger.datasets.register_many(iter(named(count)))
     ledger.volumes.add([("A1", 1, 10**12), ("B1", 2, 10**12)])
@@ -300,7 +300,7 @@ def test_waiting_data_sets_are_streamed(ledger: Ledger) -> None:
     assert peak < 4_000_000
 
 
-def test_reading_on_while_others_write(ledger: Ledger) -> None:
+def test_a_reader_continues_while_others_write(ledger: Ledger) -> None:
     ledger.datasets.register_many(named(5000))
     waiting = ledger.datasets.pending()
     first = next(waiting)
@@ -310,7 +310,7 @@ def test_reading_on_while_others_write(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
 def test_a_ledger_of_an_earlier_form_is_brought_up_to_date(ledger: Ledger, url: str, revision: str) -> None:
-    """What came later is taken away again, with its tables, as if it had never been; what the ledger knows stays."""
+    """All later tables and columns are removed first, as if they had never existed; the other contents stay."""
     fill(ledger)
     write(ledger, plan(ledger))
     before = ledger.status()
@@ -327,6 +327,6 @@ def test_a_ledger_of_an_earlier_form_is_brought_up_to_date(ledger: Ledger, url: 
     test_an_empty_database_becomes_a_ledger(again, url)
 
 
-def test_uuid_is_kept(ledger: Ledger) -> None:
+def test_the_uuid_of_a_dump_is_kept(ledger: Ledger) -> None:
     fill(ledger)
     assert ledger.dumps.one(begin(ledger, plan(ledger))).uuid == UUID

@@ -18,7 +18,7 @@ def test_a_new_data_set_waits(ledger: Ledger) -> None:
     assert [str(each.source) for each in ledger.datasets.pending()] == [A]
 
 
-def test_all_that_was_registered_comes_back(ledger: Ledger) -> None:
+def test_every_field_of_a_data_set_is_kept(ledger: Ledger) -> None:
     given = dataset("host:/odd\\x0a\\xff ünï\U0001f4fc", md5="0" * 32)._replace(kind="directory", files=7)
     ledger.datasets.register(given)
     (found,) = ledger.datasets.pending()
@@ -27,7 +27,7 @@ def test_all_that_was_registered_comes_back(ledger: Ledger) -> None:
 
 
 def test_waiting_data_sets_come_in_the_order_of_whole_sources(ledger: Ledger) -> None:
-    """Also where that is more than a page, and where sources begin alike for longer than an index knows them."""
+    """Also if they fill more than a page, and if sources are equal for longer than the part that an index has."""
     long = "host:/data/" + "x" * 800
     sources = [f"{long}/{number:05}" for number in range(PAGE + 2)]
     sources += [f"host:/data/{letter}{number:05}" for letter in "Aaz\u00e4\U0001f4fc" for number in range(PAGE // 2)]
@@ -156,7 +156,7 @@ def test_nested_ones_in_one_call_are_refused(ledger: Ledger) -> None:
     assert list(ledger.datasets.pending()) == []
 
 
-def test_a_rejected_data_set_does_not_stand_in_the_way(ledger: Ledger) -> None:
+def test_a_data_set_inside_a_rejected_one_is_accepted(ledger: Ledger) -> None:
     ledger.datasets.register(dataset("host:/data"))
     ledger.datasets.reject([(next(ledger.datasets.pending()), "larger than any volume")])
     assert ledger.datasets.register(dataset(A)) is Registration.NEW
@@ -197,7 +197,7 @@ def test_a_data_set_that_the_writer_rejected_leaves_the_dump(ledger: Ledger) -> 
 
 
 def test_waiting_data_sets_can_be_asked_for_by_host(ledger: Ledger) -> None:
-    """Names of hosts that begin alike, or sort close to each other, are not mixed up."""
+    """Hosts whose names begin with the same letters, or sort next to each other, are distinguished."""
     sources = [f"{host}:/data/{number}" for host in ("pot1", "pot10", "pot1.x", "pot", "pot1-a") for number in (1, 2)]
     ledger.datasets.register_many([dataset(source) for source in sources])
     assert [str(each.source) for each in ledger.datasets.pending("pot1")] == ["pot1:/data/1", "pot1:/data/2"]

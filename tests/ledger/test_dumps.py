@@ -33,7 +33,7 @@ from papertape.volume.names import Source
 
 @pytest.fixture
 def another(ledger: Ledger, url: str) -> Iterator[Ledger]:
-    """The same ledger, as another process has it."""
+    """The same ledger, opened by another process."""
     with open_ledger(url, OTHER) as opened:
         yield opened
 
@@ -41,7 +41,7 @@ def another(ledger: Ledger, url: str) -> Iterator[Ledger]:
 FREE = {"blank": 4, "claimed": 0, "archived": 0, "aside": 0, "retired": 0}
 
 
-def test_begin_claims_all(ledger: Ledger) -> None:
+def test_begin_claims_volumes_and_data_sets(ledger: Ledger) -> None:
     fill(ledger)
     dump = begin(ledger, plan(ledger))
     status = ledger.status()
@@ -54,7 +54,7 @@ def test_begin_claims_all(ledger: Ledger) -> None:
     assert ledger.dumps.all() == (record,)
 
 
-def test_begin_rejects_what_the_batch_refuses(ledger: Ledger) -> None:
+def test_begin_rejects_the_data_sets_that_the_batch_refuses(ledger: Ledger) -> None:
     fill(ledger)
     huge, *others = ledger.datasets.pending()
     begin(ledger, plan(ledger, sets=others, refused=[(huge, "larger than a volume")]))
@@ -99,7 +99,7 @@ def test_one_dump_begins_once(ledger: Ledger) -> None:
         begin(ledger, plan(ledger, sets=[]))
 
 
-def test_a_dump_goes_all_the_way(ledger: Ledger) -> None:
+def test_a_dump_that_is_written_and_verified_is_archived(ledger: Ledger) -> None:
     fill(ledger)
     dump, batch = archive(ledger)
     assert set(states(ledger).values()) == {"archived"}
@@ -145,7 +145,7 @@ def test_only_the_held_dump_itself_may_use_its_volumes(ledger: Ledger, another: 
     assert not ledger.dumps.held()
 
 
-def test_a_held_dump_can_be_given_up(ledger: Ledger) -> None:
+def test_a_held_dump_can_be_abandoned(ledger: Ledger) -> None:
     fill(ledger)
     dump = begin_writing(ledger, plan(ledger))
     ledger.dumps.hold(dump, "interrupted")
@@ -155,7 +155,7 @@ def test_a_held_dump_can_be_given_up(ledger: Ledger) -> None:
     assert not ledger.dumps.held()
 
 
-def test_a_failed_dump_frees_what_it_did_not_touch(ledger: Ledger) -> None:
+def test_a_failed_dump_releases_the_volumes_that_it_did_not_touch(ledger: Ledger) -> None:
     fill(ledger)
     dump = begin_writing(ledger, plan(ledger))
     at(ledger, LATER).dumps.fail(dump, "a drive failed", aside={"PAPR1001": "it is worn out"})
@@ -177,7 +177,7 @@ def test_a_failed_dump_never_calls_a_written_volume_blank(ledger: Ledger) -> Non
     assert all(found.copies == () and found.tape_file is None for found in ledger.search.find("*"))
 
 
-def test_an_abandoned_dump_frees_everything(ledger: Ledger) -> None:
+def test_an_abandoned_dump_releases_everything(ledger: Ledger) -> None:
     fill(ledger)
     dump = begin(ledger, plan(ledger))
     at(ledger, LATER).dumps.abandon(dump, "no drive was free")
@@ -187,7 +187,7 @@ def test_an_abandoned_dump_frees_everything(ledger: Ledger) -> None:
     archive(ledger, plan(ledger, dump="next"))
 
 
-def test_a_dump_stopped_early_lets_the_rest_wait(ledger: Ledger) -> None:
+def test_data_sets_that_a_stopped_dump_did_not_write_wait_again(ledger: Ledger) -> None:
     fill(ledger)
     batch = plan(ledger)
     written = catalog(batch, until=1)
@@ -198,7 +198,7 @@ def test_a_dump_stopped_early_lets_the_rest_wait(ledger: Ledger) -> None:
     assert ledger.status().datasets["archived"] == 3
 
 
-def test_steps_out_of_turn_are_refused(ledger: Ledger) -> None:
+def test_steps_in_the_wrong_order_are_refused(ledger: Ledger) -> None:
     fill(ledger)
     batch = plan(ledger)
     dump = begin(ledger, batch)
@@ -254,9 +254,9 @@ def test_a_dump_that_is_over_belongs_to_its_process_until_it_is_dismissed(ledger
     with open_ledger(url, OTHER, lambda: LATER) as second:
         (left,) = second.dumps.undismissed(lambda owner: False)
         assert left == ledger.dumps.one(dump)
-        second.dumps.dismiss(dump)  # which is not its own
+        second.dumps.dismiss(dump)  # which belongs to the other process
         second.dumps.take_over(left)
-        ledger.dumps.dismiss(dump)  # which is not its own any more
+        ledger.dumps.dismiss(dump)  # which belongs to the other process now
         assert ledger.dumps.one(dump).owner == OTHER
         second.dumps.dismiss(dump)
     assert (ledger.dumps.one(dump).owner, ledger.dumps.one(dump).state) == (None, "archived")
@@ -307,7 +307,7 @@ def test_a_stranger_cannot_touch_a_running_dump(ledger: Ledger, url: str) -> Non
         second.dumps.abandon(dump, "not mine")
 
 
-def test_the_heart_beats(ledger: Ledger) -> None:
+def test_a_heartbeat_is_recorded(ledger: Ledger) -> None:
     fill(ledger)
     dump = begin(ledger, plan(ledger))
     assert ledger.dumps.one(dump).heartbeat_at == NOW
@@ -434,7 +434,7 @@ def test_a_reading_that_misses_bytes_proves_nothing(ledger: Ledger) -> None:
     assert "5 bytes and 3 files were read" in ledger.volumes.one("PAPR1001").reason
 
 
-def test_a_reading_of_a_volume_without_a_dump(ledger: Ledger) -> None:
+def test_a_volume_that_is_read_but_has_no_dump_is_set_aside(ledger: Ledger) -> None:
     fill(ledger)
     assert not at(ledger, LATER).dumps.record_verification(verification("PAPR1001", 3))
     assert ledger.volumes.one("PAPR1001").state == "aside"

@@ -1,4 +1,4 @@
-"""What is known by the word of the lab's table alone: listed and found, never a data set, and less than any tape."""
+"""Entries of the lab's table are listed and found; they are never data sets, and a tape counts more than they do."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def listed(number: int, **values: object) -> Listed:
 
 
 def import_tape(ledger: Ledger, tag: str, *names: str) -> None:
-    """Import a predecessor's volume that holds these, in one archive."""
+    """Import a volume of the predecessor that has these sources in one archive."""
     catalog = parse_predecessor_catalog(compose_catalog([[(name.encode(), MD5) for name in names]]), tag)
     ledger.imports.enter(tag, PredecessorVolume(catalog, 2, marked=True), Registered(10**9, 2, TAGS.index(tag) + 1))
 
 
 def hear(ledger: Ledger, *items: Listed) -> list[Listing]:
-    """Note them, and say what came of each; that judging them comes to the same is checked on the way."""
+    """Note the entries and return the result for each; check that ``judge`` returns the same."""
     judged = ledger.history.judge(items)
     assert ledger.history.note(items) == judged
     return [heard.listing for heard in judged]
 
 
-def test_it_is_found_with_the_labs_own_words_and_is_no_data_set(ledger: Ledger) -> None:
+def test_an_entry_is_found_with_its_location_and_is_no_data_set(ledger: Ledger) -> None:
     items = [listed(number) for number in range(1, 4)]
     before = ledger.status()
     assert hear(ledger, *items) == [Listing.NEW] * 3
@@ -48,7 +48,7 @@ def test_it_is_found_with_the_labs_own_words_and_is_no_data_set(ledger: Ledger) 
     assert ledger.volumes.all() == ()
 
 
-def test_the_same_again_changes_nothing_and_another_place_moves_it(ledger: Ledger) -> None:
+def test_an_equal_entry_changes_nothing_and_another_place_moves_it(ledger: Ledger) -> None:
     hear(ledger, listed(1))
     assert hear(ledger, listed(1)) == [Listing.KNOWN]
     moved = listed(1, labels=("H0C10009",), archive=3, md5=None, size=None)
@@ -56,13 +56,13 @@ def test_the_same_again_changes_nothing_and_another_place_moves_it(ledger: Ledge
     assert list(ledger.history.find("*")) == [moved]
 
 
-def test_judging_alone_enters_nothing(ledger: Ledger) -> None:
+def test_judge_enters_nothing(ledger: Ledger) -> None:
     ledger.history.judge([listed(1)])
     assert list(ledger.history.find("*")) == []
 
 
 @pytest.mark.parametrize("tag", TAGS)
-def test_a_tape_takes_its_place(ledger: Ledger, tag: str) -> None:
+def test_a_data_set_on_tape_replaces_its_entry(ledger: Ledger, tag: str) -> None:
     hear(ledger, listed(1), listed(2), listed(3, labels=("H0C10002", "H0C20002")))
     import_tape(ledger, tag, "pot1:/data/zen.1.uv", "pot1:/data/zen.2.uv")
     assert [item.source for item in ledger.history.find("*")] == ["pot1:/data/zen.3.uv"]
@@ -71,7 +71,7 @@ def test_a_tape_takes_its_place(ledger: Ledger, tag: str) -> None:
     assert ledger.history.count()[0] == 1
 
 
-def test_after_the_tape_the_labs_word_changes_nothing(ledger: Ledger) -> None:
+def test_an_entry_for_a_data_set_on_tape_changes_nothing(ledger: Ledger) -> None:
     for tag in TAGS:
         import_tape(ledger, tag, "pot1:/data/zen.1.uv")
     before = list(ledger.search.find("*"))
@@ -80,7 +80,7 @@ def test_after_the_tape_the_labs_word_changes_nothing(ledger: Ledger) -> None:
     assert list(ledger.history.find("*")) == []
 
 
-def test_a_tape_that_does_not_have_it_contradicts(ledger: Ledger) -> None:
+def test_a_tape_without_the_data_set_contradicts_the_entry(ledger: Ledger) -> None:
     hear(ledger, listed(1), listed(2))
     import_tape(ledger, TAGS[0], "pot1:/data/zen.1.uv")
     assert list(ledger.history.find("*")) == [listed(2)]
@@ -100,13 +100,13 @@ def test_another_place_or_md5_than_on_the_tape_is_reported(ledger: Ledger) -> No
     assert moved == Heard(Listing.ON_TAPE, "it lies in archive 0 of H0C10001")
 
 
-def test_one_that_waits_here_is_listed_all_the_same(ledger: Ledger) -> None:
+def test_an_entry_is_listed_although_its_data_set_waits(ledger: Ledger) -> None:
     ledger.datasets.register(dataset("pot1:/data/zen.1.uv"))
     assert hear(ledger, listed(1)) == [Listing.NEW]
     assert [found.state for found in ledger.search.find("*")] == [DataSetState.WAITING]
 
 
-def test_odd_sources_come_back_as_they_were(ledger: Ledger) -> None:
+def test_odd_sources_are_kept_unchanged(ledger: Ledger) -> None:
     odd = [listed(0, source=f"pot1:/data/{name}") for name in ("a", "a ", "A", "ä", "%_!", "'; DROP TABLE history; --")]
     hear(ledger, *odd)
     assert sorted(ledger.history.find("*")) == sorted(odd)

@@ -6,8 +6,8 @@ from papertape.ledger.records import Foreign
 from papertape.states import LabKind, LabState
 
 
-def test_values_that_others_wrote_may_be_any_letters(ledger: Ledger) -> None:
-    """Whatever a server has for its default: the lab's rows, and what befell them, are told as they are."""
+def test_names_in_the_labs_tables_may_have_any_letters(ledger: Ledger) -> None:
+    """Names and reasons are stored unchanged, whatever character set is the default of the server."""
     name, reason = "pot1:/data/zen.Ω\U0001f4fc", "its tape_index is 'Ω\U0001f4fc'"
     fill(ledger, 0)
     ledger.datasets.register(dataset(name))

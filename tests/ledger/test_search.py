@@ -65,13 +65,13 @@ def names(ledger: Ledger, pattern: str) -> list[str]:
         ("*'; DROP TABLE datasets; --*", []),
     ],
 )
-def test_find(found: Ledger, pattern: str, expected: list[str]) -> None:
+def test_find_yields_the_sources_that_match(found: Ledger, pattern: str, expected: list[str]) -> None:
     assert names(found, pattern) == sorted(expected)
 
 
 @given(pattern=st.text(alphabet="*?[]!%_ab/:XBC01", max_size=12))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
-def test_find_is_the_shells_glob(found: Ledger, pattern: str) -> None:
+def test_a_pattern_matches_as_in_the_shell(found: Ledger, pattern: str) -> None:
     if not set(pattern) & set("*?["):
         wanted = [source for source in SOURCES if pattern in source]
     else:
@@ -117,7 +117,7 @@ def test_only_the_newest_version_is_deletable(ledger: Ledger) -> None:
     assert [each.source for each in ledger.search.deletable()] == [str(each.source) for each in batch.archives[0][1:]]
 
 
-def test_the_ledger_tells_what_a_volume_must_hold(ledger: Ledger) -> None:
+def test_the_ledger_knows_the_contents_of_a_volume(ledger: Ledger) -> None:
     fill(ledger)
     batch = plan(ledger)
     odd = (member(b"data/\xff\n\\x41 \xc3\xbc", number=2, offset=4096), member(b"SHA256SUMS", number=-1))
@@ -133,7 +133,7 @@ def test_the_ledger_tells_what_a_volume_must_hold(ledger: Ledger) -> None:
     )
 
 
-def test_the_ledger_tells_where_each_data_set_begins_and_ends(ledger: Ledger) -> None:
+def test_the_ledger_knows_where_each_data_set_begins_and_ends(ledger: Ledger) -> None:
     fill(ledger)
     batch = plan(ledger)
     written = catalog(batch, {str(batch.archives[0][1].source): "gone bad"})

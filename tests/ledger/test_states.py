@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: nothing unproven is archived, nothing belongs to two dumps."""
+"""Whatever happens, in any order: nothing unproven is archived, and nothing belongs to two dumps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAMES = [f"host:/data/{letter}" for letter in "abcdef"]
 
 
 class Life(RuleBasedStateMachine):
-    """Two processes on one ledger, and what both believe to be true."""
+    """Two processes on one ledger, and a model of the state that both expect."""
 
     def __init__(self) -> None:
         super().__init__()

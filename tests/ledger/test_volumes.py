@@ -7,7 +7,7 @@ from papertape.errors import NoBlankVolume, UserError
 from papertape.ledger import Ledger
 
 
-def test_volumes_are_blank_when_they_come(ledger: Ledger) -> None:
+def test_new_volumes_are_blank(ledger: Ledger) -> None:
     ledger.volumes.add([("PAPR1001", 1, 2500), ("PAPR2001", 2, 2400)])
     first, second = ledger.volumes.all()
     assert (first.tag, first.copy, first.capacity, first.state, first.uuid, first.dump) == (
@@ -17,7 +17,7 @@ def test_volumes_are_blank_when_they_come(ledger: Ledger) -> None:
     assert ledger.volumes.one("PAPR2001") == second
 
 
-def test_a_tag_comes_once(ledger: Ledger) -> None:
+def test_a_tag_is_registered_once(ledger: Ledger) -> None:
     ledger.volumes.add([("PAPR1001", 1, 10)])
     with pytest.raises(UserError, match="PAPR1001 is registered already"):
         ledger.volumes.add([("PAPR1002", 1, 10), ("PAPR1001", 1, 10)])

@@ -49,7 +49,7 @@ class History:
         return self._database.read(_judge_all, listed)
 
     def note(self, listed: Sequence[Listed]) -> list[Heard]:
-        """Enter the entries that are new or moved, drop those that tapes confirm or dispute; return what ``judge`` returns.
+        """Enter new and moved entries, drop those that tapes confirm or dispute, and return what ``judge`` returns.
 
         At most some hundreds, with distinct sources.
         """
