@@ -88,7 +88,7 @@ def test_rows_for_one_path_and_paths_within_others_are_reported(bridged: Bridged
     bridged.database.add_row(f"pot1:{directory.parent}/no")
     bridged.database.add_row("pot2:/data/somewhere")
     pulled = bridged.pull()
-    assert "lies inside" in pulled["visdata"].trouble or "lies inside" in pulled[directory.name].trouble
+    assert "is inside" in pulled["visdata"].trouble or "is inside" in pulled[directory.name].trouble
     assert "no rule in [bridge.paths]" in pulled["somewhere"].trouble
     assert {name for name, item in pulled.items() if item.result} >= {path.name for path in night[:2]}
 

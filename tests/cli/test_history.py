@@ -152,7 +152,7 @@ def test_a_volume_that_holds_something_else_is_reported(lab: Lab, database: LabD
     assert place in lab.ok("find", "zen.9")
     again = lab.run("bridge", "history")
     assert again.code == 4
-    assert "pot1:/data1/zen.9.uv: the ledger knows what lies on H0C10001 and H0C20001" in again.err
+    assert "pot1:/data1/zen.9.uv: the ledger knows the contents of H0C10001 and H0C20001" in again.err
 
 
 def test_rows_without_a_place_are_named_and_the_rest_is_entered(lab: Lab, database: LabDatabase) -> None:

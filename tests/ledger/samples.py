@@ -107,7 +107,17 @@ def plan(
 
 
 def member(name: bytes, *, number: int = 0, tape_file: int = 2, offset: int = 0, size: int = 100) -> Member:
-    return Member(name, "file", size, DIGEST, "", tape_file, offset, number, "0badcafe")
+    return Member(
+        name=name,
+        kind="file",
+        size=size,
+        sha256=DIGEST,
+        md5="",
+        tape_file=tape_file,
+        offset=offset,
+        dataset=number,
+        header="0badcafe",
+    )
 
 
 def volume_record(volume: Volume) -> VolumeRecord:

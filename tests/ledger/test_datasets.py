@@ -132,7 +132,7 @@ def test_only_a_waiting_one_can_be_rejected(ledger: Ledger) -> None:
 )
 def test_a_data_set_inside_another_is_refused(ledger: Ledger, there: str, added: str) -> None:
     ledger.datasets.register(dataset(there))
-    with pytest.raises(UserError, match="lies inside") as caught:
+    with pytest.raises(UserError, match="is inside") as caught:
         ledger.datasets.register(dataset(added))
     assert there in str(caught.value)
     assert added in str(caught.value)

@@ -16,7 +16,15 @@ TAGS = ("H0C10001", "H0C20001")
 
 
 def listed(number: int, **values: object) -> Listed:
-    item = Listed(f"pot1:/data/zen.{number}.uv", "20170221", TAGS, 0, number, MD5, 12_340_000)
+    item = Listed(
+        source=f"pot1:/data/zen.{number}.uv",
+        version="20170221",
+        labels=TAGS,
+        archive=0,
+        item=number,
+        md5=MD5,
+        size=12_340_000,
+    )
     return item._replace(**values)
 
 
@@ -85,7 +93,7 @@ def test_a_tape_without_the_data_set_contradicts_the_entry(ledger: Ledger) -> No
     import_tape(ledger, TAGS[0], "pot1:/data/zen.1.uv")
     assert list(ledger.history.find("*")) == [listed(2)]
     (one,) = ledger.history.note([listed(2)])
-    assert one == Heard(Listing.KNOWN, "the ledger knows what lies on H0C10001, and this is not there")
+    assert one == Heard(Listing.KNOWN, "the ledger knows the contents of H0C10001, and this is not there")
     import_tape(ledger, TAGS[1], "pot1:/data/zen.1.uv")
     (both,) = ledger.history.note([listed(2)])
     assert both.listing is Listing.DISPUTED
@@ -97,7 +105,7 @@ def test_another_place_or_md5_than_on_the_tape_is_reported(ledger: Ledger) -> No
     import_tape(ledger, TAGS[0], "pot1:/data/zen.1.uv", "pot1:/data/zen.2.uv")
     other, moved = ledger.history.note([listed(1, md5="f" * 32), listed(2, archive=7)])
     assert other == Heard(Listing.ON_TAPE, f"its MD5 is {MD5} on H0C10001, and {'f' * 32} in the lab's table")
-    assert moved == Heard(Listing.ON_TAPE, "it lies in archive 0 of H0C10001")
+    assert moved == Heard(Listing.ON_TAPE, "it is in archive 0 of H0C10001")
 
 
 def test_an_entry_is_listed_although_its_data_set_waits(ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import URL, Column, Connection, Engine, MetaData, String, Table,
 from papertape.errors import UserError
 from papertape.ledger.patience import Patience
 from papertape.ledger.schema import METADATA
-from papertape.ledger.troubles import telling
+from papertape.ledger.troubles import translating_errors
 from papertape.sql.databases import UNKNOWN, find_dialect
 from papertape.sql.dialect import Dialect
 
@@ -63,16 +63,16 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a connection in one read transaction, never made again: a consistent view, and it blocks nobody."""
-        with telling(self.where, self.dialect), self._reader.begin() as connection:
+        with translating_errors(self.where, self.dialect), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a connection in one write transaction: committed whole, or rolled back whole if anything raises.
 
-        One writes at a time, as with SQLite: what is read in the transaction is true until it is committed.
+        One transaction writes at a time, as with SQLite: all that it reads stays true until it is committed.
         """
-        with telling(self.where, self.dialect), self._writer.begin() as connection:
+        with translating_errors(self.where, self.dialect), self._writer.begin() as connection:
             self.dialect.take_turn(connection, select(_VERSION.c.version_num))
             yield connection
 
@@ -118,12 +118,12 @@ class Database:
     def migrating(self) -> Iterator[Connection]:
         """Give a connection in one write transaction on tables that may not exist yet."""
         # Not ``writing``: its lock is a row of a table that the first migration makes.
-        with telling(self.where, self.dialect), self._writer.begin() as connection:
+        with translating_errors(self.where, self.dialect), self._writer.begin() as connection:
             yield connection
 
     def prepare(self) -> None:
         """Set the options that the database itself stores; once, before it has tables."""
-        with telling(self.where, self.dialect):
+        with translating_errors(self.where, self.dialect):
             self.dialect.prepare(self._engine)
 
     def close(self) -> None:

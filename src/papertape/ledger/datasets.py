@@ -113,7 +113,7 @@ class DataSets:
         entering = [dataset for dataset, result in zip(chunk, results, strict=True) if result in _ENTERING]
         if entering and (nested := _inside_another(connection, entering) or _around_another(connection, entering)):
             inner, outer = nested
-            raise UserError(f"{inner} lies inside {outer}, which is a data set itself; register one of the two")
+            raise UserError(f"{inner} is inside {outer}, which is a data set itself; register one of the two")
         _replace(connection, chunk, results, known, self._clock())
         return results
 

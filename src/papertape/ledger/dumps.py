@@ -387,7 +387,7 @@ class Dumps:
         return self._database.read(look)
 
     def incomplete(self) -> list[DumpRecord]:
-        """Return the dumps that have a good copy and lack another, oldest first."""
+        """Return the incomplete dumps, which have a good copy and miss another, oldest first."""
 
         def look(connection: Connection) -> list[DumpRecord]:
             its = select(DUMPS).where(DUMPS.c.state == DumpState.INCOMPLETE).order_by(DUMPS.c.id)

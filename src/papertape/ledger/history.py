@@ -154,12 +154,12 @@ def _judge(item: Listed, on_tape: Iterable[_OnTape], seen: frozenset[VolumeTag],
     if place is not None:
         reason = ""
         if place.format == Format.PREDECESSOR and place.tape_file != item.tape_file:
-            reason = f"it lies in archive {place.tape_file - 1} of {place.tag}"
+            reason = f"it is in archive {place.tape_file - 1} of {place.tag}"
         elif item.md5 and place.md5 and item.md5 != place.md5:
             reason = f"its MD5 is {place.md5} on {place.tag}, and {item.md5} in the lab's table"
         return Heard(Listing.ON_TAPE, reason)
     searched = enumerate_names(label for label in item.labels if label in seen)
-    reason = f"the ledger knows what lies on {searched}, and this is not there" if searched else ""
+    reason = f"the ledger knows the contents of {searched}, and this is not there" if searched else ""
     # While one of its tapes was not seen, the data set may still be on that tape.
     if seen.issuperset(item.labels):
         return Heard(Listing.DISPUTED, reason)

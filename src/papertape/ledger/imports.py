@@ -323,7 +323,7 @@ class _Import:
             proof.say_archived(self._connection, dump)
             return
         lacking = enumerate_names(row.tag for row in rows if row not in good) or "another volume"
-        reason = f"imported, and lacks a good copy on {lacking}"
+        reason = f"imported; no good copy yet on {lacking}"
         self._connection.execute(update(DUMPS).where(DUMPS.c.id == dump).values(reason=reason))
 
     def _report(self, *, changed: bool) -> Imported:

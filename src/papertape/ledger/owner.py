@@ -12,7 +12,7 @@ _PROC = Path("/proc")
 
 
 def identify_process() -> Owner:
-    """Return this process as the owner of what it claims."""
+    """Return this process as an owner."""
     return Owner(socket.gethostname(), os.getpid(), _started(os.getpid()))
 
 

@@ -265,7 +265,7 @@ class Standing(StrEnum):
 
     HELD = "held"  # none yet: a dump has it
     FREE = "free"  # it must be released
-    ARCHIVED = "archived"  # the row must say where things lie
+    ARCHIVED = "archived"  # the row must get the place on tape
 
 
 @dataclass(frozen=True, kw_only=True)

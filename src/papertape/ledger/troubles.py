@@ -39,8 +39,8 @@ _AWAY = {Trouble.AWAY, Trouble.UNREACHABLE, Trouble.NO_HOST}
 
 
 @contextmanager
-def telling(where: str, dialect: Dialect) -> Iterator[None]:
-    """Turn what the database raises in the block into HostError, LedgerAway or UserError; ``where`` names it."""
+def translating_errors(where: str, dialect: Dialect) -> Iterator[None]:
+    """Turn the database's errors in the block into HostError, LedgerAway or UserError; ``where`` names the database."""
     try:
         yield
     except (exc.DBAPIError, exc.TimeoutError, dialect.driver_error) as error:
