@@ -20,9 +20,6 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "benchmarks/README.md", "tests/rig/README.md")),
 ]
 
-NOT_CLEAN_YET = {"jobs"}
-"""Wings of the code, and pages, that are being rewritten. It must become empty."""
-
 FORBIDDEN = {
     r"\bmend(s|ed|ing)?\b": "repair, correct",
     r"\bse(e|es|en|eing) to\b|\bsaw to\b": "handle, make sure",
