@@ -2,7 +2,7 @@
 #
 # PYTHON=python3.13    work with that Python, in an environment of its own (.venv-3.13)
 # TEST_ARGS=...        for pytest          DEMO_ARGS=...  for papertape demo          BENCH_ARGS=...  for the benchmark
-# RIG=required         test-tape fails where it would be skipped for want of a package
+# RIG=required         test-tape fails where it would be skipped because a package is missing
 # SERVERS=required     so do the tests on database servers
 # ON_MARIADB=...       what test-servers runs there, all that have a ledger if left out          ON_POSTGRESQL=...
 # LEDGER=mariadb       the tests have their ledgers on that server; or postgresql
@@ -33,7 +33,7 @@ endif
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# An environment whose interpreter is gone is made anew.
+# An environment whose interpreter is missing is made again.
 ifneq ($(shell test -x $(BIN)/python && echo yes),yes)
 .PHONY: $(READY)
 endif
@@ -87,8 +87,8 @@ test-all:  ## all tests with every Python from 3.11 to 3.13 that is installed
 
 .PHONY: test-tape
 test-tape: $(READY)  ## the same contracts, and stories, on the kernel's tape driver in a guest (TAPE_ARGS)
-	@lacking=$$(cd tests && ../$(BIN)/python -m rig --check) || { \
-		echo "$$lacking" >&2; \
+	@missing=$$(cd tests && ../$(BIN)/python -m rig --check) || { \
+		echo "$$missing" >&2; \
 		if [ -n "$(RIG)" ]; then exit 1; fi; \
 		echo "The tests on the kernel's tape driver are skipped." >&2; exit 0; }; \
 	PAPERTAPE_RIG=$(RIG) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m rig tests/scsi $(TAPE_ARGS)
@@ -141,7 +141,7 @@ clean:  ## remove the environments and every cache; data that a demo left stays
 	rm -rf .venv .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamp is written last: an environment without it was interrupted in the making, and is made anew.
+# The stamp is written last: an environment without it was interrupted while it was made, and is made again.
 $(READY): pyproject.toml constraints.txt
 	@$(FIND_PYTHON); \
 	echo "Setting up $(VENV) with $$("$$found" --version)"; \

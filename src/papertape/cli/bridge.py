@@ -54,9 +54,10 @@ def check(app: App) -> None:
     "pull", short="Register what the lab wants on tape.", examples="papertape bridge pull\npapertape bridge pull --json"
 )
 def pull(app: App) -> int:
-    """Register as data sets the lab's rows that are marked for tape and not claimed, and as volumes its free tapes.
+    """Register the lab's rows that are marked for tape as data sets, and its free tapes as volumes.
 
-    A row that cannot be registered is printed with the reason; the others are registered.
+    A row that is claimed or on tape already is skipped. A row that cannot be registered is printed with the reason; the
+    others are registered.
     """
     registered = known = refused = size = troubles = 0
     with app.archive() as archive:
@@ -95,10 +96,10 @@ def _show_trouble(app: App, item: Pulled, *, is_first: bool) -> None:
     examples="papertape bridge push\npapertape bridge push --json",
 )
 def push(app: App) -> int:
-    """Write to the lab's databases where archived data sets are, and release rows that no dump claims any more.
+    """Write the places of archived data sets to the lab's databases, and release rows that no dump claims any more.
 
-    Every dump does this at its end; this command does what failed then. A row that somebody else has changed is printed
-    and not changed.
+    Every dump does this at its end; this command repeats what failed then. A row that somebody else has changed is
+    printed and not changed.
     """
     with app.archive() as archive:
         done = archive.push()
@@ -130,10 +131,10 @@ papertape bridge history '*/zen.2457*'
 @click.argument("pattern", default="*")
 @click.option("--dry-run", is_flag=True, help="Print what would be entered, and do nothing.")
 def history(app: App, pattern: str, dry_run: bool) -> int:
-    """Enter in the ledger where files are that went to tape before papertape: rows whose tape_index names a place.
+    """Enter in the ledger the places of files that went to tape before papertape: rows whose tape_index is a place.
 
     `papertape find` then prints these places, and `papertape restore` imports the volumes that it needs. These places
-    are not verified, so nothing there is ever deletable. Entries that the ledger has from a tape are not changed. A row
+    are not verified, so they make nothing deletable. Entries that the ledger has from a tape are not changed. A row
     that cannot be understood, or that contradicts a tape, is printed. PATTERN matches the lab's host:/path, as in
     `papertape find`.
     """

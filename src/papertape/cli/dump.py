@@ -71,10 +71,10 @@ def dump(app: App, dry_run: bool, mount: str | None, until_done: bool) -> int:
     """Write the waiting data sets to a pair of blank volumes, reading the disk once, and unload both. Then verify both
     at the same time, each on the other drive. If every byte is right, record that the data sets are archived.
 
-    Before that, dumps of dead processes are finished or undone, as by `papertape recover`.
+    First, the dumps of dead processes are finished or undone, as by `papertape recover`.
 
-    Press Ctrl-C once to stop after the current archive: all that is on tape then is verified and recorded. Press it
-    twice to stop at once.
+    Press Ctrl-C once to stop after the current archive: everything that is on tape by then is verified and recorded.
+    Press it twice to stop at once.
     """
     if dry_run:
         show_plan(app)

@@ -27,9 +27,9 @@ papertape find '*/zen.*.uvh5' --json
 def find(app: App, pattern: str) -> None:
     """Print where data sets lie: their state, volumes, tape file, offset in it, and the digest of each file.
 
-    PATTERN is a part of host:/path. With * ? or [ in it, it is a glob for the whole of host:/path, or for the path if
-    it begins with a slash. Data sets that are known only from the lab's table (`papertape bridge history`) have the
-    state `listed`, and are printed last.
+    PATTERN is a part of host:/path. A PATTERN with * ? or [ is a glob: it must match the whole of host:/path, or the
+    whole path if it begins with a slash. Data sets that are known only from the lab's table (`papertape bridge
+    history`) have the state `listed`, and are printed last.
     """
     found = 0
     with app.archive() as archive:

@@ -94,8 +94,8 @@ def init(
 ) -> None:
     """Make a config, a ledger and a virtual library in DIR (default: the current folder).
 
-    Blank volumes lie in the slots of the virtual library and are registered: one half is PAPR1001 and so on, the other
-    half is PAPR2001 and so on.
+    The slots of the virtual library get blank volumes, which are registered: one half has the tags PAPR1001 and so on,
+    the other half PAPR2001 and so on.
 
     With --changer and --drive, the library is a real one. Its cartridges whose tags begin with a prefix are registered
     as blank volumes. Before papertape writes to a volume, it reads the tape to make sure that it is blank.

@@ -29,8 +29,8 @@ def recopy(app: App, volume: VolumeTag, from_disk: bool) -> int:
     --from-disk the data sets are written from disk again, with one drive: the twin is not needed, and the copy counts
     only if every byte is the same as on the twin.
 
-    VOLUME must be set aside, or retired (`papertape volumes retire`, for one that is lost). It does not have to be in
-    the library, and its state does not change. If recopy was interrupted, run `papertape recover`, then the command
+    VOLUME must be set aside, or retired (a lost volume: run `papertape volumes retire` first). It need not be in the
+    library, and its state does not change. If recopy was interrupted, run `papertape recover`, then the command
     that `papertape status` prints.
     """
     with app.running(DUMPING) as archive:

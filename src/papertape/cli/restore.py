@@ -53,7 +53,7 @@ def restore(
 ) -> int:
     """Restore the data sets that match PATTERN (as in `papertape find`) as DIR/HOST/PATH, each in its newest version.
 
-    papertape uses all drives at once, reads only the parts of the tapes that are needed, and gives a file its name only
+    papertape uses all drives at once, and reads only the parts of the tapes that are needed. A file gets its name only
     after its SHA-256 was compared. If a block cannot be read, or a file is not right, the twin is read instead and the
     bad volume is set aside.
 

@@ -108,7 +108,7 @@ def testdata(
 
     With --paperdata, rows for the data and for free tapes are also inserted into a test database with the lab's tables,
     so that `papertape bridge pull` can be tried. Missing tables are created. The name of the database must end in
-    `test`. Test data that is in DIR already is used as it is, and rows that are in the tables already stay. --clean
+    `test`. If DIR has test data already, they are used as they are. Rows that are in the tables already stay. --clean
     deletes the rows that were inserted for DIR, and nothing else; DIR itself stays.
     """
     if not paperdata and (clean or option_file):

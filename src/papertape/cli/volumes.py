@@ -87,8 +87,9 @@ def _list_evidence(copy: CopyRecord) -> Iterator[str]:
 def add(app: App, tags: tuple[VolumeTag, ...], capacity: int, cartridge: bool) -> None:
     """Register blank volumes. The prefix of a tag says which copy the volume is for.
 
-    Before papertape writes to a volume, it reads the tape to make sure that it is blank. Use this command also for a
-    volume that was set aside, holds no finished dump, and is good: its write-protect tab was on, for example.
+    Before papertape writes to a volume, it reads the tape to make sure that it is blank. If a volume was set aside and
+    is good (for example, only its write-protect tab was set), this command registers it as blank again, unless it holds
+    a finished dump.
     """
     config = app.config()
     register_volumes(config, tags, capacity)
