@@ -123,10 +123,11 @@ class Pump:
         self.writers = [Writer(target, self._ring, number, tell) for number, target in enumerate(targets)]
         self._stop = stop
         self._futures: list[Future[None]] = []
+        self._threads = ThreadPoolExecutor(len(self.writers), thread_name_prefix="write")  # its threads start with work
+        self.lanes: Lanes  # from ``__enter__`` on: they start their threads at once
 
     def __enter__(self) -> Self:
         self.lanes = Lanes(self._ring.release)
-        self._threads = ThreadPoolExecutor(len(self.writers), thread_name_prefix="write")
         self._futures = [self._threads.submit(writer.run) for writer in self.writers]
         return self
 

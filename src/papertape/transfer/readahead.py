@@ -65,9 +65,10 @@ class ReadAhead:
         self._current: list[Content | End] = []
         self._over = False
         self._slow = False
+        self._threads = ThreadPoolExecutor(READERS + 1, thread_name_prefix="read")  # its threads start with the work
+        self._scout: Future[None]  # from ``__enter__`` on
 
     def __enter__(self) -> Self:
-        self._threads = ThreadPoolExecutor(READERS + 1, thread_name_prefix="read")
         self._scout = self._threads.submit(self._walk_ahead)
         return self
 

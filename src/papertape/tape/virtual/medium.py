@@ -44,6 +44,12 @@ class Medium:
         self._unsynced: list[Path] = []
         self._warned = self._wrote = False
         self._end: int | None = None
+        # The position: how much lies before this tape file and, in it, before this block; see ``_go``.
+        self._objects_before = self._bytes_before = self._block = self._offset = 0
+        self._runs: list[Run] = []
+        self._run = Run(0, 0)  # the one that is written
+        self._next_run = self._left = self._size = 0
+        self._after_mark = False
         self._go(0, 0)
 
     @property
