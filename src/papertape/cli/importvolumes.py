@@ -22,7 +22,7 @@ from papertape.words import count, show_size
     examples="papertape volumes import --all\npapertape volumes import H0C10001 H0C20001",
 )
 @click.argument("tags", nargs=-1, metavar="VOLUME...")
-@click.option("--all", "every", is_flag=True, help="Import all volumes in the library that the ledger does not know.")
+@click.option("--all", "every", is_flag=True, help="Import all volumes in the library that have no dump in the ledger.")
 @capacity_option
 def import_(app: App, tags: tuple[VolumeTag, ...], every: bool, capacity: int) -> int:
     """Enter volumes in the ledger from their labels and catalogs. A few blocks of each are read, on all drives at once.
@@ -31,7 +31,7 @@ def import_(app: App, tags: tuple[VolumeTag, ...], every: bool, capacity: int) -
     `papertape verify` has read them. Volumes of the predecessor are entered too; blank volumes are not.
     """
     if every == bool(tags):
-        raise UserError("name the volumes to import, or use --all for all that the ledger does not know")
+        raise UserError("name the volumes to import, or use --all for all that have no dump in the ledger")
     results = []
     with app.running(VERIFYING) as archive:
         wanted = choose_all(archive.ledger, archive.library) if every else list(dict.fromkeys(tags))
