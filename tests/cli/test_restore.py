@@ -136,7 +136,7 @@ def test_restore_reports_which_volumes_it_needs_and_what_it_did(done: Lab, sourc
     assert ran.err.startswith("needed: PAPR1001 (slot 1), or else PAPR2001 (slot 4): 6 data sets, 18 MB\n")
     assert "moving PAPR1001 from slot 1 to drive 0\n" in ran.err
     assert re.search(r"^restoring from PAPR1001 in drive 0: \S+ MB$", ran.err, re.MULTILINE)
-    assert re.search(r"^restoring PAPR1001 in drive 0: \S+ MB in \S+ s, \S+ .B/s$", ran.err, re.MULTILINE)
+    assert re.search(r"^restoring PAPR1001 in drive 0: \S+ MB in \S+ m?s, \S+ .B/s$", ran.err, re.MULTILINE)
     first, second = ran.out.splitlines()
     assert first == "restored: 6 data sets, 8 files, 18 MB"
     assert re.fullmatch(r"  1 mount, 1 LOCATE, \S+ MB read from tape", second)

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from papertape.errors import ChangerError, VerificationFailed
-from papertape.events import Event, Phase
+from papertape.errors import ChangerError, TooFewDrives, VerificationFailed
+from papertape.events import Event, Phase, tell_all
 from papertape.jobs.context import Outcome
 from papertape.jobs.dump import dump, recover
 from papertape.ledger import DumpRecord, Owner, identify_process, is_alive
 from papertape.ledger.owner import _started
 from papertape.tape.changer import Element, ElementKind
+from papertape.tape.library import Library
 from papertape.tape.virtual.faults import Faults
 from papertape.tape.virtual.library import VirtualLibrary
 from stories import At, Lab, check_all_archived, check_archived, nobody
@@ -144,6 +145,17 @@ def test_a_written_dump_with_one_copy_that_does_not_read_back_keeps_the_other(la
     assert isinstance(outcome.error, VerificationFailed)
     assert (outcome.state, outcome.lacking) == ("incomplete", ("PAPR1001",))
     assert lab.recopy("PAPR1001").error is None
+    check_all_archived(lab)
+
+
+def test_recover_with_too_few_drives_leaves_the_dump_to_the_next_one(lab: Lab) -> None:
+    leave_verifying(lab)
+    virtual = VirtualLibrary(lab.folder / "library")
+    one = Library(virtual.changer, virtual.drives[:1], lab.folder / "library" / "locks", tell_all())
+    (outcome,) = recover(dataclasses.replace(lab.context(), open_library=lambda: one))
+    assert isinstance(outcome.error, TooFewDrives)
+    assert outcome.state == "verifying"
+    assert [again.error for again in lab.recover()] == [None]
     check_all_archived(lab)
 
 

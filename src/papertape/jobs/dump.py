@@ -114,17 +114,19 @@ class Run:
     def drives(self, count: int) -> Iterator[Session]:
         """Reserve ``count`` drives for the block; at its end their cartridges are home.
 
-        An error before the claim is raised. After it, an error ends up in the outcome: the ledger says how far the dump
-        came, and a cartridge that cannot be put away does not change that.
+        An error before the claim, or while drives are reserved, is raised. A later error ends up in the outcome: the
+        ledger says how far the dump is, and a cartridge that cannot be put away does not change that.
         """
+        is_reserved = False
         try:
             with self.context.library.reserve(count) as session:
+                is_reserved = True
                 yield session
             if self.dump is not None:
                 # Only now: while volumes are in drives, the dump has an owner.
                 self.context.ledger.dumps.dismiss(self.dump)
         except PapertapeError as error:
-            if self.dump is None:
+            if self.dump is None or not is_reserved:
                 raise
             self.fail(error)
 
