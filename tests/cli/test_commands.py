@@ -350,5 +350,5 @@ def test_a_result_that_cannot_be_written_is_an_error(blank: Lab) -> None:
         )
     assert ran.returncode == 1
     assert ran.stderr == (
-        "papertape: standard output: cannot be written (No space left on device): redirect it to another place\n"
+        "papertape: standard output: cannot be written (No space left on device); redirect it to another place\n"
     )
