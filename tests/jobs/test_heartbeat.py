@@ -200,7 +200,7 @@ def test_a_ledger_that_refuses_the_heartbeat_stops_nothing() -> None:
 
     def tell(event: Event) -> None:
         assert isinstance(event, Note)
-        assert event.sentence.startswith("no heartbeat this time: the server refuses")
+        assert event.sentence.startswith("no heartbeat this time, the dump continues: the server refuses")
         refused.release()
 
     with heartbeat(Refusing(), 1, tell, stop):  # type: ignore[arg-type]

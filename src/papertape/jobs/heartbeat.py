@@ -36,7 +36,7 @@ def heartbeat(ledger: Ledger, dump: DumpId, tell: Tell, stop: Stop) -> Iterator[
             except (
                 PapertapeError
             ) as error:  # the ledger is locked or away, or refuses new connections: no reason to stop
-                tell(Note(sentence=f"no heartbeat this time: {error}"))
+                tell(Note(sentence=f"no heartbeat this time, the dump continues: {error}"))
 
     # A thread of its own: a database that keeps it waiting must not keep the reader side or a drive waiting.
     with ThreadPoolExecutor(1, thread_name_prefix="heartbeat") as threads:
