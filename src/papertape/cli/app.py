@@ -20,7 +20,7 @@ from papertape.cli.progress import Tally, open_progress
 from papertape.cli.stopping import MOVING, Replies, stoppable
 from papertape.config import Config, find_config, read_config
 from papertape.errors import EXIT_CODES, Interrupted, PapertapeError, UserError
-from papertape.events import tell_all
+from papertape.events import Tell, tell_all
 from papertape.jobs.opening import find_missing_ledger, open_library
 from papertape.tape.library import Library
 from papertape.transfer.stop import Stop
@@ -47,14 +47,21 @@ class App:
         return read_config(find_config(self.config_path))
 
     @contextlib.contextmanager
-    def archive(self, config: Config | None = None) -> Iterator[Archive]:
+    def archive(
+        self,
+        config: Config | None = None,
+        *,
+        tell: Tell | None = None,
+        stop: Stop | None = None,
+        mount: str | None = None,
+    ) -> Iterator[Archive]:
         """Open the config's archive for the block of a command that moves no tape.
 
         A note on standard error says if the ledger had to be made.
         """
         config = config or self.config()
         missing = find_missing_ledger(config)
-        with api.open(config) as archive:
+        with api.open(config, tell=tell, stop=stop, mount=mount) as archive:
             if missing:
                 note(f"papertape: there was no ledger at {missing}; a new, empty one was made there")
             yield archive
@@ -62,15 +69,12 @@ class App:
     @contextlib.contextmanager
     def running(self, replies: Replies, config: Config | None = None, mount: str | None = None) -> Iterator[Archive]:
         """The same for a command that runs a job: with progress; ``replies`` says how Ctrl-C stops the job."""
-        config = config or self.config()
-        tally, stop, missing = Tally(), Stop(), find_missing_ledger(config)
+        tally, stop = Tally(), Stop()
         with (
             stoppable(stop, tally, replies),
             open_progress() as progress,
-            api.open(config, tell=tell_all(tally, progress), stop=stop, mount=mount) as archive,
+            self.archive(config, tell=tell_all(tally, progress), stop=stop, mount=mount) as archive,
         ):
-            if missing:
-                note(f"papertape: there was no ledger at {missing}; a new, empty one was made there")
             yield archive
 
     @contextlib.contextmanager
