@@ -52,7 +52,7 @@ from papertape.transfer.stop import Stop
 from papertape.trial.testdata import MD5SUMS, Built, Sizes
 from papertape.trial.testdata import build_testdata as build
 
-__all__ = ["Archive", "build_testdata", "init", "open"]
+__all__ = ["Archive", "Stop", "build_testdata", "init", "open"]
 
 DEFAULT_CAPACITY = 2_500_000_000_000
 """Bytes of a volume that is new to the ledger, if nobody says otherwise: an LTO-6 cartridge."""
