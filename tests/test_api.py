@@ -6,6 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,28 @@ def test_a_job_that_fails_raises_papertapes_own_errors(tmp_path: Path) -> None:
         archive.dump()
     with papertape.open(config) as archive, pytest.raises(ConfigError):
         archive.push()
+
+
+def test_adding_needs_no_loop_and_takes_the_declared_sums_as_any_kind_of_path(tmp_path: Path) -> None:
+    built, md5sums = papertape.build_testdata(tmp_path / "night")
+    seen: list[object] = []
+    with papertape.open(papertape.init(tmp_path / "lab", capacity=256_000_000)) as archive:
+        added = archive.add([built[0].path], md5s=str(md5sums), show=seen.append)
+        assert archive.status().datasets["waiting"] == 1
+    assert seen == added
+    assert [item.dataset and item.dataset.md5 for item in added] == [built[0].md5]
+
+
+def test_a_generation_that_does_not_exist_is_a_users_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="LTO-99"):
+        papertape.init(tmp_path / "lab", generation="LTO-99")
+    assert not (tmp_path / "lab").exists()
+
+
+def test_a_time_without_a_zone_is_in_utc(tmp_path: Path) -> None:
+    built, _ = papertape.build_testdata(tmp_path / "night")
+    with papertape.open(papertape.init(tmp_path / "lab", capacity=256_000_000)) as archive:
+        archive.add([built[0].path])
+        archive.dump()
+        later = archive.ledger.clock().replace(tzinfo=None) + timedelta(hours=1)
+        assert archive.restore(str(built[0].path), to=tmp_path / "back", at=later).sets == 1

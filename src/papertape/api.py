@@ -18,7 +18,7 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -81,24 +81,35 @@ class Archive(Context):
         self.ledger.close()
 
     def add(
-        self, paths: Iterable[AnyPath], *, md5s: Mapping[bytes, str] | Path | None = None, host: str | None = None
-    ) -> Iterator[Registered]:
-        """Register each path as a data set, and yield what became of it; a path that cannot be registered has an error.
+        self,
+        paths: Iterable[AnyPath],
+        *,
+        md5s: Mapping[bytes, str] | AnyPath | None = None,
+        host: str | None = None,
+        show: Callable[[Registered], None] = lambda _: None,
+    ) -> list[Registered]:
+        """Register each path as a data set, and return the results; a path that cannot be registered has an error.
 
-        ``md5s`` are declared digests by absolute path, or a file in the form that ``md5sum`` writes. ``host`` is the
-        host to register the paths under, the config's by default. Raises UserError for a path inside another data set.
+        ``md5s`` are declared digests by absolute path, or a file in the form that ``md5sum`` writes. The paths are
+        registered under ``host``, by default the config's. ``show`` gets each result at once. Raises UserError for a
+        path inside another data set; those that ``show`` got stay registered.
         """
         try:
             name = check_host(host) if host else self.config.host
         except ValueError as error:
             raise UserError(f"host: {error}") from error
-        declared = read_md5sums(md5s) if isinstance(md5s, Path) else md5s or {}
-        return register.register(self.ledger, name, map(os.fsencode, paths), declared)
+        declared = md5s if isinstance(md5s, Mapping) else read_md5sums(Path(os.fsdecode(md5s))) if md5s else {}
+        results = []
+        for result in register.register(self.ledger, name, map(os.fsencode, paths), declared):
+            results.append(result)
+            show(result)
+        return results
 
     def plan(self) -> tuple[Batch, bool]:
-        """Return what the next dump would do, and whether it takes up one that was interrupted; changes nothing.
+        """Return the plan of the next dump; changes nothing.
 
-        Raises NothingToDo if no data set waits, NoBlankVolume if a copy has no blank volume.
+        The second value says whether that dump continues one that was interrupted while it was written. Raises
+        NothingToDo if no data set waits, NoBlankVolume if a copy has no blank volume.
         """
         return dumping.plan_next(self.ledger, self.library, self.settings)
 
@@ -155,25 +166,22 @@ class Archive(Context):
     ) -> Restored:
         """Restore the newest version of each data set that matches a pattern, as ``to``/HOST/PATH.
 
-        ``volume`` is read first, and only what is on it is restored; ``at`` and ``dump`` choose an older version;
-        ``overwrite`` replaces files that differ. Volumes that only the lab's table knows are imported first.
-        ``show_plan`` gets the plan before anything moves. Lost data sets and files in the way are in the result's
-        ``error``.
-        Raises NothingToDo if nothing matches, UserError if something is in the way, HostError if ``to`` cannot be
-        written, ChangerError, DriveError, Interrupted; the same call continues where it stopped.
+        ``volume`` is read first, and only data sets on it are restored. ``at`` (UTC if it has no zone) and ``dump``
+        choose an older version. ``overwrite`` replaces files that differ. Volumes that only the lab's table knows are
+        imported first. ``show_plan`` gets the plan before anything moves. Lost data sets and files in the way are in
+        the result's ``error``. Raises NothingToDo if nothing matches, UserError if something is in the way, HostError
+        if ``to`` cannot be written, ChangerError, DriveError, Interrupted; the same call continues where it stopped.
         """
-        wish = Wish(patterns, VolumeTag(volume) if volume else None, at, DumpId(dump) if dump is not None else None)
+        wish = _make_wish(patterns, volume, at, dump)
         results, missing = import_unimported(self, wish, DEFAULT_CAPACITY, self.config.copy_of)
         for result in results:
-            self.tell(Note(sentence=str(result.error or f"imported {result.volume}, which nobody had read")))
+            self.tell(Note(sentence=str(result.error or f"imported {result.volume}")))
         if missing and names_unknown_volume(self.ledger, wish):
             raise missing
         try:
-            restored = restoring.restore(self, wish, Path(os.fsdecode(to)), show_plan, overwrite=overwrite)
+            return restoring.restore(self, wish, Path(os.fsdecode(to)), show_plan, overwrite=overwrite, missing=missing)
         except NothingToDo as nothing:
             raise missing or nothing from None
-        restored.missing = missing
-        return restored
 
     def plan_restore(
         self,
@@ -184,18 +192,18 @@ class Archive(Context):
         dump: int | None = None,
         overwrite: bool = False,
     ) -> tuple[Plan, list[Unimported]]:
-        """Return what ``restore`` would do, and which volumes it would import first; changes nothing."""
-        wish = Wish(patterns, VolumeTag(volume) if volume else None, at, DumpId(dump) if dump is not None else None)
-        unread = find_unimported(self.ledger, wish)
+        """Return the plan of the same ``restore``, and the volumes that it would import first; changes nothing."""
+        wish = _make_wish(patterns, volume, at, dump)
+        unimported = find_unimported(self.ledger, wish)
         nothing = Plan((), (), (), {})
-        if unread and names_unknown_volume(self.ledger, wish):
-            return nothing, unread
+        if unimported and names_unknown_volume(self.ledger, wish):
+            return nothing, unimported
         try:
-            return restoring.plan_only(self, wish, Path(os.fsdecode(to)), overwrite=overwrite), unread
+            return restoring.plan_only(self, wish, Path(os.fsdecode(to)), overwrite=overwrite), unimported
         except NothingToDo:
-            if not unread:
+            if not unimported:
                 raise
-            return nothing, unread
+            return nothing, unimported
 
     def explain(self, volume: str, pattern: str | None = None) -> str:
         """Return a shell script that gets back a volume, or the data sets on it that match ``pattern``, by hand.
@@ -234,16 +242,20 @@ class Archive(Context):
             self.ledger.volumes.place(tag, place)
 
     def import_volumes(self, *tags: str, capacity: int = DEFAULT_CAPACITY) -> Iterator[imports.Result]:
-        """Enter volumes in the ledger from their labels and catalogs, and yield what became of each.
+        """Enter volumes in the ledger from their labels and catalogs, and yield each result.
 
-        Without ``tags``: every volume in the library that the ledger knows nothing of. ``capacity`` in bytes is for
-        volumes that are new. Raises NothingToDo, DriveError, ChangerError, HostError, Interrupted.
+        Works while the results are taken. Without ``tags``: every volume in the library that the ledger knows nothing
+        of. ``capacity`` in bytes is for volumes that are new. Raises NothingToDo, DriveError, ChangerError, HostError,
+        Interrupted.
         """
         wanted = list(map(VolumeTag, dict.fromkeys(tags))) or imports.choose_all(self.ledger, self.library)
         return imports.import_volumes(self, wanted, capacity, self.config.copy_of)
 
     def pull(self) -> tuple[PulledLabels, Iterator[Pulled]]:
-        """Register the lab's free tapes, and yield what became of each row that the lab wants on tape."""
+        """Register the lab's free tapes, and the rows that the lab wants on tape, which may be a million.
+
+        The rows are registered while their results are taken from the iterator.
+        """
         bridge = self.config.needed_bridge()
         return pull_labels(self.ledger, bridge), pull(self.ledger, bridge, self.config.host)
 
@@ -252,7 +264,10 @@ class Archive(Context):
         return LabDatabases(self.ledger, self.config.needed_bridge(), self.tell).settle()
 
     def import_history(self, pattern: str = "*", *, dry_run: bool = False) -> Iterator[Remembered]:
-        """Remember where the lab's table says that data sets lie on tape, and yield what became of each row."""
+        """Remember the places on tape that the lab's table names, and yield the result of each row.
+
+        Works while the results are taken: there may be a million.
+        """
         return import_history(self.ledger, self.config.needed_bridge(), pattern, dry_run=dry_run)
 
 
@@ -295,6 +310,8 @@ def init(
     ``capacity`` in bytes is that of each cartridge, by default the generation's. Raises UserError if something is there
     already, or cannot be made: then nothing is made. (`papertape init` sets up real libraries, too.)
     """
+    if generation not in GENERATIONS:
+        raise UserError(f"generation {generation!r} is none of {', '.join(GENERATIONS)}")
     path = Path(os.fsdecode(folder))
     setup.set_up_virtual(
         path,
@@ -313,3 +330,8 @@ def build_testdata(folder: AnyPath, sizes: Sizes | None = None, seed: int = 1) -
     """
     path = Path(os.fsdecode(folder))
     return build(path, sizes or Sizes(), seed, tell_all()), path / MD5SUMS
+
+
+def _make_wish(patterns: tuple[str, ...], volume: str | None, at: datetime | None, dump: int | None) -> Wish:
+    zoned = at.replace(tzinfo=UTC) if at and at.tzinfo is None else at
+    return Wish(patterns, VolumeTag(volume) if volume else None, zoned, None if dump is None else DumpId(dump))

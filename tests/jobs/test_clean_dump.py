@@ -186,5 +186,8 @@ def test_a_ledger_that_several_hosts_share_gives_each_its_own_data_sets(lab: Lab
     lab.settings = dataclasses.replace(lab.settings, host=HOST)
     assert lab.dump().error is None
     assert [str(item.source) for item in lab.ledger.datasets.pending()] == [f"{HOST}2:{other}"]
-    with pytest.raises(NothingToDo, match=f"no data set of host {HOST} is waiting, others are: {HOST}2:{other}"):
+    with pytest.raises(
+        NothingToDo,
+        match=f"no data set of host {HOST} is waiting; .* such as {HOST}2:{other}",
+    ):
         lab.dump()

@@ -41,19 +41,20 @@ def add(app: App, paths: tuple[str, ...], md5sums: str | None, host: str | None)
     written to tape is rejected, and does not count as archived.
     """
     md5s = read_md5sums(Path(md5sums)) if md5sums else {}
-    results: list[Registered] = []
     described: list[dict[str, object]] = []
+
+    def report(result: Registered) -> None:
+        if result.error:
+            tell_error(result.error)
+            described.append({"source": result.error.path, "result": "refused", "reason": result.error.reason})
+        elif result.dataset:
+            size = result.dataset.size
+            described.append({"source": str(result.dataset.source), "result": str(result.result), "bytes": size})
+            if result.result in _REPORTED and not app.json:
+                say(f"{result.dataset.source}: {_REPORTED[result.result]}")
+
     with app.archive() as archive:
-        for result in archive.add(paths, md5s=md5s, host=host):
-            results.append(result)
-            if result.error:
-                tell_error(result.error)
-                described.append({"source": result.error.path, "result": "refused", "reason": result.error.reason})
-            elif result.dataset:
-                size = result.dataset.size
-                described.append({"source": str(result.dataset.source), "result": str(result.result), "bytes": size})
-                if result.result in _REPORTED and not app.json:
-                    say(f"{result.dataset.source}: {_REPORTED[result.result]}")
+        results = archive.add(paths, md5s=md5s, host=host, show=report)
     new = [result.dataset for result in results if result.dataset and result.result is Registration.NEW]
     known = sum(result.result is Registration.KNOWN for result in results)
     declared = sum(1 for result in results if result.dataset and result.dataset.md5)

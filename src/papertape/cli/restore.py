@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -61,11 +61,10 @@ def restore(
     differ are replaced only with --overwrite. Volumes that are known only from the lab's table (`papertape bridge
     history`) are imported first.
     """
-    when = at.replace(tzinfo=UTC) if at else None
     with app.running(RESTORING) as archive:
         if dry_run:
             plan, unread = archive.plan_restore(
-                *patterns, to=folder, volume=volume, at=when, dump=dump, overwrite=overwrite
+                *patterns, to=folder, volume=volume, at=at, dump=dump, overwrite=overwrite
             )
             _show_plan(app, plan, unread)
             return 0
@@ -73,7 +72,7 @@ def restore(
             *patterns,
             to=folder,
             volume=volume,
-            at=when,
+            at=at,
             dump=dump,
             overwrite=overwrite,
             show_plan=lambda plan: note(*_list_needed(plan)),

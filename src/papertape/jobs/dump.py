@@ -291,7 +291,7 @@ def _nothing_waits(ledger: Ledger, host: str) -> NothingToDo:
         other = next(elsewhere, None)
     if other is None:
         return NothingToDo("no data set is waiting; register some with `papertape add`")
-    return NothingToDo(f"no data set of host {host} is waiting, others are: {other.source}; they are that host's")
+    return NothingToDo(f"no data set of host {host} is waiting; data sets of other hosts are, such as {other.source}")
 
 
 def claim_next(context: Context, run: Run) -> Claimed | None:
@@ -345,7 +345,7 @@ def _claim(context: Context, batch: Batch, *, resumed: bool) -> DumpId:
         sets = chain.from_iterable(batch.archives)
         ledger.datasets.reject([(item, TAKEN) for item in sets if str(item.source) in taken])
     what = enumerate_names(lost.volumes) or enumerate_names(lost.sources, most=1)
-    raise ClaimLost(what, "not to be had in the lab's database")
+    raise ClaimLost(what, "the lab's database has given it to somebody else")
 
 
 # 5. Write.

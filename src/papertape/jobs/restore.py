@@ -85,9 +85,17 @@ class Restored:
 
 
 def restore(
-    context: Context, wish: Wish, folder: Path, show_plan: Callable[[Plan], None], *, overwrite: bool = False
+    context: Context,
+    wish: Wish,
+    folder: Path,
+    show_plan: Callable[[Plan], None],
+    *,
+    overwrite: bool = False,
+    missing: PapertapeError | None = None,
 ) -> Restored:
-    """Restore what ``wish`` names into ``folder``; ``show_plan`` gets the plan before anything moves.
+    """Restore the data sets of ``wish`` into ``folder``; ``show_plan`` gets the plan before anything moves.
+
+    ``missing`` says why a volume that only the lab's table knows could not be imported before.
 
     A block that cannot be read, or a wrong digest, is taken from the twin at once, and the volume is set aside. Raises
     like ``plan_restore``; HostError if the folder cannot be written, ChangerError, DriveError if no drive is left,
@@ -96,7 +104,7 @@ def restore(
     with ending("restore", context.tell) as end, Destination(folder, overwrite=overwrite) as destination:
         plan = plan_restore(context, wish, destination)  # 1. Plan: which data sets, and which copies have them.
         show_plan(plan)
-        restored = Restored(plan)
+        restored = Restored(plan, missing=missing)
         if plan.portions:
             needed = min(max(len(plan.portions), _FEWEST_DRIVES), len(context.library.drives))
             with context.library.reserve(needed) as session:  # 2. Reserve drives, and empty them.
