@@ -325,7 +325,7 @@ class ClaimLost(PapertapeError):
 
 
 class LedgerAway(HostError):
-    """The ledger's server cannot be reached, or was lost: nothing is known of what it was asked last."""
+    """The ledger's server cannot be reached, or was lost: nobody knows whether the last step took effect."""
 
 
 class WrongState(PapertapeError):

@@ -147,7 +147,7 @@ def recover(app: App, undo: bool) -> int:
 
 
 def describe(outcome: Outcome) -> dict[str, object]:
-    """Return what became of a dump, as ``dump --json`` prints it."""
+    """Return an outcome as ``dump --json`` prints it."""
     return {
         "dump": outcome.dump,
         "state": outcome.state,
@@ -162,7 +162,7 @@ def describe(outcome: Outcome) -> dict[str, object]:
 
 
 def tell(outcome: Outcome, *, as_json: bool) -> None:
-    """Print what became of a dump, and its error on standard error."""
+    """Print an outcome, and its error on standard error."""
     if as_json:
         print_json(describe(outcome))
     else:

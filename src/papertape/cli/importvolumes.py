@@ -69,7 +69,7 @@ def import_(app: App, tags: tuple[VolumeTag, ...], every: bool, capacity: int) -
 
 
 def _say_found(ledger: Ledger, result: Result) -> str:
-    """Return what is on a volume, and what the ledger says of it now."""
+    """Return a clause with the content of a volume and its state in the ledger."""
     imported = result.imported
     if imported is None:
         return {BLANK: "blank", FOREIGN: "someone else's"}.get(result.kind, f"{result.kind}, not entered")

@@ -59,7 +59,7 @@ def _print_json(inspected: Inspected, recorded: Recorded) -> None:
 
 
 def _describe(recorded: Recorded) -> dict[str, Any]:
-    """Return what the label and the catalog say of the volume as a whole, for JSON."""
+    """Return the facts about the whole volume from its label and catalog, for JSON."""
     known: dict[str, Any] = {"whole": None, "reason": "", "label": None, "dump": None, "created": None}
     if isinstance(recorded, Foreign):
         known |= {"reason": f"holds {recorded.found}"}

@@ -36,7 +36,7 @@ class SetUp:
     stop: Stop
 
     def name(self, drive: int) -> str:
-        """Return what the config calls the drive: its device node, or "drive 0"."""
+        """Return the drive's name in the config: its device node, or "drive 0"."""
         return self.kind.device(drive) or f"drive {drive}"
 
 
@@ -47,7 +47,7 @@ def fault(name: str, error: PapertapeError) -> Check:
 
 
 def guarded(name: str, look: Callable[[], Iterable[Check]]) -> Iterator[Check]:
-    """Yield what ``look`` finds; an error in it is a finding too, and never hides those of others."""
+    """Yield the findings of ``look``; an error in it is a finding too, and never hides other findings."""
     try:
         yield from look()
     except Interrupted:

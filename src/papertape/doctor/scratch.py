@@ -194,7 +194,7 @@ def _time_filemarks(drive: Drive, noise: Noise, stop: Stop, *, flush: bool) -> f
 
 
 def _read(setup: SetUp, drive: Drive, volume_tag: VolumeTag, noise: Noise, measured: Measured) -> None:
-    """Read back what was written, and note the first block that is another."""
+    """Read the written blocks back, and report the first one that differs."""
     moves = _Moves(setup.tell, volume_tag, drive.number)
     buffer = bytearray(measured.size)
     drive.read_block(memoryview(buffer))  # the marker

@@ -49,7 +49,7 @@ UNPROVEN = (DumpState.WRITTEN, DumpState.VERIFYING)
 
 
 def dump(context: Context) -> list[Outcome]:
-    """Write what waits to one volume per copy, from one read of the disk, and prove it.
+    """Write the waiting data sets to one volume per copy, from one read of the disk, and verify every copy.
 
     Returns what became of each dump that was recovered first, oldest first, and then of this one. Raises, before
     anything is claimed, NothingToDo (unless something was recovered), VolumeError (no blank volume), DriveError (not
@@ -69,7 +69,7 @@ def dump(context: Context) -> list[Outcome]:
 
 
 class Run:
-    """One dump on its way: what its steps found. ``dump`` is None until everything is claimed.
+    """One dump on its way, with the results of its steps. ``dump`` is None until everything is claimed.
 
     ``errors`` are those of copies that could not be written, by volume tag; ``rejected`` are sources with reasons.
     """
@@ -147,7 +147,7 @@ class Run:
             self.error.add_note(f"then, in putting the cartridges away: {line}")
 
     def outcome(self) -> Outcome:
-        """Return what the ledger says became of the dump, and what this run found."""
+        """Return the dump's state in the ledger, with the results of this run."""
         if self.dump is None:
             return Outcome(dump=DumpId(0), uuid="", state=DumpState.ABANDONED, volumes=(), rejected=self.rejected)
         record = self.context.ledger.dumps.one(self.dump)
@@ -177,7 +177,7 @@ def count_drives(context: Context) -> int:
 
 
 def recover(context: Context, *, undo: bool = False) -> list[Outcome]:
-    """Finish or undo every dump whose process is dead, oldest first; return what became of each.
+    """Finish or undo every dump whose process is dead, oldest first; return their outcomes.
 
     A dump that was still being written is undone: its data sets wait again, and its volumes stay with it for the next
     dump, which starts it again. A dump that was written is read back and committed; with ``undo`` it is given up
@@ -196,7 +196,7 @@ def recover(context: Context, *, undo: bool = False) -> list[Outcome]:
 
 
 def recover_all(context: Context, *, undo: bool = False) -> list[Outcome]:
-    """Do what ``recover`` does as the first step of another job, which tells how it ended."""
+    """Recover as the first step of another job; that job tells how it ended."""
     outcomes = []
     left = context.ledger.dumps.orphans(is_alive) + context.ledger.dumps.undismissed(is_alive)
     for record in sorted(left, key=lambda record: record.id):
@@ -262,7 +262,7 @@ class Claimed:
 
 
 def plan_next(ledger: Ledger, library: Library, settings: Settings) -> tuple[Batch, bool]:
-    """Return what the next dump would do, and whether it takes up one that was interrupted while writing.
+    """Return the plan of the next dump, and whether that continues one that was interrupted while it was written.
 
     Raises NothingToDo if no data set of this host waits, VolumeError if there is no blank volume for a copy, or none in
     the library.
@@ -398,7 +398,7 @@ def write(run: Run, claimed: Claimed, drives: Sequence[Drive]) -> None:
 
 @contextlib.contextmanager
 def releasing(run: Run, claimed: Claimed) -> Iterator[None]:
-    """Release what was claimed if the block ends before the dump is written.
+    """Release the claims if the block ends before the dump is written.
 
     Sick volumes go aside, and volumes that were written to stay with this very dump.
     """
@@ -432,7 +432,7 @@ def releasing(run: Run, claimed: Claimed) -> Iterator[None]:
 
 
 def prove(run: Run, session: Session) -> None:
-    """Read every whole copy of a written dump back, all at once, and record what that proves.
+    """Read every whole copy of a written dump back, all at once, and record the results.
 
     An error that keeps the copies from being read (a robot that is stuck, an interruption) leaves the dump to
     ``recover``.

@@ -52,7 +52,7 @@ class Recopy:
 
 
 def plan_recopy(ledger: Ledger, loadable: Collection[VolumeTag], tag: VolumeTag, *, from_disk: bool = False) -> Recopy:
-    """Return what making the copy on the volume ``tag`` again would be.
+    """Return the plan for making the copy on the volume ``tag`` again.
 
     Raises UserError where there is nothing to make again, VolumeError where no good twin or no blank volume is there.
     """

@@ -69,7 +69,7 @@ class Restored:
 
     @property
     def error(self) -> PapertapeError | None:
-        """The worst of what went wrong."""
+        """The worst error, None if there is none."""
         if self.failed:
             return RestoreFailed(self.failed)
         if self.obstacles:
@@ -117,7 +117,7 @@ def restore(
 
 
 def plan_only(context: Context, wish: Wish, folder: Path, *, overwrite: bool = False) -> Plan:
-    """Return what ``restore`` would do; changes nothing, and makes no folder."""
+    """Return the plan of ``restore``; changes nothing, and makes no folder."""
     with Destination(folder, overwrite=overwrite) if folder.is_dir() else nullcontext() as destination:
         return plan_restore(context, wish, destination)
 
@@ -166,7 +166,7 @@ class _Fetching:
         self._pool = DrivePool([self._begin(destination, portion) for portion in restored.plan.portions], self._fetch)
 
     def run(self, drives: Sequence[int]) -> None:
-        """Fetch everything that some copy has; raises what leaves no drive to work with."""
+        """Fetch everything that some copy has; raises the last drive's error if no drive is left."""
         self._pool.run(drives)
 
     def _begin(self, destination: Destination, portion: Portion) -> _Task:
@@ -174,7 +174,7 @@ class _Fetching:
         return _Task(portion.dump, portion.sets[0].format == Format.PREDECESSOR, extracts, portion.copies)
 
     def _fetch(self, task: _Task, drive: int) -> Sequence[_Task]:
-        """Take what the first copy has; return tasks for what must come from the others."""
+        """Read the first copy; return tasks for everything that must come from the others."""
         volume, extraction = task.copies[0].volume, None
         try:
             with self._session.mounted([volume], [drive]) as (device,):
@@ -192,7 +192,7 @@ class _Fetching:
         return self._keep(task, extraction)
 
     def _read(self, task: _Task, device: Drive) -> Extraction:
-        """Read what is wanted from the copy in the drive; a volume on which something is wrong is set aside."""
+        """Read the task's data sets from the copy in the drive; set the volume aside if anything on it is wrong."""
         tell, volume, started = self._context.tell, task.copies[0].volume, self._ledger.clock()
         with self._lock:
             self._restored.mounts += 1
@@ -252,7 +252,7 @@ class _Fetching:
         return extraction
 
     def _keep(self, task: _Task, extraction: Extraction) -> Sequence[_Task]:
-        """Give what is proven its name; return the task that takes the rest from the twin."""
+        """Give proven data sets their names; return the task that reads the rest from the twin."""
         if not extraction.extracted:  # nothing was read: a wrong volume, or a label that cannot be read
             if extraction.is_postponed:
                 task = replace(task, copies=(*task.copies, task.copies[0]), trusts_digests=True)
@@ -279,7 +279,7 @@ class _Fetching:
         return self._turn_to_twin(task, missing) if missing else ()
 
     def _turn_to_twin(self, task: _Task, missing: Sequence[tuple[Extractable, str]]) -> Sequence[_Task]:
-        """Return the task for the next copy; if there is none, what is ``missing`` is lost, each with its reason."""
+        """Return the task for the next copy; without one, the ``missing`` data sets are lost, each with its reason."""
         others = task.copies[1:]
         if others:
             self._context.tell(Note(sentence=f"{task.copies[0].volume} is not good: turning to {others[0].volume}"))

@@ -63,7 +63,7 @@ class Plan:
 
 
 def plan_restore(context: Context, wish: Wish, destination: Destination | None) -> Plan:
-    """Return what restoring ``wish`` would do; ``destination`` None is a folder that is not there yet.
+    """Return the plan for ``wish``; ``destination`` is None if the folder does not exist yet.
 
     Raises NothingToDo if nothing matches or nothing of it is on tape, UserError if something that is not the same is
     in the way in the destination.
@@ -133,7 +133,7 @@ def read_source(item: Kept) -> Source:
 
 
 def make_extract(ledger: Ledger, destination: Destination, item: Kept) -> Extract | PredecessorExtract:
-    """Return what a restore of ``item`` into ``destination`` reads from a volume."""
+    """Return the part of a volume that a restore of ``item`` into ``destination`` reads."""
     if item.format == Format.PREDECESSOR:
         return make_predecessor_extract(destination, item)
     members = partial(ledger.contents.dataset_members, item.dump, item.number)

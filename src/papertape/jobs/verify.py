@@ -42,7 +42,7 @@ def verify(context: Context, tags: Sequence[VolumeTag]) -> Iterator[Verification
 
 
 def _find_expected(context: Context, tag: VolumeTag) -> tuple[VolumeTag, Callable[[Drive], VolumeReading]]:
-    """Return what begins the reading of the volume ``tag`` in a drive, against what the ledger knows of it."""
+    """Return ``tag`` and a function that makes the reading of that volume for a drive."""
     dump = context.ledger.dumps.of_volume(tag)
     if dump is not None and dump.format == Format.PREDECESSOR:
         # Its own catalog says what it must hold, if that has the SHA-256 that the ledger knows the dump by.

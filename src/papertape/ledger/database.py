@@ -77,7 +77,7 @@ class Database:
             yield connection
 
     def read(self, work: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Return what ``work`` returns in a read transaction; with patience it may be called again."""
+        """Call ``work`` in a read transaction and return its result; with patience it may be called again."""
 
         def once() -> T:
             with self.reading() as connection:
@@ -86,7 +86,7 @@ class Database:
         return once() if self._patience is None else self._patience.insist(once)
 
     def write(self, work: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Return what ``work`` returns in a write transaction; with patience it may be called again."""
+        """Call ``work`` in a write transaction and return its result; with patience it may be called again."""
 
         def once() -> T:
             with self.writing() as connection:

@@ -162,7 +162,7 @@ def _marked_files(connection: Connection) -> list[Marked]:
 
 
 def _stands(its: S | None, dump: DumpState | None, *, free: Collection[S | None], archived: S) -> Standing:
-    """Return what must be done with a marked row; its place counts as archived only together with its dump."""
+    """Return the next step for a marked row; its place counts as archived only together with its dump."""
     if its in free:
         return Standing.FREE
     both = its is archived and dump is DumpState.ARCHIVED

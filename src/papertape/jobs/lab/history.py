@@ -88,7 +88,7 @@ def _show(source: str) -> str:
 
 
 def _read(row: OnTape) -> _Readable | Remembered:
-    """Return what a row says, or why it is not entered."""
+    """Return the content of a row, or the reason why it is not entered."""
     place = row.place.strip()
     if _CLAIM.fullmatch(place):
         return Remembered(_show(row.source), NotEntered.CLAIMED, (), "")
